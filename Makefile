@@ -1,0 +1,98 @@
+# make help says what there is. Out of tree: build/CONFIG. `make CC=clang`, `make CONFIG=asan`, `make CUDA=0|1|auto`.
+CC ?= gcc
+CONFIG ?= release
+CUDA ?= auto
+PREFIX ?= /usr/local
+B := build/$(CONFIG)
+BIN := $(B)/infinibench
+WARN := -Wall -Wextra -Wshadow -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unknown-pragmas
+OPT := -O3 -g -fno-math-errno -fno-trapping-math
+ifeq ($(CONFIG),asan)
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LDOPT := -fsanitize=address,undefined
+endif
+CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
+LIBS := -lopenblas -ljansson -lxxhash -lzstd -linih -lcsv -lm
+
+ifeq ($(CUDA),1)
+$(error CUDA=1: this version has no CUDA backend yet; the kernel interface is harness/kernels/kernels_slots.h. Use CUDA=auto or CUDA=0)
+endif
+
+ISAS := base $(if $(filter x86_64 amd64,$(shell uname -m)),v3 v4)
+ISA_FLAGS_base :=
+ISA_FLAGS_v3 := -march=x86-64-v3
+ISA_FLAGS_v4 := -march=x86-64-v4 -mprefer-vector-width=512
+VEC := $(wildcard harness/kernels/cpu/vec/*.c)
+ENGINE := $(wildcard harness/*.c baselines/*.c tasks/*.c)
+ENGINE_LIB := $(filter-out harness/main.c,$(ENGINE))
+CPU := $(wildcard harness/kernels/cpu/*.c)
+VEC_O := $(foreach i,$(ISAS),$(VEC:%.c=$(B)/%.$(i).o))
+LIB_O := $(ENGINE_LIB:%.c=$(B)/%.o) $(CPU:%.c=$(B)/%.o) $(VEC_O)
+REF_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/ref/*.c))
+SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
+# The whole engine once more in double precision on the reference kernels: gradients by finite differences, golden states, oracles.
+F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) $(wildcard tests/ref/*.c tests/support/*.c))
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*.c))
+
+.PHONY: help all deps reproduce test check bench plots asan clean format
+help:
+	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini, print tables, draw plots (10 minutes)"
+	@echo "make test       install what is missing, build, run all tests"
+	@echo "make all        build $(BIN)          make deps    install the libraries (Debian, Ubuntu)"
+	@echo "make bench      kernels and training steps against this machine's own GEMM roof"
+	@echo "make plots      draw the pictures of every folder in results/ again"
+	@echo "make check      the accuracy gate: results/quick against its committed reference"
+	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
+	@echo "make format     clang-format over the tree          make clean   remove build/"
+	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0 (the CPU backend is complete without the toolkit)"
+all: $(BIN)
+deps:
+	@scripts/deps.sh
+reproduce: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@scripts/prepare_kjv.sh build/data/kjv
+	$(BIN) run tasks/experiments/quick.ini
+	@$(BIN) report results/quick
+test: deps
+	@$(MAKE) --no-print-directory -j2 all tests
+	@scripts/prepare_kjv.sh build/data/kjv
+	@scripts/run_tests.sh $(B)
+.PHONY: tests
+tests: $(BIN) $(TESTS)
+check: all
+	$(BIN) check results/quick --against tests/reference/quick.csv
+bench: deps
+	@$(MAKE) --no-print-directory -j2 all
+	$(BIN) bench kernels
+	$(BIN) bench train
+plots: all
+	@for d in results/*/; do [ ! -f $$d/results.csv ] || $(BIN) report $$d; done
+asan: deps
+	@$(MAKE) --no-print-directory -j2 CONFIG=asan all tests
+	@scripts/prepare_kjv.sh build/data/kjv
+	@scripts/run_tests.sh build/asan
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+clean:
+	rm -rf build
+
+$(BIN): $(B)/harness/main.o $(LIB_O)
+	$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
+$(B)/tests/test_%: $(B)/tests/test_%.o $(LIB_O) $(REF_O) $(SUPPORT_O)
+	$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+$(B)/tests/f64_%: $(B)/f64/tests/f64_%.o $(F64_O)
+	$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+.SECONDARY:
+define VEC_RULE
+$(B)/%.$(1).o: %.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
+endef
+$(foreach i,$(ISAS),$(eval $(call VEC_RULE,$(i))))
+$(B)/f64/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -DINFINI_REAL=double -c -o $@ $<
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
