@@ -1,0 +1,99 @@
+/* baseline.h - what an architecture is: one file in baselines/, one `const struct baseline`, one line in baselines/registry.c.
+ *
+ * All architectures share the decoder (model.h); a baseline replaces the mixer of each layer and says what is carried from segment
+ * to segment. It writes its forward pass once, for S >= 1 segments a call (layer by layer), composed from ops.h. A call with S = 1
+ * repeated must give the same as one call with S (a test holds it to that). */
+#ifndef INFINIBENCH_BASELINE_H
+#define INFINIBENCH_BASELINE_H
+
+#include "ops.h"
+
+struct model;
+struct model_config;
+struct forward;
+
+/* What is carried. CARRIED: a tensor [B,width] that the forward reads from f->in[i] and whose successor it puts into f->out[i]
+ * (differentiable). RING: rows of history kept in place, never differentiated; capacity = rows + segments*n of a call, rounded up to
+ * segments, so that a recomputed read sees what the first one saw. */
+enum state_kind { STATE_CARRIED, STATE_RING };
+struct state_spec {
+    char name[48];
+    int layer;             /* -1: of the whole model */
+    enum state_kind kind;
+    int64_t rows, width;   /* CARRIED: rows 1; RING: history rows an output may read */
+    struct param *init;    /* initial value of a CARRIED state (copied at a reset, gradient flows to it); NULL: zero */
+};
+
+enum knock_out { KNOCK_NONE, KNOCK_OFF, KNOCK_ZERO }; /* evaluation only: g forced to 0; A_mem = 0 with (1-g) kept */
+
+/* One call: B batch rows, S segments of n tokens. Integer arrays are in backend memory. */
+struct forward {
+    struct tape *tape;
+    struct model *model;
+    int64_t batch, segments, n; /* n = the configured segment length, or less for a single partial segment */
+    bool training;
+    enum knock_out knock_out;
+    const int32_t *tokens;           /* [B,T] inputs */
+    const int32_t *since;            /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
+    const int32_t *len;              /* [B,S] tokens in the segment; < n: partial, never written to any memory */
+    const int32_t *head;             /* [B] rows written to the rings before this call */
+    const int32_t *pos_segment;      /* [B,T] position in the segment */
+    const int32_t *pos_document;     /* [B,T] position in the document */
+    struct tensor *rope_segment, *rope_document; /* made on first use by forward_rope() */
+    int64_t first;                   /* index of the first segment of this call in its step: ring offset = first * n */
+    struct tensor **in, **out;       /* carried states, by index of model->states; NULL for rings */
+    real **ring;                     /* storage of rings, by index of model->states */
+    int64_t *capacity;               /* rows of each ring */
+    struct {
+        const char *name;
+        struct tensor *node;         /* one element or more; their sum times weight joins the training loss, never a score */
+        double weight;
+    } extra[8];
+    int extras;
+};
+
+/* What a mixer gets: x [B*T,D] is the layer's input (residual stream), h its RMSNorm. */
+struct mixer_input {
+    struct tensor *x, *h;
+    struct param *norm;
+};
+
+struct baseline {
+    const char *name, *paper, *summary;
+    const struct option *options; /* ends with key NULL */
+    int version;
+    /* Sentence in e if the options do not fit the shape. May be NULL. */
+    int (*check)(const struct model_config *c, struct error *e);
+    /* Declares parameters and states of a layer (layer -1: of the model) with model_param and model_state. */
+    void (*declare)(struct model *m, int layer);
+    /* The mixer: returns A W_O, [B*T,D], without the residual. */
+    struct tensor *(*forward)(struct forward *f, int layer, struct mixer_input in);
+    /* Whole-model override (null): logits [B*T,V] from tokens alone; then forward is not used. NULL otherwise. */
+    struct tensor *(*logits)(struct forward *f);
+    /* Memory rows of its own around the tokens of a segment (one segment a call): counts, and the rows before and after the tokens
+     * [B,rows,D] (layer -1); end gets the outputs of those rows after the last layer, to put into f->out. All NULL: none. */
+    void (*rows)(const struct model_config *c, int64_t *lead, int64_t *trail);
+    void (*begin)(struct forward *f, struct tensor **lead, struct tensor **trail);
+    void (*end)(struct forward *f, struct tensor *lead, struct tensor *trail);
+    /* Parameters of the mixer beyond the four d x d products, per layer on average; the FFN width absorbs them. */
+    double (*extra_params)(const struct model_config *c);
+    /* Elements carried from segment to segment after `context` tokens (per batch row, the paper's form), and elements that one query
+     * can attend to. */
+    int64_t (*carried)(const struct model_config *c, int64_t context);
+    int64_t (*attended)(const struct model_config *c, int64_t context);
+    /* FLOPs of the mixing (not of the four products) per token of one segment, all layers, with `before` tokens of the document
+     * before the segment; forward only. */
+    double (*mixing_flops)(const struct model_config *c, int64_t before, bool training);
+    /* How many earlier tokens can influence an output: 0, finite, UNBOUNDED. */
+    int64_t (*reach)(const struct model_config *c);
+    bool layer_major; /* may process all segments of a step layer by layer */
+};
+
+extern const struct baseline *const baselines[]; /* registry.c; ends with NULL */
+const struct baseline *baseline_find(const char *name, struct error *e);
+/* Rotation tables of this call over [B*T, E]. */
+struct tensor *forward_rope(struct forward *f, bool document);
+/* Joins the training loss. */
+void add_loss(struct forward *f, const char *name, struct tensor *node, double weight);
+
+#endif

@@ -1,0 +1,65 @@
+/* experiment.h - an experiment is a text file; running it is resumable and does nothing twice.
+ *
+ * [experiment] title, paper (reference), seeds (list)        [budget] preset, tokenizer, shape keys (config_set), train_options keys:
+ * [stage NAME] source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, steps, lr, any train_options
+ *              key, from = STAGE (default: the stage before; the first starts from initialisation)
+ * [row NAME]   architecture, its options, any shape or train key that differs, only these
+ * [task NAME]  task (default NAME), after = STAGE (default: the last), the task's options
+ * Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
+#ifndef INFINIBENCH_EXPERIMENT_H
+#define INFINIBENCH_EXPERIMENT_H
+
+#include "task.h"
+#include "train.h"
+
+#define EXPERIMENT_LIMIT 32
+struct stage_spec {
+    char name[40], from[40], source[192];
+    int64_t limit;
+    struct options train; /* resolved: budget, stage; a row's own keys come on top */
+};
+struct row_spec {
+    char name[64];
+    struct model_config config; /* resolved */
+    char overrides[16][2][64];  /* train keys of the row */
+    int override_count;
+};
+struct task_spec {
+    char name[40], after[40];
+    const struct task *task;
+    struct options options;
+};
+struct experiment {
+    char *path, name[64], *title, *paper; /* name: file name without folder and ending */
+    char tokenizer[32];
+    int64_t seeds[16];
+    int seed_count, stage_count, row_count, task_count;
+    struct stage_spec stages[EXPERIMENT_LIMIT];
+    struct row_spec rows[EXPERIMENT_LIMIT];
+    struct task_spec tasks[EXPERIMENT_LIMIT];
+};
+struct experiment *experiment_read(const char *path, struct error *e);
+void experiment_free(struct experiment *x);
+/* The fully resolved experiment as an ini text (every default written out); malloc'd. */
+char *experiment_resolved(const struct experiment *x);
+/* 16 hexadecimal digits: hash of the resolved row, the stages up to the task's, tokenizer, seed, task, its options, version and data. */
+int experiment_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct task_spec *task,
+                    struct error *e);
+
+struct run_options {
+    const char *only;    /* row name or NULL */
+    int64_t seed;        /* -1: all of the experiment's */
+    int jobs;            /* processes, each with threads/jobs threads */
+    bool dry_run;
+    const char *out;     /* NULL: results/NAME */
+    int threads;
+    const struct kernels *k;
+    const struct backend_info *info;
+};
+/* Trains what is missing (checkpoints under build/checkpoints/EXPERIMENT/ROW-seedN/STAGE, resumable), measures what is missing. */
+int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e);
+/* One model of an experiment trained and saved: `infinibench train`. */
+int experiment_train(const struct experiment *x, const char *row, int64_t seed, const char *out, const struct run_options *o,
+                     struct error *e);
+
+#endif

@@ -1,0 +1,43 @@
+/* source.h - where training tokens come from: documents with a loss weight per token, laid into batch rows of segments. */
+#ifndef INFINIBENCH_SOURCE_H
+#define INFINIBENCH_SOURCE_H
+
+#include "util.h"
+
+/* A document as a source gives it: n tokens (no BOS) and a weight for predicting each of them (NULL: all 1). The memory stays valid
+ * until the next call of next() for the same row. */
+struct document {
+    const int32_t *tokens;
+    const float *weights;
+    int64_t n;
+};
+struct source {
+    const char *name;
+    /* The next document for a batch row; deterministic given (seed, how often it was called). */
+    void (*next)(struct source *s, int64_t row, struct document *d);
+    /* The cursor as text for checkpoints, and back. */
+    char *(*save)(const struct source *s); /* malloc'd */
+    int (*load)(struct source *s, const char *text, struct error *e);
+    void (*free)(struct source *s);
+    void *data;
+};
+
+/* One training step for B rows: S segments of N. Inputs start with BOS (0); targets are the document and then EOS (0). A document's
+ * last segment may be partial: padded, unscored (target -1, weight 0), not written to memory; the next document starts with the next
+ * segment (since = 0). weights sum to 1 over the step. */
+struct batch {
+    int64_t rows, segments, n;
+    int32_t *tokens, *targets; /* [B,S,N] */
+    float *weights;            /* [B,S,N] */
+    int32_t *since, *len;      /* [B,S] */
+    int64_t scored;            /* tokens with a weight */
+    double weight_sum;         /* before normalisation */
+};
+struct batcher; /* holds the open document of each row */
+struct batcher *batcher_create(struct source *s, int64_t rows, int64_t segments, int64_t n);
+void batcher_free(struct batcher *b);
+void batcher_next(struct batcher *b, struct batch *out); /* out's arrays belong to the batcher */
+char *batcher_save(const struct batcher *b);             /* positions in the open documents and the source's cursor; malloc'd */
+int batcher_load(struct batcher *b, const char *text, struct error *e);
+
+#endif

@@ -1,0 +1,64 @@
+/* train.h - optimiser, schedule, one training step in its three ways, the training loop with checkpoints. */
+#ifndef INFINIBENCH_TRAIN_H
+#define INFINIBENCH_TRAIN_H
+
+#include "model.h"
+#include "source.h"
+
+struct tokenizer;
+
+enum optimizer_kind { OPTIMIZER_ADAMW, OPTIMIZER_ADAFACTOR };
+enum step_mode { STEP_LAYER_MAJOR, STEP_SEGMENT_MAJOR, STEP_RECOMPUTE };
+
+extern const struct option train_options[]; /* every key below, for [budget] and [stage]: name, default, range, help */
+struct train_config {
+    enum optimizer_kind optimizer;
+    double lr, lr_min_ratio, decay, b1, b2, eps, clip, gate_rate;
+    int64_t steps, warmup;
+    bool cosine;
+    bool carry;          /* state values go on to the next step (cut for the gradient) */
+    enum step_mode mode;
+    bool parameter_scale; /* Adafactor */
+};
+void train_config_from(struct train_config *c, const struct options *o);
+double schedule_rate(const struct train_config *c, int64_t step); /* step counts from 0 */
+
+struct trainer {
+    struct model *model;
+    struct train_config config;
+    struct tape tape;
+    struct state *state;
+    struct batcher *batcher;
+    struct arena optimizer;
+    real *m[PARAM_LIMIT], *v[PARAM_LIMIT];
+    real *hyper, *norm2, *loss;
+    int64_t step;             /* steps done */
+    int64_t tokens;           /* tokens seen (scored) */
+    double flops, seconds;    /* by formula; wall time in steps */
+};
+/* Plans the step with a dry pass; says before allocating if the machine has too little memory, with the bytes. */
+struct trainer *trainer_create(struct model *m, const struct train_config *c, struct source *s, struct error *e);
+void trainer_free(struct trainer *t);
+/* Bytes by purpose, a line each: parameters, gradients, optimizer, activations, carried state, scratch, total. */
+void trainer_print_memory(const struct trainer *t, FILE *out);
+struct step_result {
+    double loss;       /* mean nats per weighted token */
+    double grad_norm;
+    double lr;
+};
+/* One step. A NaN or Inf loss: -1 with the name of the first tensor that went bad. */
+int trainer_step(struct trainer *t, struct step_result *r, struct error *e);
+/* Forward and backward only, gradients left in the model (tests); seed is the loss weight. */
+double trainer_gradients(struct trainer *t, const struct batch *b);
+
+/* Log line of every `every` steps; NULL: none. */
+struct train_log {
+    void (*line)(void *data, const struct trainer *t, const struct step_result *r);
+    void *data;
+    int64_t every;
+};
+/* Trains to config.steps, resuming from and saving to folder (NULL: no checkpoints) every save_every steps (0: only at the end). */
+int train(struct trainer *t, const char *folder, int64_t save_every, const struct tokenizer *tok, const struct train_log *log,
+          struct error *e);
+
+#endif

@@ -1,0 +1,94 @@
+/* util.h - errors that are sentences, options from tables, nearest names, random numbers, files that appear whole, progress. */
+#ifndef INFINIBENCH_UTIL_H
+#define INFINIBENCH_UTIL_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* ---- errors: a function that can fail returns 0 or -1 and leaves one line that says what, where and what to do ---- */
+struct error {
+    char text[768];
+};
+int fail(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3))); /* fills e (may be NULL), returns -1 */
+/* A broken promise inside the program: prints file:line and the sentence, aborts. */
+#define CHECK(condition, ...) ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__))
+void check_failed(const char *file, int line, const char *condition, const char *format, ...)
+    __attribute__((noreturn, format(printf, 4, 5)));
+void *xcalloc(size_t n, size_t size);             /* zeroed; exits with a sentence when there is no memory */
+void *xrealloc(void *p, size_t n, size_t size);   /* p resized to n elements; exits likewise */
+char *xstrdup(const char *s);
+char *xprintf(const char *format, ...) __attribute__((format(printf, 1, 2))); /* malloc'd */
+
+/* The name nearest to word (Levenshtein distance, at most half its length), NULL if none is near. */
+const char *nearest_name(const char *word, const char *const *names, int count);
+
+/* ---- options: a table per architecture, task or section; unknown keys name the nearest, values are checked ---- */
+enum option_type { OPTION_INT, OPTION_REAL, OPTION_BOOL, OPTION_CHOICE, OPTION_TEXT };
+struct option {
+    const char *key;
+    enum option_type type;
+    const char *fallback;   /* default, as text */
+    double min, max;        /* INT, REAL; both 0: unbounded */
+    const char *choices;    /* CHOICE: "a|b|c" */
+    const char *help;       /* one line: meaning, unit, reason of the default */
+};
+#define OPTION_LIMIT 48
+#define OPTION_LENGTH 192
+struct options {
+    const struct option *table; /* ends with key == NULL; may be NULL: no options */
+    char value[OPTION_LIMIT][OPTION_LENGTH];
+    bool given[OPTION_LIMIT];
+};
+void options_init(struct options *o, const struct option *table);
+/* where: "architecture infini", "[task passkey] of X.ini"; used in the sentence. */
+int options_set(struct options *o, const char *key, const char *value, const char *where, struct error *e);
+bool options_has(const struct options *o, const char *key); /* is there such a key in the table */
+int64_t options_int(const struct options *o, const char *key);
+double options_real(const struct options *o, const char *key);
+bool options_bool(const struct options *o, const char *key);
+int options_choice(const struct options *o, const char *key); /* index in choices */
+const char *options_text(const struct options *o, const char *key);
+/* "key=value" pairs sorted by key, all of them (given_only: only those set), joined by sep; malloc'd. */
+char *options_join(const struct options *o, const char *sep, bool given_only);
+/* Reads whole numbers with K, M suffixes ("32K" = 32768, "1M" = 1048576). 0 or -1. */
+int parse_int(const char *text, int64_t *value);
+
+/* ---- random numbers: xoshiro256** seeded by splitmix64; the state is part of a checkpoint ---- */
+struct rng {
+    uint64_t s[4];
+};
+void rng_seed(struct rng *r, uint64_t seed, uint64_t stream); /* independent streams of one seed: initialisation, data, sampling */
+uint64_t rng_next(struct rng *r);
+double rng_uniform(struct rng *r);                  /* [0, 1), 53 bits */
+double rng_normal(struct rng *r);                   /* Box-Muller, one draw a call: two uniforms, no hidden state */
+int64_t rng_below(struct rng *r, int64_t n);        /* [0, n), unbiased */
+
+/* ---- files ---- */
+/* The whole file, malloc'd, a 0 byte added after *size. */
+char *read_file(const char *path, size_t *size, struct error *e);
+/* Writes to PATH.tmp in the same folder, fsyncs, renames, fsyncs the folder: a reader sees the old file or the new one. */
+int write_file(const char *path, const void *data, size_t size, struct error *e);
+int make_folders(const char *path, struct error *e); /* mkdir -p */
+uint64_t hash64(const void *data, size_t size, uint64_t seed); /* XXH3 */
+
+double now(void);              /* seconds, monotonic */
+uint64_t peak_resident(void);  /* VmHWM in bytes */
+uint64_t resident(void);       /* VmRSS in bytes */
+uint64_t available_memory(void); /* MemAvailable (and cgroup limit) in bytes */
+
+/* ---- progress: ETA on anything over two seconds; one rewritten line on a terminal, a plain line every ~10 s elsewhere ---- */
+struct progress {
+    const char *label;
+    double start, last_shown;
+    int64_t total;
+    bool shown;
+};
+extern bool progress_quiet; /* --quiet */
+void progress_begin(struct progress *p, const char *label, int64_t total);
+void progress_update(struct progress *p, int64_t done, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void progress_end(struct progress *p);
+
+#endif
