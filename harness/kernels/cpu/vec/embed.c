@@ -18,7 +18,7 @@ static void embed_bwd(struct gout dtable, const real *dout, const int32_t *ids, 
     if (!dtable.p) return;
     int64_t lines = (width + COLUMNS - 1) / COLUMNS, parts = cpu_threads();
     if (parts > lines) parts = lines;
-#pragma omp parallel for schedule(static, 1) if (rows * width >= PARALLEL_MIN)
+#pragma omp parallel for schedule(static, 1) if ((rows + vocab) * width >= PARALLEL_MIN)
     for (int64_t t = 0; t < parts; t++) {
         int64_t lo = lines * t / parts * COLUMNS, hi = lines * (t + 1) / parts * COLUMNS;
         if (hi > width) hi = width;
