@@ -71,6 +71,14 @@ int64_t rng_below(struct rng *r, int64_t n);        /* [0, n), unbiased */
 char *read_file(const char *path, size_t *size, struct error *e);
 /* Writes to PATH.tmp in the same folder, fsyncs, renames, fsyncs the folder: a reader sees the old file or the new one. */
 int write_file(const char *path, const void *data, size_t size, struct error *e);
+/* The same for several pieces one after the other, without copying them together. */
+struct piece {
+    const void *data;
+    size_t size;
+};
+int write_pieces(const char *path, const struct piece *pieces, int count, struct error *e);
+/* Tests of crash safety: with INFINIBENCH_TEST_KILL_AT=N in the environment the N-th call kills the process (SIGKILL). */
+void crash_point(const char *name);
 int make_folders(const char *path, struct error *e); /* mkdir -p */
 uint64_t hash64(const void *data, size_t size, uint64_t seed); /* XXH3 */
 
