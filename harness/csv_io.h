@@ -1,0 +1,31 @@
+/* csv_io.h - reading CSV (libcsv) with line numbers, writing it with RFC 4180 quoting, and the growing text that writers fill.
+ *
+ * It does not know any of the tables; results.c, report_data.c and gate_check.c do. */
+#ifndef INFINIBENCH_CSV_IO_H
+#define INFINIBENCH_CSV_IO_H
+
+#include "util.h"
+
+struct text_buffer {
+    char *data; /* 0-terminated once something was added; NULL before */
+    size_t n, capacity;
+};
+void buffer_add(struct text_buffer *b, const char *data, size_t n);
+void buffer_printf(struct text_buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buffer_free(struct text_buffer *b);
+/* Fields of a line, each followed by end (',' or '\n'). Line breaks inside become spaces: a line of our files is a line. */
+void csv_text(struct text_buffer *b, const char *text, char end);
+void csv_integer(struct text_buffer *b, int64_t value, char end);
+void csv_number(struct text_buffer *b, double value, char end); /* %.9g; NaN: nothing */
+
+/* Called per row; a return other than 0 stops and is passed on. Fields are 0-terminated and may be kept until the call returns. */
+typedef int (*csv_row)(void *data, const char *path, int line, int count, char **fields, struct error *e);
+/* Reads a file. header: the line that must come first, word by word (NULL: the first row is given to the callback like any other).
+ * Every row must have as many fields as the first. torn: a last line without line break is left out (our own files while somebody
+ * writes them), otherwise it counts. Errors name file, line, found and expected. */
+int csv_read(const char *path, const char *header, bool torn, csv_row row, void *data, struct error *e);
+/* Strict numbers: the whole field, "" is NaN for reals where empty is allowed. */
+int csv_parse_real(const char *path, int line, const char *column, const char *text, bool empty, double *value, struct error *e);
+int csv_parse_integer(const char *path, int line, const char *column, const char *text, int64_t *value, struct error *e);
+
+#endif
