@@ -137,7 +137,7 @@ static void memory_bwd(struct gout_f64 dq, struct gout_f64 dk, struct gout_f64 d
                     for (int64_t i = 0; i < E; i++) {
                         double df = written ? gamma * zup[i] : 0;
                         for (int64_t j = 0; written && j < F; j++) df += (value[j] - r[j]) * up[i * F + j];
-                        dx[i] = df * sigma_slope(key[i]);
+                        dx[i] = written ? df * sigma_slope(key[i]) : 0; /* what is not written has no effect at all */
                     }
                     if (written) memory_read_bwd(dx, dM, dZ, de, key, Mr, zs, a->eps, E, F);
                     for (int64_t i = 0; i < E; i++) ref_put(dk, ((b * T + t) * G + g) * E + i, dx[i]);
