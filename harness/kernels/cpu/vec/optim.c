@@ -23,10 +23,10 @@ static void sumsq(real *out, const real *x, double *tmp, int64_t n) {
     *out = (real)add_runs(tmp);
 }
 
-/* NaN fails the comparison and gives a NaN factor. */
+/* NaN stays NaN, also where nothing is clipped. */
 static void clip(real *hyper, const real *sum, double max_norm) {
     double s = (double)*sum;
-    hyper[HYPER_CLIP] = max_norm <= 0 || s <= max_norm * max_norm ? 1 : (real)(max_norm / sqrt(s));
+    hyper[HYPER_CLIP] = s != s ? *sum : max_norm <= 0 || s <= max_norm * max_norm ? 1 : (real)(max_norm / sqrt(s));
 }
 
 static void adamw(real *p, real *m, real *v, const real *g, const real *hyper, double rate, double decay, double b1, double b2,
