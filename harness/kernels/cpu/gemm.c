@@ -100,7 +100,7 @@ static int64_t common_divisor(int64_t a, int64_t b) {
 
 static void gemm_batched(real *c, const real *a, const real *b, int ta, int tb, double alpha, double beta, int64_t m, int64_t n,
                          int64_t k, int64_t lda, int64_t ldb, int64_t ldc, int64_t sc, int64_t sa, int64_t sb, int64_t batch) {
-    if (sb == 0 && !ta && sa == m * lda && sc == m * ldc) { /* the rows of all products follow one another: one product */
+    if (batch == 1 || (sb == 0 && !ta && sa == m * lda && sc == m * ldc)) { /* the rows of all products follow one another */
         gemm(c, a, b, ta, tb, alpha, beta, m * batch, n, k, lda, ldb, ldc);
         return;
     }

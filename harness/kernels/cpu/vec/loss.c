@@ -17,8 +17,11 @@ static real row_max(const real *x, int64_t n) {
         for (int64_t j = 0; j < LANES; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
     }
     for (; i < n; i++) best = x[i] > best ? x[i] : best;
-    for (int64_t j = 0; j < LANES; j++) best = lane[j] > best ? lane[j] : best;
-    return best;
+    for (int64_t half = LANES / 2; half > 0; half /= 2) {
+#pragma omp simd
+        for (int64_t j = 0; j < half; j++) lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
+    }
+    return lane[0] > best ? lane[0] : best;
 }
 
 static void xent_fwd(real *nll, real *lse, const real *logits, const int32_t *target, int64_t rows, int64_t vocab) {
