@@ -45,9 +45,8 @@ void corpus_free(struct corpus *c);
 /* Resolves a corpus name of an experiment: "kjv" -> build/data/kjv (or share folder), "pg19", "math" -> $INFINIBENCH_DATA/NAME or
  * ../shared/data/NAME; a path with a slash is taken as it is. malloc'd; says what to run when it is missing. */
 char *corpus_locate(const char *name, struct error *e);
-/* Training source: documents in a seeded order, reshuffled every epoch; each call gives the next document of the shared order to the
- * row that asks. Documents longer than `piece` tokens (> 0) start at a random offset only in the first epoch of each row, so that rows
- * are not all at the beginning of a book at step 0 (0: whole documents). */
+/* Training source: whole documents in a seeded order, reshuffled every epoch; each call gives the next document of the shared order to
+ * the row that asks. The corpus must outlive it. */
 struct source *corpus_source(const struct corpus *c, uint64_t seed);
 
 #endif

@@ -1,6 +1,6 @@
-/* options.c - options from tables: every architecture, task and section names its keys, types, defaults and ranges, and this file turns
- * text into checked values. Values are kept in one canonical spelling ("32K" becomes 32768, "on" becomes yes, 1e-3 becomes 0.001), so
- * that two spellings of one value give the same cell. It reads no files; the experiment reader does. */
+/* options.c - options from tables: every architecture, task and section names its keys, types, defaults and ranges, and this file
+ * turns text into checked values. Values are kept in one canonical spelling ("32K" becomes 32768, "on" becomes yes, 1e-3 becomes
+ * 0.001), so that two spellings of one value give the same cell. It reads no files; the experiment reader does. */
 #include "util.h"
 
 #include <ctype.h>
@@ -18,8 +18,10 @@ int parse_int(const char *text, int64_t *value) {
     long long v = strtoll(text, &end, 10);
     if (errno) return -1;
     int64_t unit = 1;
-    if (*end == 'K' || *end == 'k') unit = 1024, end++;
-    else if (*end == 'M' || *end == 'm') unit = 1048576, end++;
+    if (*end == 'K' || *end == 'k')
+        unit = 1024, end++;
+    else if (*end == 'M' || *end == 'm')
+        unit = 1048576, end++;
     int64_t product;
     if (*end || __builtin_mul_overflow((int64_t)v, unit, &product)) return -1;
     *value = product;
@@ -123,10 +125,12 @@ static int canonical(const struct option *x, const char *value, char *out, const
             return fail(e, "%s: %s = '%s' is unknown; it may be %s", where, x->key, value, list);
         }
         break;
-    case OPTION_TEXT: break;
+    case OPTION_TEXT:
+        break;
     }
     if (strlen(value) >= OPTION_LENGTH)
-        return fail(e, "%s: the value of %s is too long (%zu bytes; %d are allowed)", where, x->key, strlen(value), OPTION_LENGTH - 1);
+        return fail(e, "%s: the value of %s is too long (%zu bytes; %d are allowed)", where, x->key, strlen(value),
+                    OPTION_LENGTH - 1);
     snprintf(out, OPTION_LENGTH, "%s", value);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* rng.c - xoshiro256** (Blackman, Vigna) seeded by splitmix64. The four words are the whole state: a checkpoint keeps them and a run
- * continues with the same numbers. Not for secrets. */
+/* rng.c - xoshiro256** (Blackman, Vigna) seeded by splitmix64. The four words are the whole state: a checkpoint keeps them and a
+ * run continues with the same numbers. Not for secrets. */
 #include "util.h"
 
 #include <math.h>

@@ -4,8 +4,9 @@
 
 #include "util.h"
 
-/* A document as a source gives it: n tokens (no BOS) and a weight for predicting each of them (NULL: all 1). The memory stays valid
- * until the next call of next() for the same row. */
+/* A document as a source gives it: n tokens (no BOS) and a weight for predicting each of them (NULL: all 1); EOS weighs what the last
+ * token weighs. The memory stays valid until the next call of next() for the same row, load() included: a batcher gets the open
+ * documents of a checkpoint back by loading the cursor from before each of them and calling next() again. */
 struct document {
     const int32_t *tokens;
     const float *weights;

@@ -1,5 +1,5 @@
-/* util.c - errors, memory, nearest names, files that appear whole, facts about the process, progress. Options are in options.c, random
- * numbers in rng.c. Linux only (/proc, cgroups). */
+/* util.c - errors, memory, nearest names, files that appear whole, facts about the process, progress. Options are in options.c,
+ * random numbers in rng.c. Linux only (/proc, cgroups). */
 #include "util.h"
 
 #include <errno.h>
@@ -241,8 +241,10 @@ int make_folders(const char *path, struct error *e) {
         char kept = p[1];
         p[1] = 0;
         struct stat st;
-        if (mkdir(copy, 0777) && errno != EEXIST) rc = fail(e, "cannot make the folder %s: %s", copy, strerror(errno));
-        else if (stat(copy, &st) || !S_ISDIR(st.st_mode)) rc = fail(e, "cannot make the folder %s: a file is in its place", copy);
+        if (mkdir(copy, 0777) && errno != EEXIST)
+            rc = fail(e, "cannot make the folder %s: %s", copy, strerror(errno));
+        else if (stat(copy, &st) || !S_ISDIR(st.st_mode))
+            rc = fail(e, "cannot make the folder %s: a file is in its place", copy);
         p[1] = kept;
     }
     free(copy);
@@ -342,9 +344,12 @@ void progress_begin(struct progress *p, const char *label, int64_t total) {
 
 static void duration(char *out, size_t size, double s) {
     int64_t n = s > 0 ? (int64_t)(s + 0.5) : 0;
-    if (n < 60) snprintf(out, size, "%ds", (int)n);
-    else if (n < 3600) snprintf(out, size, "%dm%02ds", (int)(n / 60), (int)(n % 60));
-    else snprintf(out, size, "%" PRId64 "h%02dm", n / 3600, (int)(n / 60 % 60));
+    if (n < 60)
+        snprintf(out, size, "%ds", (int)n);
+    else if (n < 3600)
+        snprintf(out, size, "%dm%02ds", (int)(n / 60), (int)(n % 60));
+    else
+        snprintf(out, size, "%" PRId64 "h%02dm", n / 3600, (int)(n / 60 % 60));
 }
 
 void progress_update(struct progress *p, int64_t done, const char *format, ...) {
@@ -371,7 +376,8 @@ void progress_update(struct progress *p, int64_t done, const char *format, ...) 
     if (p->total > 0)
         snprintf(line, sizeof line, "%s %" PRId64 "/%" PRId64 " (%d%%)  %s%s%s", p->label, done, p->total,
                  (int)(100.0 * (double)done / (double)p->total), text, text[0] ? "  " : "", took);
-    else snprintf(line, sizeof line, "%s %" PRId64 "  %s%s%s", p->label, done, text, text[0] ? "  " : "", took);
+    else
+        snprintf(line, sizeof line, "%s %" PRId64 "  %s%s%s", p->label, done, text, text[0] ? "  " : "", took);
     fprintf(stderr, terminal ? "\r\033[K%s%s" : "%s%s\n", line, eta);
     fflush(stderr);
 }
