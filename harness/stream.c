@@ -1,0 +1,327 @@
+/* stream.c - feeding documents to a model whose state is carried (see stream.h).
+ *
+ * The inputs of a document are BOS and then its tokens: input i is token i-1, and the distribution at input i scores token i. State
+ * advances by whole segments only. What has been fed of the open segment is kept as `pending` inputs and is fed again with the next
+ * call, so one token at a time gives what a prefill gives. The tape does not record; its arenas are measured by a dry pass when the
+ * stream is opened, so memory does not grow with the number of tokens. */
+#include "stream.h"
+#include "corpus.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct snapshot {
+    struct state *state;
+    int64_t position;
+    int32_t last, *pending;
+};
+
+struct stream {
+    struct model *model;
+    struct state *state;
+    struct tape tape;
+    enum knock_out knock_out;
+    int64_t rows, segments, n, vocab; /* n: the model's segment length */
+    int64_t *position;                /* [rows] tokens fed since reset */
+    int32_t *last;                    /* [rows] the next input: the last token fed, BOS at first */
+    int32_t *pending;                 /* [rows,n] inputs of the open segment: position % n of them */
+    /* one call */
+    int32_t *tokens, *targets; /* [rows, segments*n] */
+    int32_t *since, *len;      /* [rows, segments] */
+    int64_t *taken;            /* [rows] new tokens in this call */
+    int64_t *done;             /* [rows] tokens of this feed that earlier calls have taken */
+    real *host;                /* download of NLL or of logits */
+};
+
+/* Runs the forward of one call on the tape. want: 0 states only, 1 NLL, 2 logits. Returns what was wanted. */
+static struct tensor *call_forward(struct stream *s, struct forward *f, struct call *c, int want) {
+    tape_reset(&s->tape);
+    memset(f, 0, sizeof *f);
+    forward_begin(f, &s->tape, s->state, c);
+    struct tensor *logits = model_forward(f, want > 0);
+    if (want != 1) return logits;
+    return op_xent(&s->tape, logits, tape_ints(&s->tape, s->targets, c->batch * c->segments * c->n));
+}
+
+static void plan(struct stream *s, int64_t segments, int64_t n) {
+    for (int want = 0; want < 3; want++) {
+        struct call c = {.batch = s->rows, .segments = segments, .n = n, .tokens = s->tokens, .since = s->since, .len = s->len};
+        struct forward f;
+        call_forward(s, &f, &c, want);
+        if (n == s->n) forward_commit(&f, s->state);
+    }
+}
+
+struct stream *stream_open(struct model *m, int64_t rows, int64_t segments, struct error *e) {
+    CHECK(rows > 0 && segments > 0, "stream of %lld rows, %lld segments", (long long)rows, (long long)segments);
+    struct stream *s = xcalloc(1, sizeof *s);
+    size_t b = (size_t)rows;
+    s->model = m;
+    s->rows = rows;
+    s->segments = m->config.arch->layer_major ? segments : 1;
+    s->n = m->config.segment;
+    s->vocab = m->config.vocab;
+    s->position = xcalloc(b, sizeof *s->position);
+    s->last = xcalloc(b, sizeof *s->last);
+    s->taken = xcalloc(b, sizeof *s->taken);
+    s->done = xcalloc(b, sizeof *s->done);
+    s->pending = xcalloc(b * (size_t)s->n, sizeof *s->pending);
+    size_t t = b * (size_t)(s->segments * s->n);
+    s->tokens = xcalloc(t, sizeof *s->tokens);
+    s->targets = xcalloc(t, sizeof *s->targets);
+    s->since = xcalloc(b * (size_t)s->segments, sizeof *s->since);
+    s->len = xcalloc(b * (size_t)s->segments, sizeof *s->len);
+    s->state = state_create(m, rows, s->segments, e);
+    if (!s->state) {
+        stream_close(s);
+        return NULL;
+    }
+    tape_init(&s->tape, m->k);
+    tape_dry(&s->tape);
+    plan(s, s->segments, s->n);
+    if (s->segments > 1) plan(s, 1, s->n);
+    if (s->n > 1) plan(s, 1, s->n - 1);
+    state_reset(s->state, -1);
+    size_t need = tape_bytes(&s->tape) + t * (size_t)s->vocab * sizeof *s->host, have = available_memory();
+    if (need > have) {
+        fail(e,
+             "streaming %lld rows of %lld segments needs %.1f MiB (%zu bytes) and %.1f MiB are available: use fewer rows or segments a call",
+             (long long)rows, (long long)s->segments, (double)need / 1048576, need, (double)have / 1048576);
+        stream_close(s);
+        return NULL;
+    }
+    if (tape_allocate(&s->tape, e)) {
+        stream_close(s);
+        return NULL;
+    }
+    s->host = xcalloc(t * (size_t)s->vocab, sizeof *s->host);
+    stream_reset(s, -1);
+    return s;
+}
+
+void stream_close(struct stream *s) {
+    if (!s) return;
+    if (s->tape.k) tape_free(&s->tape);
+    if (s->state) state_free(s->state);
+    free(s->position);
+    free(s->last);
+    free(s->pending);
+    free(s->tokens);
+    free(s->targets);
+    free(s->since);
+    free(s->len);
+    free(s->taken);
+    free(s->done);
+    free(s->host);
+    free(s);
+}
+
+void stream_knock_out(struct stream *s, enum knock_out mode) { s->knock_out = mode; }
+
+void stream_reset(struct stream *s, int64_t row) {
+    for (int64_t b = row < 0 ? 0 : row; b < (row < 0 ? s->rows : row + 1); b++) {
+        s->position[b] = 0;
+        s->last[b] = TOKEN_BOS;
+    }
+    state_reset(s->state, row);
+}
+
+/* Lays taken[b] new tokens of row b after its pending inputs. Returns the segments that the longest row needs; *n their length: the
+ * configured one, or that of the longest row when no row fills a segment. */
+static int64_t lay_out(struct stream *s, const int32_t *const *tokens, int64_t *n) {
+    int64_t longest = 0;
+    for (int64_t b = 0; b < s->rows; b++) {
+        int64_t total = s->taken[b] ? s->position[b] % s->n + s->taken[b] : 0;
+        if (total > longest) longest = total;
+    }
+    int64_t segments = (longest + s->n - 1) / s->n;
+    *n = segments == 1 ? longest : s->n;
+    int64_t width = segments * *n;
+    for (int64_t b = 0; b < s->rows; b++) {
+        int32_t *in = s->tokens + b * width, *out = s->targets + b * width;
+        int64_t k = s->taken[b], p = k ? s->position[b] % s->n : 0, start = s->state->since[b];
+        const int32_t *fresh = k ? tokens[b] + s->done[b] : NULL;
+        for (int64_t i = 0; i < width; i++) {
+            in[i] = TOKEN_BOS;
+            out[i] = -1;
+        }
+        if (p) memcpy(in, s->pending + b * s->n, (size_t)p * sizeof *in);
+        if (k) in[p] = s->last[b];
+        for (int64_t i = 0; i < k; i++) {
+            CHECK(fresh[i] >= 0 && fresh[i] < s->vocab, "token %d outside the vocabulary of %lld", fresh[i], (long long)s->vocab);
+            if (i + 1 < k) in[p + i + 1] = fresh[i];
+            out[p + i] = fresh[i];
+        }
+        for (int64_t j = 0; j < segments; j++) {
+            int64_t left = p + k - j * *n, whole = (p + k) / s->n;
+            s->len[b * segments + j] = (int32_t)(left < 0 ? 0 : left > *n ? *n : left);
+            s->since[b * segments + j] = (int32_t)(start + (j < whole ? j : whole) * s->n);
+        }
+    }
+    return segments;
+}
+
+/* Keeps the inputs of the open segment and the next input of every row after a call of the given width. */
+static void keep_pending(struct stream *s, const int32_t *const *tokens, int64_t width) {
+    for (int64_t b = 0; b < s->rows; b++) {
+        int64_t k = s->taken[b];
+        if (!k) continue;
+        int64_t total = s->position[b] % s->n + k, whole = total / s->n * s->n;
+        memcpy(s->pending + b * s->n, s->tokens + b * width + whole, (size_t)(total - whole) * sizeof *s->pending);
+        s->position[b] += k;
+        s->done[b] += k;
+        s->last[b] = tokens[b][s->done[b] - 1];
+    }
+}
+
+/* The loop of all feeds. want: 0 states only, 1 NLL, 2 logits. */
+static void feed(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *out, int want) {
+    memset(s->done, 0, (size_t)s->rows * sizeof *s->done);
+    for (;;) {
+        int64_t any = 0, length;
+        for (int64_t b = 0; b < s->rows; b++) {
+            int64_t room = s->segments * s->n - s->position[b] % s->n, left = n[b] - s->done[b];
+            s->taken[b] = left < room ? left : room;
+            any += s->taken[b];
+        }
+        if (!any) return;
+        int64_t segments = lay_out(s, tokens, &length), width = segments * length;
+        bool whole = length == s->n;
+        if (want || whole) { /* an open segment nobody asks about is computed when somebody does */
+            struct call c = {.batch = s->rows,
+                             .segments = segments,
+                             .n = length,
+                             .tokens = s->tokens,
+                             .since = s->since,
+                             .len = s->len,
+                             .knock_out = s->knock_out};
+            struct forward f;
+            struct tensor *y = call_forward(s, &f, &c, want);
+            int64_t per = want == 2 ? s->vocab : 1;
+            if (want) s->model->k->download(s->host, y->data, (size_t)(s->rows * width * per) * sizeof *s->host);
+            for (int64_t b = 0; want && b < s->rows; b++) {
+                if (!s->taken[b] || !out || !out[b]) continue;
+                const real *from = s->host + (b * width + s->position[b] % s->n) * per;
+                float *to = out[b] + s->done[b] * per;
+                for (int64_t i = 0; i < s->taken[b] * per; i++) to[i] = (float)from[i];
+            }
+            if (whole) { /* otherwise no row has filled a segment: nothing may be written */
+                forward_commit(&f, s->state);
+                for (int64_t b = 0; b < s->rows; b++) state_advance(s->state, &c, b);
+            }
+        }
+        keep_pending(s, tokens, width);
+    }
+}
+
+void stream_score(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *nll) {
+    feed(s, tokens, n, nll, nll ? 1 : 0);
+}
+
+void stream_logits(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *out) {
+    feed(s, tokens, n, out, out ? 2 : 0);
+}
+
+void stream_next(struct stream *s, float *out) {
+    int64_t longest = 0;
+    for (int64_t b = 0; b < s->rows; b++) {
+        int64_t total = s->position[b] % s->n + 1;
+        if (total > longest) longest = total;
+    }
+    for (int64_t b = 0; b < s->rows; b++) {
+        int64_t p = s->position[b] % s->n;
+        int32_t *in = s->tokens + b * longest;
+        for (int64_t i = 0; i < longest; i++) in[i] = i < p ? s->pending[b * s->n + i] : i == p ? s->last[b] : TOKEN_BOS;
+        s->len[b] = (int32_t)(p + 1);
+        s->since[b] = s->state->since[b];
+    }
+    struct call c = {.batch = s->rows,
+                     .segments = 1,
+                     .n = longest,
+                     .tokens = s->tokens,
+                     .since = s->since,
+                     .len = s->len,
+                     .knock_out = s->knock_out};
+    struct forward f;
+    struct tensor *y = call_forward(s, &f, &c, 2); /* not committed: the open segment is computed again when its next token is known */
+    s->model->k->download(s->host, y->data, (size_t)(s->rows * longest * s->vocab) * sizeof *s->host);
+    for (int64_t b = 0; b < s->rows; b++) {
+        const real *from = s->host + (b * longest + s->position[b] % s->n) * s->vocab;
+        for (int64_t i = 0; i < s->vocab; i++) out[b * s->vocab + i] = (float)from[i];
+    }
+}
+
+int64_t stream_position(const struct stream *s, int64_t row) { return s->position[row]; }
+int64_t stream_writes(const struct stream *s, int64_t row) { return s->position[row] / s->n; }
+
+void stream_fork(struct stream *s, int64_t to, int64_t from) {
+    if (to == from) return;
+    state_copy_row(s->state, to, s->state, from);
+    s->position[to] = s->position[from];
+    s->last[to] = s->last[from];
+    memcpy(s->pending + to * s->n, s->pending + from * s->n, (size_t)s->n * sizeof *s->pending);
+}
+
+struct snapshot *stream_snapshot(struct stream *s, int64_t row) {
+    struct snapshot *p = xcalloc(1, sizeof *p);
+    struct error e;
+    p->state = state_create(s->model, 1, s->segments, &e);
+    CHECK(p->state, "snapshot: %s", e.text);
+    state_copy_row(p->state, 0, s->state, row);
+    p->position = s->position[row];
+    p->last = s->last[row];
+    p->pending = xcalloc((size_t)s->n, sizeof *p->pending);
+    memcpy(p->pending, s->pending + row * s->n, (size_t)s->n * sizeof *p->pending);
+    return p;
+}
+
+void stream_restore(struct stream *s, int64_t row, const struct snapshot *p) {
+    state_copy_row(s->state, row, p->state, 0);
+    s->position[row] = p->position;
+    s->last[row] = p->last;
+    memcpy(s->pending + row * s->n, p->pending, (size_t)s->n * sizeof *p->pending);
+}
+
+void snapshot_free(struct snapshot *p) {
+    if (!p) return;
+    state_free(p->state);
+    free(p->pending);
+    free(p);
+}
+
+size_t stream_state_bytes(const struct stream *s) { return state_bytes(s->state); }
+const struct state *stream_state(const struct stream *s) { return s->state; }
+
+struct tensor **stream_unroll(struct tape *t, struct state *scratch, const int32_t *tokens, int64_t rows, int64_t segments,
+                              struct tensor **in) {
+    struct model *m = scratch->model;
+    int64_t n = m->config.segment, step = m->config.arch->layer_major ? segments : 1;
+    CHECK(rows == scratch->batch && step <= scratch->segments, "the scratch state has %lld rows of %lld segments",
+          (long long)scratch->batch, (long long)scratch->segments);
+    size_t width = (size_t)(step * n);
+    int32_t *piece = xcalloc((size_t)rows * width, sizeof *piece), *since = xcalloc((size_t)(rows * step), sizeof *since);
+    int32_t *len = xcalloc((size_t)(rows * step), sizeof *len);
+    struct forward f, previous;
+    if (!in) state_reset(scratch, -1);
+    for (int64_t first = 0; first < segments; first += step) {
+        struct call c = {.batch = rows, .segments = step, .n = n, .tokens = piece, .since = since, .len = len, .first = first};
+        for (int64_t b = 0; b < rows; b++) {
+            memcpy(piece + b * (int64_t)width, tokens + (b * segments + first) * n, width * sizeof *piece);
+            int64_t before = in && scratch->since[b] == 0 ? n : scratch->since[b]; /* a given state has seen something */
+            for (int64_t j = 0; j < step; j++) {
+                since[b * step + j] = (int32_t)(before + (first + j) * n);
+                len[b * step + j] = (int32_t)n;
+            }
+        }
+        memset(&f, 0, sizeof f);
+        forward_begin(&f, t, scratch, &c);
+        for (int i = 0; !first && in && i < m->state_count; i++)
+            if (m->states[i].kind == STATE_CARRIED && in[i]) f.in[i] = in[i];
+        if (first) forward_chain(&f, &previous);
+        model_forward(&f, false);
+        previous = f;
+    }
+    free(piece);
+    free(since);
+    free(len);
+    return f.out;
+}
