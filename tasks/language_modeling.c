@@ -1,0 +1,357 @@
+/* language_modeling.c - perplexity and bits per byte of whole documents.
+ *
+ * Each token of a text is scored exactly once, the first from BOS; state is carried through a document and reset before the next. Sums
+ * are in double. Scores by position ask whether a model gains from the earlier parts of a document; knock-out asks whether the gain
+ * comes from the compressive memory. */
+#include "harness/task.h"
+#include "ngram.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 5
+#define CALL_TOKENS 2048 /* tokens a call when `segments` is 0: large enough for the products, small enough for the cache */
+#define BOOTSTRAP_SEED 20240410
+
+static const char *const bucket_name[BUCKETS] = {"1", "2-4", "5-16", "17-64", "65+"};
+
+static const struct metric metrics[] = {
+    {"bits_per_byte", "bits/byte", -1},
+    {"token_perplexity", "", -1},
+    {"word_perplexity", "", -1},
+    {"nll_sum", "nats", 0},
+    {"tokens", "tokens", 0},
+    {"words", "words", 0},
+    {"bytes", "bytes", 0},
+    {"ngram3_bits_per_byte", "bits/byte", 0},
+    {NULL, NULL, 0},
+};
+
+static const struct option options[] = {
+    {"corpus", OPTION_TEXT, "", 0, 0, NULL, "kjv, pg19, math or a folder with split folders; empty: what the model was trained on, else kjv"},
+    {"split", OPTION_CHOICE, "test", 0, 0, "test|validation|train", "which documents are scored"},
+    {"limit", OPTION_INT, "0", 0, 1e15, NULL, "bytes of each document that are scored, 0: all"},
+    {"documents", OPTION_INT, "0", 0, 1e9, NULL, "documents that are scored, in order of their names, 0: all"},
+    {"rows", OPTION_INT, "1", 1, 4096, NULL, "documents at a time; 1 because the segments of a call fill the processor already"},
+    {"segments", OPTION_INT, "0", 0, 4096, NULL, "segments of a document in one call, 0: about 2048 tokens"},
+    {"knock_out", OPTION_BOOL, "yes", 0, 0, NULL, "score models with compressive memory also with the memory off and with it zero"},
+    {"ngram", OPTION_CHOICE, "3", 0, 0, "0|3", "beside the null model also score a 3-gram of the training split over the same documents"},
+    {NULL, OPTION_INT, NULL, 0, 0, NULL, NULL},
+};
+
+/* What the scores of a document add up to, by bucket. */
+struct sums {
+    double nats[BUCKETS], bytes[BUCKETS], tokens;
+};
+struct job {
+    struct task_run *run;
+    const struct corpus *corpus;
+    int64_t segment;
+    int32_t *token_bytes; /* [vocab] */
+    struct sums *sums;    /* [documents] */
+    int count;
+};
+
+static char *corpus_place(const struct options *o, const struct corpus *train, struct error *e) {
+    const char *name = options_text(o, "corpus");
+    if (*name) return corpus_locate(name, e);
+    return train ? xstrdup(train->path) : corpus_locate("kjv", e);
+}
+
+static struct corpus *open_split(const struct options *o, const struct corpus *train, const char *split, const struct tokenizer *t,
+                                 size_t limit, struct error *e) {
+    char *path = corpus_place(o, train, e);
+    if (!path) return NULL;
+    struct corpus *c = corpus_open(path, split, t, limit, e);
+    free(path);
+    return c;
+}
+
+/* Without a corpus of its own the task reads that of the training stage, which is part of the cell by itself. */
+static int data_hash(const struct options *o, const struct tokenizer *t, uint64_t *hash, struct error *e) {
+    *hash = 0;
+    if (!*options_text(o, "corpus")) return 0;
+    struct corpus *c = open_split(o, NULL, options_text(o, "split"), t, (size_t)options_int(o, "limit"), e);
+    if (!c) return -1;
+    *hash = c->hash;
+    corpus_free(c);
+    return 0;
+}
+
+/* Bytes that each token stands for. */
+static int32_t *token_sizes(const struct tokenizer *t) {
+    int32_t *bytes = xcalloc((size_t)t->vocab, sizeof *bytes);
+    for (int32_t i = 0; i < t->vocab; i++) {
+        size_t size = 0;
+        char *text = t->decode(t, &i, 1, &size);
+        bytes[i] = (int32_t)size;
+        free(text);
+    }
+    return bytes;
+}
+
+static int bucket_of(int64_t token, int64_t segment) {
+    int64_t s = token / segment + 1;
+    return s <= 1 ? 0 : s <= 4 ? 1 : s <= 16 ? 2 : s <= 64 ? 3 : 4;
+}
+
+static void add_scores(struct job *j, int d, int64_t first, int64_t n, const float *nll) {
+    struct sums *s = &j->sums[d];
+    const int32_t *tokens = j->corpus->texts[d].tokens;
+    for (int64_t i = 0; i < n; i++) {
+        int b = bucket_of(first + i, j->segment);
+        s->nats[b] += (double)nll[i];
+        s->bytes[b] += j->token_bytes[tokens[first + i]];
+    }
+    s->tokens += (double)n;
+}
+
+/* Orders documents from the longest to the shortest, so that parallel rows end together. */
+static const struct text *sort_texts;
+static int longer_first(const void *a, const void *b) {
+    int x = *(const int *)a, y = *(const int *)b;
+    int64_t p = sort_texts[x].n, q = sort_texts[y].n;
+    return p != q ? (p < q) - (p > q) : (x > y) - (x < y);
+}
+
+/* Feeds every document to a row of the stream and adds up its scores. */
+static void score_documents(struct job *j, struct stream *s, int64_t rows, int64_t chunk, const char *label) {
+    const int32_t **tokens = xcalloc((size_t)rows, sizeof *tokens);
+    float **nll = xcalloc((size_t)rows, sizeof *nll);
+    int64_t *n = xcalloc((size_t)rows, sizeof *n), *at = xcalloc((size_t)rows, sizeof *at), total = 0, done = 0;
+    int *doc = xcalloc((size_t)rows, sizeof *doc), *order = xcalloc((size_t)j->count, sizeof *order), next = 0;
+    for (int d = 0; d < j->count; d++) {
+        order[d] = d;
+        total += j->corpus->texts[d].n;
+    }
+    sort_texts = j->corpus->texts;
+    qsort(order, (size_t)j->count, sizeof *order, longer_first);
+    memset(j->sums, 0, (size_t)j->count * sizeof *j->sums);
+    for (int64_t r = 0; r < rows; r++) {
+        nll[r] = xcalloc((size_t)chunk, sizeof **nll);
+        doc[r] = -1;
+    }
+    struct progress p;
+    progress_begin(&p, label, total);
+    for (;;) {
+        int active = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            if (doc[r] < 0 && next < j->count) {
+                doc[r] = order[next++];
+                at[r] = 0;
+                stream_reset(s, r);
+            }
+            n[r] = 0;
+            if (doc[r] < 0) continue;
+            const struct text *text = &j->corpus->texts[doc[r]];
+            n[r] = text->n - at[r] < chunk ? text->n - at[r] : chunk;
+            tokens[r] = text->tokens + at[r];
+            active++;
+        }
+        if (!active) break;
+        stream_score(s, tokens, n, nll);
+        for (int64_t r = 0; r < rows; r++) {
+            if (doc[r] < 0) continue;
+            add_scores(j, doc[r], at[r], n[r], nll[r]);
+            at[r] += n[r];
+            done += n[r];
+            if (at[r] == j->corpus->texts[doc[r]].n) doc[r] = -1;
+        }
+        progress_update(&p, done, "tokens");
+    }
+    progress_end(&p);
+    for (int64_t r = 0; r < rows; r++) free(nll[r]);
+    free(tokens);
+    free(nll);
+    free(n);
+    free(at);
+    free(doc);
+    free(order);
+}
+
+/* Ratio of sums over documents at a position (bucket, or -1: all); samples are written beside it. */
+static struct interval ratio_at(struct job *j, const char *split, const char *condition, const char *metric, int bucket) {
+    double *bits = xcalloc((size_t)j->count, sizeof *bits), *bytes = xcalloc((size_t)j->count, sizeof *bytes);
+    int64_t n = 0;
+    for (int d = 0; d < j->count; d++) {
+        double nats = 0, size = 0;
+        for (int b = 0; b < BUCKETS; b++)
+            if (bucket < 0 || b == bucket) {
+                nats += j->sums[d].nats[b];
+                size += j->sums[d].bytes[b];
+            }
+        if (!(size > 0)) continue;
+        bits[n] = nats / log(2.0);
+        bytes[n++] = size;
+        cell_sample(j->run->out, split, condition, metric, j->corpus->texts[d].name, bucket < 0 ? "all" : bucket_name[bucket],
+                    nats / log(2.0), size);
+    }
+    struct interval v = {.n = 0};
+    if (n) v = bootstrap_ratio(bits, bytes, n, BOOTSTRAP_SEED);
+    free(bits);
+    free(bytes);
+    return v;
+}
+
+static void measure_bits(struct job *j, const char *condition, const char *metric) {
+    for (int b = -1; b < BUCKETS; b++) {
+        struct interval v = ratio_at(j, j->corpus->split, condition, metric, b);
+        if (!v.n) continue;
+        cell_measure(j->run->out, &(struct measurement){.split = j->corpus->split,
+                                                        .condition = condition,
+                                                        .metric = metric,
+                                                        .unit = "bits/byte",
+                                                        .position = b < 0 ? "all" : bucket_name[b],
+                                                        .writes = -1,
+                                                        .n = v.n,
+                                                        .value = v.value,
+                                                        .standard_error = v.standard_error,
+                                                        .low = v.low,
+                                                        .high = v.high});
+    }
+}
+
+static void measure_count(struct job *j, const char *condition, const char *metric, const char *unit, double value) {
+    cell_measure(j->run->out, &(struct measurement){.split = j->corpus->split,
+                                                    .condition = condition,
+                                                    .metric = metric,
+                                                    .unit = unit,
+                                                    .position = "all",
+                                                    .writes = -1,
+                                                    .n = j->count,
+                                                    .value = value,
+                                                    .standard_error = NAN,
+                                                    .low = NAN,
+                                                    .high = NAN});
+}
+
+/* exp of nats per token or per word, interval by the bootstrap over documents (standard error to first order). */
+static void measure_perplexity(struct job *j, const char *condition, const char *metric, bool words) {
+    double *nats = xcalloc((size_t)j->count, sizeof *nats), *units = xcalloc((size_t)j->count, sizeof *units);
+    double all = 0;
+    for (int d = 0; d < j->count; d++) {
+        for (int b = 0; b < BUCKETS; b++) nats[d] += j->sums[d].nats[b];
+        units[d] = words ? (double)j->corpus->texts[d].words : j->sums[d].tokens;
+        all += units[d];
+    }
+    if (all > 0) {
+        struct interval v = bootstrap_ratio(nats, units, j->count, BOOTSTRAP_SEED);
+        cell_measure(j->run->out, &(struct measurement){.split = j->corpus->split,
+                                                        .condition = condition,
+                                                        .metric = metric,
+                                                        .unit = "",
+                                                        .position = "all",
+                                                        .writes = -1,
+                                                        .n = j->count,
+                                                        .value = exp(v.value),
+                                                        .standard_error = exp(v.value) * v.standard_error,
+                                                        .low = exp(v.low),
+                                                        .high = exp(v.high)});
+    }
+    free(nats);
+    free(units);
+}
+
+static void measure(struct job *j, const char *condition) {
+    double nats = 0, tokens = 0, words = 0, bytes = 0;
+    for (int d = 0; d < j->count; d++) {
+        for (int b = 0; b < BUCKETS; b++) nats += j->sums[d].nats[b];
+        tokens += j->sums[d].tokens;
+        words += (double)j->corpus->texts[d].words;
+        bytes += (double)j->corpus->texts[d].size;
+    }
+    measure_bits(j, condition, "bits_per_byte");
+    measure_perplexity(j, condition, "token_perplexity", false);
+    measure_perplexity(j, condition, "word_perplexity", true);
+    measure_count(j, condition, "nll_sum", "nats", nats);
+    measure_count(j, condition, "tokens", "tokens", tokens);
+    measure_count(j, condition, "words", "words", words);
+    measure_count(j, condition, "bytes", "bytes", bytes);
+}
+
+/* The 3-gram of the training split over the same documents. */
+static int measure_ngram(struct job *j, struct error *e) {
+    struct task_run *r = j->run;
+    struct corpus *own = NULL;
+    const struct corpus *train = r->train;
+    if (!train || strcmp(train->split, "train") != 0 || *options_text(r->options, "corpus")) {
+        train = own = open_split(r->options, r->train, "train", r->tokenizer, 0, e);
+        if (!own) return -1;
+    }
+    struct ngram *g = ngram_fit(train, r->tokenizer->vocab, 3);
+    memset(j->sums, 0, (size_t)j->count * sizeof *j->sums);
+    for (int d = 0; d < j->count; d++) {
+        const struct text *text = &j->corpus->texts[d];
+        float *nll = xcalloc((size_t)text->n, sizeof *nll);
+        ngram_score(g, text->tokens, text->n, nll);
+        add_scores(j, d, 0, text->n, nll);
+        free(nll);
+    }
+    measure_bits(j, "", "ngram3_bits_per_byte");
+    ngram_free(g);
+    corpus_free(own);
+    return 0;
+}
+
+/* Is there a compressive memory that can be taken out? */
+static bool has_memory(const struct model *m) {
+    if (strcmp(m->config.arch->name, "infini") != 0) return false;
+    for (int i = 0; i < m->state_count; i++)
+        if (m->states[i].kind == STATE_CARRIED) return true;
+    return false;
+}
+
+static int run(struct task_run *r, struct error *e) {
+    const struct options *o = r->options;
+    struct model *m = r->model;
+    struct corpus *c = open_split(o, r->train, options_text(o, "split"), r->tokenizer, (size_t)options_int(o, "limit"), e);
+    if (!c) return -1;
+    int64_t documents = options_int(o, "documents"), rows = options_int(o, "rows"), segments = options_int(o, "segments");
+    struct job j = {.run = r, .corpus = c, .segment = m->config.segment};
+    j.count = documents && documents < c->count ? (int)documents : c->count;
+    if (rows > j.count) rows = j.count;
+    if (!segments) segments = CALL_TOKENS / (rows * j.segment);
+    if (segments < 1) segments = 1;
+    struct stream *s = stream_open(m, rows, segments, e);
+    if (!s) {
+        corpus_free(c);
+        return -1;
+    }
+    j.token_bytes = token_sizes(r->tokenizer);
+    j.sums = xcalloc((size_t)j.count, sizeof *j.sums);
+    static const struct {
+        enum knock_out mode;
+        const char *condition, *label;
+    } ways[] = {{KNOCK_NONE, "", "language modeling"},
+                {KNOCK_OFF, "knockout=off", "language modeling, memory off"},
+                {KNOCK_ZERO, "knockout=zero", "language modeling, memory zero"}};
+    int count = options_bool(o, "knock_out") && has_memory(m) ? 3 : 1, status = 0;
+    for (int i = 0; i < count; i++) {
+        stream_knock_out(s, ways[i].mode);
+        score_documents(&j, s, rows, segments * j.segment, ways[i].label);
+        measure(&j, ways[i].condition);
+    }
+    if (!strcmp(m->config.arch->name, "null") && !strcmp(options_text(o, "ngram"), "3")) status = measure_ngram(&j, e);
+    stream_close(s);
+    corpus_free(c);
+    free(j.token_bytes);
+    free(j.sums);
+    return status;
+}
+
+extern const struct task task_language_modeling;
+const struct task task_language_modeling = {
+    .name = "language_modeling",
+    .version = 1,
+    .summary = "perplexity per token and per word, and bits per byte, of whole documents; by position; with the memory knocked out",
+    .protocol = "Each document is read from its start, state is carried through it and reset before the next. Each token is scored exactly "
+                "once given all tokens before it that the architecture can see, the first from BOS. bits_per_byte = sum of -log2 p / bytes, "
+                "token_perplexity = exp(nats / tokens), word_perplexity = exp(nats / words of the original text). Positions are segments of "
+                "the document, counted from 1. Intervals: percentile bootstrap over documents, 95 %. knockout=off: memory gate forced to 0; "
+                "knockout=zero: memory reads 0 and the local part keeps its factor 1 - g.",
+    .metrics = metrics,
+    .options = options,
+    .run = run,
+    .source = NULL,
+    .data_hash = data_hash,
+};

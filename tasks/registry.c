@@ -1,0 +1,25 @@
+/* registry.c - the tasks: a line each. */
+#include "harness/task.h"
+#include <string.h>
+
+extern const struct task task_language_modeling;
+
+const struct task *const tasks[] = {
+    &task_language_modeling,
+    NULL,
+};
+
+const struct task *task_find(const char *name, struct error *e) {
+    const char *names[64];
+    int count = 0;
+    for (; tasks[count] && count < 64; count++) {
+        names[count] = tasks[count]->name;
+        if (!strcmp(tasks[count]->name, name)) return tasks[count];
+    }
+    const char *near = nearest_name(name, names, count);
+    if (near)
+        fail(e, "unknown task '%s'; did you mean '%s'? (infinibench list tasks)", name, near);
+    else
+        fail(e, "unknown task '%s'; see: infinibench list tasks", name);
+    return NULL;
+}
