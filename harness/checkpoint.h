@@ -21,12 +21,15 @@ struct st_file {
     int pairs;
     void *memory;
 };
-/* Writes atomically (temporary name, fsync, rename). A checksum (XXH3 of the data) is added to the metadata as "checksum". */
+/* Writes atomically (temporary name, fsync, rename). A checksum (XXH3 of metadata, tensor descriptions and data) is added to the metadata
+ * as "checksum". */
 int st_write(const char *path, const struct st_tensor *tensors, int count, const char *const *keys, const char *const *values, int pairs,
              struct error *e);
 /* Reads and checks everything: lengths, overlaps, dtypes, checksum when there is one. Errors: truncated, corrupt, not safetensors. */
 int st_read(const char *path, struct st_file *f, struct error *e);
 void st_free(struct st_file *f);
+/* The checksum that st_write stores; tensors in the order of their data. */
+void st_checksum(char sum[24], const struct st_tensor *tensors, int count, const char *const *keys, const char *const *values, int pairs);
 const char *st_meta(const struct st_file *f, const char *key); /* NULL if there is none */
 const struct st_tensor *st_find(const struct st_file *f, const char *name);
 
@@ -47,7 +50,7 @@ int training_save(const char *folder, const struct trainer *t, const struct toke
 /* 0 loaded, 1 nothing there, -1 error. */
 int training_load(const char *folder, struct trainer *t, const struct tokenizer *tok, struct error *e);
 
-/* float32 arrays in NumPy's format */
+/* float32 arrays in NumPy's format, rank 0 to 4 (shape of npy_read has room for 4) */
 int npy_write(const char *path, const float *data, const int64_t *shape, int rank, struct error *e);
 float *npy_read(const char *path, int64_t *shape, int *rank, struct error *e); /* malloc'd */
 
