@@ -1,0 +1,202 @@
+/* experiment_cell.c - the identity of a cell and the resolved experiment as text.
+ *
+ * A cell is a hash over everything that its numbers depend on, in canonical spelling; titles, comments, the order of keys, thread
+ * counts and the machine are not in it. It trains and measures nothing. */
+#include "experiment_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- data ---- */
+const struct corpus *stage_corpus(const char *name, int64_t limit, const struct tokenizer *t, struct error *e) {
+    static struct {
+        char *name;
+        int64_t limit;
+        uint64_t tokenizer;
+        struct corpus *corpus;
+    } open[16];
+    int i = 0;
+    for (; i < 16 && open[i].name; i++)
+        if (strcmp(open[i].name, name) == 0 && open[i].limit == limit && open[i].tokenizer == t->hash) return open[i].corpus;
+    if (i == 16) {
+        fail(e, "more than 15 training corpora in one process; use fewer sources");
+        return NULL;
+    }
+    char *path = corpus_locate(name, e);
+    if (!path) return NULL;
+    struct corpus *c = corpus_open(path, "train", t, (size_t)limit, e);
+    free(path);
+    if (!c) return NULL;
+    open[i].name = xstrdup(name);
+    open[i].limit = limit;
+    open[i].tokenizer = t->hash;
+    open[i].corpus = c;
+    return c;
+}
+
+static int add_task_data(struct text_buffer *b, const struct task *task, const struct options *o, const struct tokenizer *t,
+                         struct error *e) {
+    char *options = options_join(o, "\n", false);
+    uint64_t hash = 0;
+    buffer_printf(b, "task=%s version=%d\n%s\n", task->name, task->version, options);
+    free(options);
+    if (task->data_hash && task->data_hash(o, t, &hash, e) != 0) return -1;
+    buffer_printf(b, "data=%016llx\n", (unsigned long long)hash);
+    return 0;
+}
+
+static int add_chain(struct text_buffer *b, const struct experiment *x, const struct row_spec *row, const struct stage_spec *stage,
+                     const struct tokenizer *t, struct error *e) {
+    if (!stage) return 0;
+    if (add_chain(b, x, row, stage_find(x, stage->from), t, e) != 0) return -1;
+    struct source_part parts[SOURCE_PARTS];
+    struct options o;
+    int n;
+    stage_train_options(&o, row, stage);
+    char *text = options_join(&o, "\n", false);
+    buffer_printf(b, "stage=%s limit=%lld\n%s\n", stage->name, (long long)stage->limit, text);
+    free(text);
+    if (source_parse(x, stage->source, parts, &n, e) != 0) return -1;
+    for (int i = 0; i < n; i++) {
+        buffer_printf(b, "source=%s weight=%.17g\n", parts[i].name, parts[i].weight);
+        if (parts[i].task) {
+            if (add_task_data(b, parts[i].task, &parts[i].options, t, e) != 0) return -1;
+        } else {
+            const struct corpus *c = stage_corpus(parts[i].name, stage->limit, t, e);
+            if (!c) return -1;
+            buffer_printf(b, "data=%016llx\n", (unsigned long long)c->hash);
+        }
+    }
+    return 0;
+}
+
+static int add_row(struct text_buffer *b, const struct experiment *x, const struct row_spec *row, int64_t seed,
+                   const struct stage_spec *stage, const struct tokenizer **tokenizer, struct error *e) {
+    const struct tokenizer *t = tokenizer_open(x->tokenizer, e);
+    if (!t) return -1;
+    char *config = config_text(&row->config);
+    buffer_printf(b, "row=%s seed=%lld\ntokenizer=%s %016llx\narchitecture version=%d\n%s\n", row->name, (long long)seed, t->name,
+                  (unsigned long long)t->hash, row->config.arch->version, config);
+    free(config);
+    if (tokenizer) *tokenizer = t;
+    return add_chain(b, x, row, stage, t, e);
+}
+
+static void finish(char out[20], struct text_buffer *b) {
+    snprintf(out, 20, "%016llx", (unsigned long long)hash64(b->data, b->n, RESULTS_SCHEMA));
+    buffer_free(b);
+}
+
+int chain_hash(char hash[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+               struct error *e) {
+    struct text_buffer b = {0};
+    int result = add_row(&b, x, row, seed, stage, NULL, e);
+    finish(hash, &b);
+    return result;
+}
+
+int training_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+                  struct error *e) {
+    struct text_buffer b = {0};
+    int result = add_row(&b, x, row, seed, stage, NULL, e);
+    buffer_printf(&b, "measured by %s version=%d\n", TRAINING_TASK, TRAINING_VERSION);
+    finish(cell, &b);
+    return result;
+}
+
+int experiment_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct task_spec *task,
+                    struct error *e) {
+    struct text_buffer b = {0};
+    const struct tokenizer *t = NULL;
+    int result = add_row(&b, x, row, seed, stage_find(x, task->after), &t, e);
+    buffer_printf(&b, "measured by [%s]\n", task->name);
+    if (result == 0) result = add_task_data(&b, task->task, &task->options, t, e);
+    finish(cell, &b);
+    return result;
+}
+
+int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e) {
+    char cell[20];
+    for (int i = 0; i < x->row_count; i++)
+        for (int k = 0; k < x->seed_count; k++) {
+            for (int j = 0; j < x->stage_count; j++) {
+                if (training_cell(cell, x, &x->rows[i], x->seeds[k], &x->stages[j], e) != 0) return -1;
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->stages[j].name, TRAINING_TASK, cell);
+            }
+            for (int j = 0; j < x->task_count; j++) {
+                if (strcmp(x->tasks[j].after, NEVER) == 0) continue;
+                if (experiment_cell(cell, x, &x->rows[i], x->seeds[k], &x->tasks[j], e) != 0) return -1;
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->tasks[j].after, x->tasks[j].name,
+                              cell);
+            }
+        }
+    return 0;
+}
+
+/* ---- the resolved text ---- */
+/* Long prose is folded into indented lines, which the reader joins again; inih takes lines of up to about 200 characters. */
+static void add_prose(struct text_buffer *b, const char *key, const char *value) {
+    buffer_printf(b, "%s =", key);
+    size_t column = strlen(key) + 2;
+    for (const char *at = value; *at;) {
+        size_t n = strcspn(at, " ");
+        if (column + n + 1 > 130 && column > 20) {
+            buffer_printf(b, "\n   ");
+            column = 3;
+        }
+        buffer_printf(b, " %.*s", (int)n, at);
+        column += n + 1;
+        at += n;
+        while (*at == ' ') at++;
+    }
+    buffer_printf(b, "\n");
+}
+
+/* "a=b;c=d" or lines as "a = b" lines; names that begin with skip are left out, a prefix is taken off. */
+static void add_pairs(struct text_buffer *b, const char *text, char separator, const char *skip, const char *prefix) {
+    for (const char *at = text; *at;) {
+        const char *end = strchr(at, separator);
+        size_t n = end ? (size_t)(end - at) : strlen(at);
+        const char *equal = memchr(at, '=', n);
+        if (equal && (!skip || strncmp(at, skip, strlen(skip)) != 0)) {
+            const char *key = prefix && strncmp(at, prefix, strlen(prefix)) == 0 ? at + strlen(prefix) : at;
+            buffer_printf(b, "%.*s = %.*s\n", (int)(equal - key), key, (int)(n - (size_t)(equal + 1 - at)), equal + 1);
+        }
+        at += n + (end != NULL);
+    }
+}
+
+char *experiment_resolved(const struct experiment *x) {
+    struct text_buffer b = {0};
+    buffer_printf(&b, "; %s, fully resolved: every default is written out. It can be run like the original.\n[experiment]\n", x->name);
+    add_prose(&b, "title", x->title);
+    add_prose(&b, "paper", x->paper);
+    buffer_printf(&b, "seeds = ");
+    for (int i = 0; i < x->seed_count; i++) buffer_printf(&b, "%s%lld", i ? ", " : "", (long long)x->seeds[i]);
+    buffer_printf(&b, "\n\n[budget]\npreset = %s\ntokenizer = %s\n", x->rows[0].config.preset, x->tokenizer);
+    for (int i = 0; i < x->stage_count; i++) {
+        const struct stage_spec *s = &x->stages[i];
+        char *train = options_join(&s->train, "\n", false);
+        buffer_printf(&b, "\n[stage %s]\nsource = %s\nlimit = %lld\nfrom = %s\n", s->name, s->source, (long long)s->limit, s->from);
+        add_pairs(&b, train, '\n', NULL, NULL);
+        free(train);
+    }
+    for (int i = 0; i < x->row_count; i++) {
+        const struct row_spec *r = &x->rows[i];
+        char *config = config_text(&r->config);
+        buffer_printf(&b, "\n[row %s]\n", r->name);
+        add_pairs(&b, config, ';', "preset=", "option.");
+        for (int j = 0; j < r->override_count; j++)
+            if (strcmp(r->overrides[j][0], "gate_rate") != 0) buffer_printf(&b, "%s = %s\n", r->overrides[j][0], r->overrides[j][1]);
+        buffer_printf(&b, "; ffn width after compensation: %lld\n", (long long)r->config.ffn_used);
+        free(config);
+    }
+    for (int i = 0; i < x->task_count; i++) {
+        const struct task_spec *t = &x->tasks[i];
+        char *options = options_join(&t->options, "\n", false);
+        buffer_printf(&b, "\n[task %s]\ntask = %s\nafter = %s\n", t->name, t->task->name, t->after);
+        add_pairs(&b, options, '\n', NULL, NULL);
+        free(options);
+    }
+    return b.data;
+}

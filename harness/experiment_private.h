@@ -1,0 +1,54 @@
+/* experiment_private.h - what experiment.c (reading), experiment_cell.c (identity), experiment_run.c (running), experiment_job.c
+ * (processes) and experiment_dry.c (the plan) share. Nobody else includes it. */
+#ifndef INFINIBENCH_EXPERIMENT_PRIVATE_H
+#define INFINIBENCH_EXPERIMENT_PRIVATE_H
+
+#include "csv_io.h"
+#include "experiment.h"
+#include "results_files.h"
+
+#define NO_STAGE "init" /* from = init, after = init: the freshly initialised model */
+#define NEVER "none"    /* after = none: the section only describes a training source */
+#define SOURCE_PARTS 8
+
+/* One component of a stage's source: a corpus, or a task that generates. */
+struct source_part {
+    char name[160]; /* corpus name or path; of a task: its section or registry name */
+    double weight;  /* normalised to sum 1 */
+    const struct task *task;
+    struct options options; /* of the task */
+};
+int source_parse(const struct experiment *x, const char *text, struct source_part parts[SOURCE_PARTS], int *count, struct error *e);
+const struct stage_spec *stage_find(const struct experiment *x, const char *name); /* NULL: NO_STAGE */
+/* Options of a stage with the row's own keys on top. */
+void stage_train_options(struct options *out, const struct row_spec *row, const struct stage_spec *stage);
+/* Training corpora are opened once per process and kept. */
+const struct corpus *stage_corpus(const char *name, int64_t limit, const struct tokenizer *t, struct error *e);
+/* Hash of row, seed and the chain of stages up to this one (NULL: the initialised row), 16 digits. */
+int chain_hash(char hash[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+               struct error *e);
+/* Cell of the "training" task of a stage. */
+int training_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+                  struct error *e);
+/* Every cell of the experiment as lines "; cell ROW SEED STAGE TASK CELL" for the end of experiment.ini. */
+int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e);
+
+#define TRAINING_TASK "training"
+#define TRAINING_VERSION 1
+
+/* One (row, seed): trained and measured into r; `have` tells which cells need not be done. */
+struct session {
+    const struct experiment *x;
+    const struct run_options *o;
+    struct results *r;
+    double roof; /* GFLOP/s, measured on first use; 0: not yet */
+    bool (*have)(const struct session *s, const char *cell);
+};
+bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e);
+/* 0, -1: this pair failed, -2: results cannot be saved (fatal). */
+int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct error *e);
+int jobs_run(struct session *s, struct error *e);
+int jobs_collect(struct results *r, struct error *e); /* takes over what earlier jobs left */
+int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e);
+
+#endif

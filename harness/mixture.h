@@ -1,0 +1,11 @@
+/* mixture.h - a source that draws each document from one of several sources by weight. */
+#ifndef INFINIBENCH_MIXTURE_H
+#define INFINIBENCH_MIXTURE_H
+
+#include "source.h"
+
+/* Owns the parts. weights sum to 1. Deterministic given seed and the order of the calls; the cursor holds the random state and the
+ * cursors of the parts. */
+struct source *mixture_source(struct source *const *parts, const double *weights, int count, uint64_t seed);
+
+#endif
