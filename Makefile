@@ -6,6 +6,9 @@ PREFIX ?= /usr/local
 B := build/$(CONFIG)
 BIN := $(B)/infinibench
 WARN := -Wall -Wextra -Wshadow -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unknown-pragmas
+ifneq ($(findstring clang,$(CC)),)
+WARN += -Wno-pass-failed # clang gives up vectorising at -O1
+endif
 OPT := -O3 -g -fno-math-errno -fno-trapping-math
 ifeq ($(CONFIG),asan)
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined

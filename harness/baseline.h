@@ -14,8 +14,10 @@ struct forward;
 
 /* What is carried. CARRIED: a tensor [B,width] that the forward reads from f->in[i] and whose successor it puts into f->out[i]
  * (differentiable). RING: rows of history kept in place, never differentiated; capacity = rows + segments*n of a call, rounded up to
- * segments, so that a recomputed read sees what the first one saw. */
-enum state_kind { STATE_CARRIED, STATE_RING };
+ * segments, so that a recomputed read sees what the first one saw.
+ * STEP: like CARRIED but growing within a training step and gone after it (keys of the step's earlier segments, with gradient): f->in[i] is
+ * NULL in the first segment of a step, no storage, width 0. */
+enum state_kind { STATE_CARRIED, STATE_RING, STATE_STEP };
 struct state_spec {
     char name[48];
     int layer;             /* -1: of the whole model */
@@ -31,6 +33,7 @@ struct forward {
     struct tape *tape;
     struct model *model;
     int64_t batch, segments, n; /* n = the configured segment length, or less for a single partial segment */
+    int64_t lead, trail;        /* memory rows around the tokens, counted in n (0 unless the baseline has rows) */
     bool training;
     enum knock_out knock_out;
     const int32_t *tokens;           /* [B,T] inputs */
@@ -40,10 +43,10 @@ struct forward {
     const int32_t *pos_segment;      /* [B,T] position in the segment */
     const int32_t *pos_document;     /* [B,T] position in the document */
     struct tensor *rope_segment, *rope_document; /* made on first use by forward_rope() */
+    int64_t *capacity;               /* rows of each ring */
     int64_t first;                   /* index of the first segment of this call in its step: ring offset = first * n */
     struct tensor **in, **out;       /* carried states, by index of model->states; NULL for rings */
     real **ring;                     /* storage of rings, by index of model->states */
-    int64_t *capacity;               /* rows of each ring */
     struct {
         const char *name;
         struct tensor *node;         /* one element or more; their sum times weight joins the training loss, never a score */
@@ -77,14 +80,15 @@ struct baseline {
     void (*end)(struct forward *f, struct tensor *lead, struct tensor *trail);
     /* Parameters of the mixer beyond the four d x d products, per layer on average; the FFN width absorbs them. */
     double (*extra_params)(const struct model_config *c);
-    /* Elements carried from segment to segment after `context` tokens (per batch row, the paper's form), and elements that one query
-     * can attend to. */
+    /* Elements really carried from segment to segment after `context` tokens, per batch row (at unbounded context: what the arena
+     * holds), and elements that one query of the last segment can attend to. */
     int64_t (*carried)(const struct model_config *c, int64_t context);
     int64_t (*attended)(const struct model_config *c, int64_t context);
     /* FLOPs of the mixing (not of the four products) per token of one segment, all layers, with `before` tokens of the document
      * before the segment; forward only. */
     double (*mixing_flops)(const struct model_config *c, int64_t before, bool training);
-    /* How many earlier tokens can influence an output: 0, finite, UNBOUNDED. */
+    /* How many earlier tokens can influence an output: 0, finite, UNBOUNDED. A tail that begins at a segment boundary at least that
+     * far back gives the same outputs. */
     int64_t (*reach)(const struct model_config *c);
     bool layer_major; /* may process all segments of a step layer by layer */
 };

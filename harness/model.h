@@ -14,7 +14,7 @@ struct model_config {
     bool ffn_relu;                              /* two matrices with ReLU instead of SwiGLU */
     int64_t segment, segments, batch;           /* N, S of a training step, B */
     int64_t vocab;
-    bool tied;
+    bool tied, equal_parameters;                /* equal_parameters: the FFN width absorbs what the mixer needs (default) */
     double norm_eps, rope_base, gate_rate;      /* learning-rate multiplier of the gate group */
     double rates[3];                            /* the preset's three learning rates to choose from */
     int64_t ffn_used;                           /* after compensation: parameter counts equal within 1 % */
@@ -24,7 +24,7 @@ extern const char *const preset_names[]; /* ends with NULL */
 /* Fills all but arch and options from a preset name. */
 int config_preset(struct model_config *c, const char *preset, struct error *e);
 /* Shape keys that may be overridden in [budget] or a row: layers, d_model, heads, kv_heads, head_dim, ffn, ffn_kind, segment, segments,
- * batch, vocab, tied, norm_eps, rope_base, gate_rate. 1: not such a key. */
+ * batch, vocab, tied, norm_eps, rope_base, gate_rate, equal_parameters. 0 taken, -1 bad value, 1 not such a key. */
 int config_set(struct model_config *c, const char *key, const char *value, const char *where, struct error *e);
 /* Checks the shape, lets the architecture check its options, computes ffn_used. */
 int config_finish(struct model_config *c, struct error *e);
@@ -43,6 +43,12 @@ struct model {
     struct arena values, grads;       /* contiguous, same order */
     struct state_spec states[STATE_LIMIT];
     int state_count;
+    struct model_constant {           /* tables that are computed, not learnt: backend memory, in no checkpoint */
+        char name[32];
+        real *data;
+        int64_t rows, width;
+    } constants[8];
+    int constant_count;
     /* handles the decoder itself needs */
     struct param *embed, *head, *final_norm;
     struct layer_params {
@@ -56,6 +62,9 @@ void model_free(struct model *m);
 /* For declare(): name is prefixed "layers.L." when layer >= 0. */
 struct param *model_param(struct model *m, int layer, const char *name, int64_t rows, int64_t cols, enum init_kind init, double std,
                           enum param_group group);
+/* Copies host data [rows,width] to backend memory under a name; for declare(m, -1). */
+void model_constant(struct model *m, const char *name, const double *host, int64_t rows, int64_t width);
+struct tensor *constant_leaf(struct forward *f, const char *name); /* as a tensor without gradient; CHECKs */
 int model_state(struct model *m, int layer, const char *name, enum state_kind kind, int64_t rows, int64_t width, struct param *init);
 struct param *model_find(const struct model *m, const char *full_name); /* NULL if there is none */
 struct param *layer_param(const struct model *m, int layer, const char *name); /* CHECKs */
@@ -71,6 +80,7 @@ struct state {
     real *data[STATE_LIMIT];
     int64_t capacity[STATE_LIMIT]; /* rows of a ring per batch row; 1 for carried tensors */
     int32_t *since, *head;     /* host, [B]: tokens of the document so far (whole segments), rows written */
+    int32_t *stage;            /* host room for the positions of a call */
 };
 struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e);
 void state_free(struct state *s);

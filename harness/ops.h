@@ -18,6 +18,11 @@ struct tensor *op_reshape(struct tape *t, struct tensor *x, int rank, const int6
 /* x where the document goes on, init (a vector, or NULL: zero) where since[b*stride] == 0. */
 struct tensor *op_reset_rows(struct tape *t, struct tensor *x, struct tensor *init, const int32_t *since, int64_t stride, int64_t batch);
 
+/* Rows of several tensors one after the other within each batch row: parts [B,rows_i,D] -> [B,sum rows_i,D]; NULL parts are skipped. */
+struct tensor *op_concat_rows(struct tape *t, struct tensor *const *parts, int count, int64_t batch, int64_t width);
+/* Rows from .. from+rows of each batch row: [B,*,D] -> [B,rows,D]. */
+struct tensor *op_slice_rows(struct tape *t, struct tensor *x, int64_t from, int64_t rows, int64_t batch, int64_t width);
+
 struct tensor *op_rmsnorm(struct tape *t, struct tensor *x, struct tensor *w, double eps);
 /* *sum = a + b and its norm. */
 struct tensor *op_add_rmsnorm(struct tape *t, struct tensor **sum, struct tensor *a, struct tensor *b, struct tensor *w, double eps);

@@ -25,7 +25,7 @@ struct gradient; /* a reference-counted block of the pool */
 
 struct tensor {
     const char *name; /* for messages; never NULL */
-    real *data;       /* NULL in a dry pass */
+    real *data;       /* not to be touched in a dry pass */
     int64_t n;        /* elements */
     int64_t shape[4];
     int rank;
@@ -110,7 +110,11 @@ struct tensor *tape_leaf(struct tape *t, const char *name, real *data, int64_t r
 const int32_t *tape_ints(struct tape *t, const int32_t *host, int64_t n);
 real *tape_reals(struct tape *t, const real *host, int64_t n); /* host NULL: uninitialised */
 int32_t *tape_int_buffer(struct tape *t, int64_t n);
+void **tape_pointers(struct tape *t, int64_t n); /* host memory until reset, all NULL */
 real *tape_scratch(struct tape *t, int64_t n); /* valid until the operation ends */
+
+/* Place for values that the recomputed forward must find again: keep_mode 1 hands out new places, 2 the same ones in the same order. */
+void *tape_keep(struct tape *t, size_t bytes);
 
 struct node *tape_node(struct tape *t, const char *op, backward_fn backward);
 /* True when the tape records and one of the inputs needs a gradient. */

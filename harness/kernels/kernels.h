@@ -40,7 +40,8 @@ enum mix_mode { MIX_GATED, MIX_BYPASS, MIX_OFF, MIX_ZERO };
 
 struct bank_shape {
     int64_t batch, segments, n, heads, e;
-    int64_t capacity, visible, topk; /* capacity >= visible + segments * n */
+    int64_t capacity, visible, topk; /* capacity >= visible + offset + segments * n */
+    int64_t offset;                  /* rows written since head before this call (earlier segments of the step) */
 };
 
 /* Elements of the hyper vector that optimiser kernels read. */

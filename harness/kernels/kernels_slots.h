@@ -157,7 +157,7 @@ struct kernels {
     void (*ring_read)(real *out, const real *ring, const int32_t *head, int64_t offset, int64_t batch, int64_t rows, int64_t capacity,
                       int64_t width);
     /* Exact top-k by inner product (Memorizing Transformers). Query t of segment s sees the last n = min(since[b,s], visible) rows
-     * before count head[b] + s * segment. index[b,t,h,j] = slot of the j-th best key of head h, best first (ties: the older row),
+     * before count head[b] + offset + s * segment. index[b,t,h,j] = slot of the j-th best key of head h, best first (ties: the older row),
      * -1 beyond n. keys [B,capacity,H,E]. FLOP 2E per (query head, visible row). */
     void (*topk)(int32_t *index, const real *q, const real *keys, const int32_t *head, const int32_t *since,
                  const struct bank_shape *shape);

@@ -30,7 +30,7 @@ static void topk(int32_t *index, const double *q, const double *keys, const int3
     for (int64_t b = 0; b < a->batch; b++)
         for (int64_t t = 0; t < T; t++)
             for (int64_t h = 0; h < H; h++) {
-                int64_t s = t / a->n, n = since[b * a->segments + s], end = head[b] + s * a->n;
+                int64_t s = t / a->n, n = since[b * a->segments + s], end = head[b] + a->offset + s * a->n;
                 n = n < a->visible ? n : a->visible;
                 memset(taken, 0, (size_t)n);
                 for (int64_t j = 0; j < a->topk; j++) {

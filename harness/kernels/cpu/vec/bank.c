@@ -129,7 +129,7 @@ static void topk(int32_t *index, const real *q, const real *keys, const int32_t 
     for (int64_t task = 0; task < tasks; task++) {
         int64_t from = task % runs * run, s = task / runs % S, h = task / (runs * S) % H, b = task / (runs * S * H);
         int64_t at = (b * T + s * a->n + from) * H + h, n = min64(min64(since[b * S + s], a->visible), a->capacity);
-        topk_run(index + at * a->topk, q + at * E, keys + (b * a->capacity * H + h) * E, head[b] + s * a->n, n,
+        topk_run(index + at * a->topk, q + at * E, keys + (b * a->capacity * H + h) * E, head[b] + a->offset + s * a->n, n,
                  min64(run, a->n - from), a);
     }
 }

@@ -1,0 +1,81 @@
+/* state.c - what is carried between calls: storage for B rows, counted, reset and copied row by row. */
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static size_t row_bytes(const struct state *s, int i) {
+    return (size_t)s->capacity[i] * (size_t)s->model->states[i].width * sizeof(real);
+}
+
+struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e) {
+    struct state *s = xcalloc(1, sizeof *s);
+    s->model = m;
+    s->batch = batch;
+    s->segments = segments;
+    size_t bytes = 0;
+    int64_t n = m->config.segment;
+    for (int i = 0; i < m->state_count; i++) {
+        const struct state_spec *p = m->states + i;
+        s->capacity[i] = p->kind == STATE_RING && p->rows ? (p->rows + segments * n + n - 1) / n * n : 1;
+        bytes += ((size_t)batch * row_bytes(s, i) + 63) / 64 * 64;
+    }
+    s->arena.name = "carried state";
+    if (arena_allocate(&s->arena, m->k, bytes, e)) {
+        free(s);
+        return NULL;
+    }
+    size_t at = 0;
+    for (int i = 0; i < m->state_count; i++) {
+        s->data[i] = (real *)(s->arena.base + at);
+        at += ((size_t)batch * row_bytes(s, i) + 63) / 64 * 64;
+    }
+    s->since = xcalloc((size_t)batch, sizeof *s->since);
+    s->head = xcalloc((size_t)batch, sizeof *s->head);
+    int64_t lead = 0, trail = 0;
+    if (m->config.arch->rows) m->config.arch->rows(&m->config, &lead, &trail);
+    s->stage = xcalloc((size_t)(2 * batch * segments * (n + lead + trail)), sizeof *s->stage);
+    return s;
+}
+
+void state_free(struct state *s) {
+    if (!s) return;
+    arena_release(&s->arena);
+    free(s->since);
+    free(s->head);
+    free(s->stage);
+    free(s);
+}
+
+void state_reset(struct state *s, int64_t row) {
+    for (int64_t b = 0; b < s->batch; b++)
+        if (row < 0 || b == row) s->since[b] = 0;
+}
+
+void state_copy_row(struct state *dst, int64_t to, const struct state *src, int64_t from) {
+    for (int i = 0; i < src->model->state_count; i++) {
+        size_t bytes = row_bytes(src, i);
+        CHECK(row_bytes(dst, i) == bytes, "rows of state '%s' differ in size", src->model->states[i].name);
+        src->model->k->move((char *)dst->data[i] + (size_t)to * bytes, (const char *)src->data[i] + (size_t)from * bytes, bytes);
+    }
+    dst->since[to] = src->since[from];
+    dst->head[to] = src->head[from];
+}
+
+size_t state_bytes(const struct state *s) { return s->arena.capacity; }
+
+int64_t state_carried(const struct state *s) {
+    int64_t n = 0;
+    for (int i = 0; i < s->model->state_count; i++) n += s->model->states[i].rows * s->model->states[i].width;
+    return n;
+}
+
+void state_advance(struct state *s, const struct call *c, int64_t row) {
+    int64_t whole = 0, n = s->model->config.segment;
+    if (c->training)
+        whole = c->segments; /* rings of all rows move in step; partial segments are followed by a reset */
+    else
+        while (whole < c->segments && c->len[row * c->segments + whole] == n) whole++;
+    s->head[row] += (int32_t)(whole * n);
+    s->since[row] += (int32_t)(whole * n);
+}
