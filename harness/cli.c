@@ -1,0 +1,201 @@
+/* cli.c - the table of commands, reading of arguments, `list`. */
+#include "cli.h"
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct command commands[] = {
+    {"list", "list [architectures|tasks|experiments|presets]", "what there is to choose from, with options and defaults", command_list},
+    {"run", "run X.ini [--only ROW] [--seed N] [--jobs J] [--dry-run] [--out DIR]",
+     "trains and measures an experiment; goes on where it stopped, does nothing twice", command_run},
+    {"train", "train X.ini --row ROW --out CKPT [--seed N] [--dry-run]", "trains one model of an experiment and saves it", command_train},
+    {"eval", "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]", "one measurement of one model",
+     command_eval},
+    {"logits", "logits --model CKPT --input FILE --output X.npy [--nll] [--last K] [--segments S]",
+     "teacher-forced logits (or NLL in nats) of a text as float32, row i from the tokens before i", command_logits},
+    {"generate", "generate --model CKPT --prompt FILE [--tokens N] [--temperature T] [--top-p P] [--seed N]",
+     "continues a text; temperature 0 takes the most probable token", command_generate},
+    {"report", "report DIR", "tables and pictures of a results folder as Markdown, HTML, SVG and PNG", command_report},
+    {"compare", "compare DIR DIR", "paired differences between two results folders", command_compare},
+    {"check", "check DIR --against FILE [--xml FILE]", "the accuracy gate: exit status 1 when a number left its band", command_check},
+    {"bench", "bench [kernels|train|stream] [--preset P] [--only ARCHITECTURE] [--context LIST] [--csv FILE]",
+     "kernels and training steps against this machine's own GEMM roof; streaming at growing context", command_bench},
+    {"info", "info CKPT", "configuration, metadata and tensors of a model file", command_info},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct kernels *backend(const struct setting *s, struct backend_info *info) {
+    static const struct kernels *k;
+    static struct backend_info known;
+    if (!k) k = kernels_cpu(s->threads, &known);
+    if (info) *info = known;
+    return k;
+}
+
+/* ---- arguments ---- */
+
+static struct flag *find_flag(const struct arguments *a, const char *name) {
+    for (struct flag *f = a->flags; f && f->name; f++)
+        if (!strcmp(f->name, name)) return f;
+    return NULL;
+}
+
+static int unknown_flag(const struct arguments *a, const char *name, const char *usage, struct error *e) {
+    const char *names[OPTION_LIMIT];
+    int count = 0;
+    for (struct flag *f = a->flags; f && f->name && count < OPTION_LIMIT; f++) names[count++] = f->name;
+    const char *near = nearest_name(name, names, count);
+    return fail(e, "unknown option '--%s'%s%s%s; usage: infinibench %s", name, near ? "; did you mean '--" : "", near ? near : "",
+                near ? "'?" : "", usage);
+}
+
+int arguments_read(struct arguments *a, int count, char **argv, const char *usage, int min_words, int max_words, struct error *e) {
+    for (int i = 0; i < count; i++) {
+        if (strncmp(argv[i], "--", 2) != 0) {
+            if (a->count == max_words) return fail(e, "'%s' is one operand too many; usage: infinibench %s", argv[i], usage);
+            a->word[a->count++] = argv[i];
+            continue;
+        }
+        char *name = xstrdup(argv[i] + 2), *equal = strchr(name, '=');
+        if (equal) *equal = 0;
+        struct flag *f = find_flag(a, name);
+        if (!f && !a->take_unknown) {
+            int status = unknown_flag(a, name, usage, e);
+            free(name);
+            return status;
+        }
+        const char *value = NULL;
+        if (f && f->is_switch) {
+            if (equal) return fail(e, "--%s takes no value; usage: infinibench %s", f->name, usage);
+            value = "";
+        } else if (equal)
+            value = argv[i] + 2 + (equal - name) + 1;
+        else if (i + 1 < count)
+            value = argv[++i];
+        else
+            return fail(e, "--%s needs a value; usage: infinibench %s", name, usage);
+        if (f) {
+            f->value = value;
+            free(name);
+            continue;
+        }
+        if (a->extra_count == OPTION_LIMIT) return fail(e, "more than %d options", OPTION_LIMIT);
+        for (char *c = name; *c; c++)
+            if (*c == '-') *c = '_';
+        a->extra[a->extra_count][0] = a->own[a->extra_count] = name;
+        a->extra[a->extra_count++][1] = value;
+    }
+    if (a->count < min_words) return fail(e, "an operand is missing; usage: infinibench %s", usage);
+    return 0;
+}
+
+const char *flag_value(const struct arguments *a, const char *name) {
+    struct flag *f = find_flag(a, name);
+    return f ? f->value : NULL;
+}
+
+int flag_int(const struct arguments *a, const char *name, int64_t fallback, int64_t min, int64_t *value, struct error *e) {
+    const char *text = flag_value(a, name);
+    *value = fallback;
+    if (!text) return 0;
+    if (parse_int(text, value) || *value < min)
+        return fail(e, "--%s '%s' is not a whole number of at least %lld", name, text, (long long)min);
+    return 0;
+}
+
+int flag_real(const struct arguments *a, const char *name, double fallback, double min, double max, double *value, struct error *e) {
+    const char *text = flag_value(a, name);
+    *value = fallback;
+    if (!text) return 0;
+    char *end;
+    *value = strtod(text, &end);
+    if (end == text || *end || !(*value >= min && *value <= max))
+        return fail(e, "--%s '%s' is not a number from %g to %g", name, text, min, max);
+    return 0;
+}
+
+/* ---- list ---- */
+
+static void list_options(const struct option *o) {
+    static const char *const types[] = {"whole number", "number", "yes|no", "", "text"};
+    for (; o && o->key; o++)
+        printf("    %-18s %-12s %-28s %s\n", o->key, o->fallback && *o->fallback ? o->fallback : "-",
+               o->type == OPTION_CHOICE ? o->choices : types[o->type], o->help ? o->help : "");
+}
+
+static void list_architectures(void) {
+    printf("Architectures (option, default, values, meaning)\n");
+    for (int i = 0; baselines[i]; i++) {
+        printf("  %s: %s (%s)\n", baselines[i]->name, baselines[i]->summary, baselines[i]->paper);
+        list_options(baselines[i]->options);
+    }
+}
+
+static void list_tasks(void) {
+    printf("Tasks\n");
+    for (int i = 0; tasks[i]; i++) {
+        const struct task *t = tasks[i];
+        printf("  %s, version %d: %s\n    %s\n    metrics:", t->name, t->version, t->summary, t->protocol);
+        for (const struct metric *m = t->metrics; m && m->name; m++)
+            printf("%s %s%s%s%s%s", m == t->metrics ? "" : ",", m->name, *m->unit ? " [" : "", m->unit, *m->unit ? "]" : "",
+                   m->direction > 0 ? " (higher is better)" : m->direction < 0 ? " (lower is better)" : "");
+        printf("\n");
+        list_options(t->options);
+    }
+}
+
+static void list_experiments(void) {
+    glob_t g;
+    printf("Experiments\n");
+    if (glob("tasks/experiments/*.ini", 0, NULL, &g)) {
+        printf("  none in tasks/experiments; run from the top folder of the repository\n");
+        return;
+    }
+    for (size_t i = 0; i < g.gl_pathc; i++) {
+        struct error e;
+        struct experiment *x = experiment_read(g.gl_pathv[i], &e);
+        if (!x) {
+            printf("  %s: cannot be read: %s\n", g.gl_pathv[i], e.text);
+            continue;
+        }
+        printf("  %s: %s\n    rows:", g.gl_pathv[i], x->title ? x->title : "");
+        for (int r = 0; r < x->row_count; r++) printf(" %s", x->rows[r].name);
+        printf("\n    tasks:");
+        for (int t = 0; t < x->task_count; t++) printf(" %s", x->tasks[t].name);
+        printf("\n");
+        experiment_free(x);
+    }
+    globfree(&g);
+}
+
+static void list_presets(void) {
+    printf("Presets\n  %-8s %6s %7s %12s %12s %8s %9s %6s  %s\n", "name", "layers", "d_model", "heads", "FFN", "segment", "segments", "batch",
+           "learning rates");
+    for (int i = 0; preset_names[i]; i++) {
+        struct model_config c = {0};
+        struct error e;
+        if (config_preset(&c, preset_names[i], &e)) continue;
+        char heads[32], ffn[40];
+        snprintf(heads, sizeof heads, "%lld x %lld", (long long)c.heads, (long long)c.e);
+        snprintf(ffn, sizeof ffn, "%lld %s", (long long)c.ffn, c.ffn_relu ? "relu" : "swiglu");
+        printf("  %-8s %6lld %7lld %12s %12s %8lld %9lld %6lld  %g %g %g\n", preset_names[i], (long long)c.layers, (long long)c.d, heads, ffn,
+               (long long)c.segment, (long long)c.segments, (long long)c.batch, c.rates[0], c.rates[1], c.rates[2]);
+    }
+}
+
+int command_list(int count, char **argv, const struct setting *s, struct error *e) {
+    static const char *const kinds[] = {"architectures", "tasks", "experiments", "presets"};
+    static void (*const print[])(void) = {list_architectures, list_tasks, list_experiments, list_presets};
+    (void)s;
+    struct arguments a = {0};
+    if (arguments_read(&a, count, argv, commands[0].usage, 0, 1, e)) return -1;
+    for (int i = 0; i < 4; i++) {
+        if (a.count && strcmp(a.word[0], kinds[i]) != 0) continue;
+        print[i]();
+        if (a.count) return 0;
+    }
+    if (!a.count) return 0;
+    const char *near = nearest_name(a.word[0], kinds, 4);
+    return fail(e, "unknown list '%s'%s%s%s; lists: architectures, tasks, experiments, presets", a.word[0], near ? "; did you mean '" : "",
+                near ? near : "", near ? "'?" : "");
+}

@@ -1,0 +1,55 @@
+/* cli.h - the commands of the program and how their arguments are read. Private to main.c, cli_*.c and bench.c. */
+#ifndef INFINIBENCH_CLI_H
+#define INFINIBENCH_CLI_H
+
+#include "experiment.h"
+
+#define VERSION "0.1.0"
+
+/* A --name of a command: with a value unless it is a switch. */
+struct flag {
+    const char *name;
+    bool is_switch;
+    const char *value; /* NULL: not given; switches: "" when given */
+};
+struct arguments {
+    int count;
+    const char *word[8];      /* what is no flag: command's operands */
+    struct flag *flags;       /* ends with name NULL */
+    /* Flags that no table of the command knows go here when take_unknown is set (task options of eval). */
+    bool take_unknown;
+    int extra_count;
+    const char *extra[OPTION_LIMIT][2];
+    const char *own[OPTION_LIMIT]; /* copies of names cut from --name=value, freed by nobody */
+};
+/* Reads argv[0..count) after the command's name. usage is shown in the sentence of an error. */
+int arguments_read(struct arguments *a, int count, char **argv, const char *usage, int min_words, int max_words, struct error *e);
+const char *flag_value(const struct arguments *a, const char *name); /* NULL: not given */
+int flag_int(const struct arguments *a, const char *name, int64_t fallback, int64_t min, int64_t *value, struct error *e);
+int flag_real(const struct arguments *a, const char *name, double fallback, double min, double max, double *value, struct error *e);
+
+struct setting { /* of the whole program */
+    int threads;
+};
+/* The backend, started on first use. */
+const struct kernels *backend(const struct setting *s, struct backend_info *info);
+
+struct command {
+    const char *name, *usage, *summary;
+    int (*run)(int count, char **argv, const struct setting *s, struct error *e); /* exit status, or -1 with e filled */
+};
+extern const struct command commands[]; /* ends with name NULL */
+
+int command_list(int count, char **argv, const struct setting *s, struct error *e);
+int command_run(int count, char **argv, const struct setting *s, struct error *e);
+int command_train(int count, char **argv, const struct setting *s, struct error *e);
+int command_eval(int count, char **argv, const struct setting *s, struct error *e);
+int command_logits(int count, char **argv, const struct setting *s, struct error *e);
+int command_generate(int count, char **argv, const struct setting *s, struct error *e);
+int command_report(int count, char **argv, const struct setting *s, struct error *e);
+int command_compare(int count, char **argv, const struct setting *s, struct error *e);
+int command_check(int count, char **argv, const struct setting *s, struct error *e);
+int command_bench(int count, char **argv, const struct setting *s, struct error *e);
+int command_info(int count, char **argv, const struct setting *s, struct error *e);
+
+#endif

@@ -1,0 +1,195 @@
+/* cli_experiment.c - commands on experiments and results: run, train, eval, report, compare, check. */
+#include "checkpoint.h"
+#include "cli.h"
+#include "report.h"
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int command_run(int count, char **argv, const struct setting *s, struct error *e) {
+    struct flag flags[] = {{"only", false, NULL},   {"seed", false, NULL}, {"jobs", false, NULL},
+                           {"dry-run", true, NULL}, {"out", false, NULL},  {NULL, false, NULL}};
+    struct arguments a = {.flags = flags};
+    int64_t seed, jobs;
+    if (arguments_read(&a, count, argv, "run X.ini [--only ROW] [--seed N] [--jobs J] [--dry-run] [--out DIR]", 1, 1, e) ||
+        flag_int(&a, "seed", -1, 0, &seed, e) || flag_int(&a, "jobs", 1, 1, &jobs, e))
+        return -1;
+    struct experiment *x = experiment_read(a.word[0], e);
+    if (!x) return -1;
+    struct backend_info info;
+    const struct kernels *k = backend(s, &info);
+    struct run_options o = {.only = flag_value(&a, "only"),
+                            .seed = seed,
+                            .jobs = (int)jobs,
+                            .dry_run = flag_value(&a, "dry-run") != NULL,
+                            .out = flag_value(&a, "out"),
+                            .threads = info.threads,
+                            .k = k,
+                            .info = &info};
+    int status = experiment_run(x, &o, e);
+    experiment_free(x);
+    return status;
+}
+
+int command_train(int count, char **argv, const struct setting *s, struct error *e) {
+    const char *usage = "train X.ini --row ROW --out CKPT [--seed N] [--dry-run]";
+    struct flag flags[] = {{"row", false, NULL}, {"seed", false, NULL}, {"out", false, NULL}, {"dry-run", true, NULL}, {NULL, false, NULL}};
+    struct arguments a = {.flags = flags};
+    int64_t seed;
+    if (arguments_read(&a, count, argv, usage, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e)) return -1;
+    if (!flag_value(&a, "row")) return fail(e, "--row is needed: which row of %s; usage: infinibench %s", a.word[0], usage);
+    if (!flag_value(&a, "out") && !flag_value(&a, "dry-run")) return fail(e, "--out is needed: where the model goes; usage: infinibench %s", usage);
+    struct experiment *x = experiment_read(a.word[0], e);
+    if (!x) return -1;
+    struct backend_info info;
+    const struct kernels *k = backend(s, &info);
+    struct run_options o = {.only = flag_value(&a, "row"),
+                            .seed = seed,
+                            .jobs = 1,
+                            .dry_run = flag_value(&a, "dry-run") != NULL,
+                            .threads = info.threads,
+                            .k = k,
+                            .info = &info};
+    int status = experiment_train(x, flag_value(&a, "row"), seed < 0 ? x->seeds[0] : seed, flag_value(&a, "out"), &o, e);
+    experiment_free(x);
+    return status;
+}
+
+/* ---- eval ---- */
+
+/* Removes a folder of ours and all in it. */
+static void remove_folder(const char *path) {
+    DIR *d = opendir(path);
+    for (struct dirent *f; d && (f = readdir(d));) {
+        if (!strcmp(f->d_name, ".") || !strcmp(f->d_name, "..")) continue;
+        char *full = xprintf("%s/%s", path, f->d_name);
+        if (unlink(full)) remove_folder(full);
+        free(full);
+    }
+    if (d) closedir(d);
+    rmdir(path);
+}
+
+static void print_number(double x) {
+    if (isnan(x))
+        printf(" %12s", "");
+    else
+        printf(" %12.6g", x);
+}
+
+static void print_rows(const struct result_row *r, int64_t count, const char *run) {
+    printf("%-22s %-14s %-8s %12s %12s %12s %12s %6s %s\n", "metric", "condition", "position", "value", "std. error", "low", "high", "n", "unit");
+    for (int64_t i = 0; i < count; i++) {
+        if (strcmp(r[i].run, run) != 0) continue;
+        printf("%-22s %-14s %-8s", r[i].metric, *r[i].condition ? r[i].condition : "-", r[i].position);
+        if (isnan(r[i].standard_error) && r[i].value == floor(r[i].value))
+            printf(" %12.0f", r[i].value);
+        else
+            print_number(r[i].value);
+        print_number(r[i].standard_error);
+        print_number(r[i].low);
+        print_number(r[i].high);
+        printf(" %6lld %s\n", (long long)r[i].n, r[i].unit);
+    }
+}
+
+static int copy_file(const char *from, const char *to, struct error *e) {
+    size_t size;
+    char *text = read_file(from, &size, e);
+    if (!text) return -1;
+    int status = write_file(to, text, size, e);
+    free(text);
+    return status;
+}
+
+/* Runs the task into `folder` and prints what it measured. */
+static int evaluate(const char *folder, const struct task *task, struct task_run *r, const char *model_path, const char *csv,
+                    struct error *e) {
+    struct results *out = results_open(folder, e);
+    if (!out) return -1;
+    char run[40], cell[20], *options = options_join(r->options, " ", false), *key;
+    struct stat st = {0};
+    stat(model_path, &st);
+    key = xprintf("%s %s %d %s %lld %lld", model_path, task->name, task->version, options, (long long)st.st_size, (long long)st.st_mtime);
+    snprintf(cell, sizeof cell, "%016llx", (unsigned long long)hash64(key, strlen(key), 0));
+    snprintf(run, sizeof run, "eval-%s", cell);
+    free(key);
+    free(options);
+    char row[64];
+    const char *base = strrchr(model_path, '/');
+    snprintf(row, sizeof row, "%s", base ? base + 1 : model_path);
+    int status = 0;
+    if (!results_has_cell(out, cell)) {
+        r->out = cell_begin(out, cell, run, "eval", row, r->model->config.arch->name, "", (int64_t)r->seed, task->name, task->version);
+        status = task->run(r, e);
+        if (status)
+            cell_drop(r->out);
+        else
+            status = cell_commit(r->out, e);
+    }
+    results_close(out);
+    if (status) return -1;
+    int64_t rows;
+    struct result_row *read = results_read(folder, &rows, e);
+    if (!read) return -1;
+    print_rows(read, rows, run);
+    free(read);
+    if (!csv) return 0;
+    char *from = xprintf("%s/results.csv", folder);
+    status = copy_file(from, csv, e);
+    free(from);
+    return status;
+}
+
+int command_eval(int count, char **argv, const struct setting *s, struct error *e) {
+    const char *usage = "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]";
+    struct flag flags[] = {{"model", false, NULL}, {"csv", false, NULL}, {"out", false, NULL}, {"seed", false, NULL}, {NULL, false, NULL}};
+    struct arguments a = {.flags = flags, .take_unknown = true};
+    int64_t seed;
+    if (arguments_read(&a, count, argv, usage, 1, 1, e) || flag_int(&a, "seed", 1, 0, &seed, e)) return -1;
+    const struct task *task = task_find(a.word[0], e);
+    if (!task) return -1;
+    struct options options;
+    options_init(&options, task->options);
+    char where[80];
+    snprintf(where, sizeof where, "task %s", task->name);
+    for (int i = 0; i < a.extra_count; i++)
+        if (options_set(&options, a.extra[i][0], a.extra[i][1], where, e)) return -1;
+    const char *path = flag_value(&a, "model"), *out = flag_value(&a, "out");
+    if (!path) return fail(e, "--model is needed; usage: infinibench %s", usage);
+    const struct tokenizer *t;
+    struct model *m = model_load(path, backend(s, NULL), &t, e);
+    if (!m) return -1;
+    struct task_run r = {.model = m, .tokenizer = t, .options = &options, .seed = (uint64_t)seed};
+    const char *place = getenv("TMPDIR");
+    char *temporary = xprintf("%s/infinibench-eval-XXXXXX", place && *place ? place : "/tmp");
+    int status = -1;
+    if (!out && !mkdtemp(temporary))
+        fail(e, "cannot make a folder in %s; set TMPDIR, or name one with --out", place && *place ? place : "/tmp");
+    else {
+        status = evaluate(out ? out : temporary, task, &r, path, flag_value(&a, "csv"), e);
+        if (!out) remove_folder(temporary);
+    }
+    free(temporary);
+    model_free(m);
+    return status;
+}
+
+/* ---- results ---- */
+
+int command_report(int count, char **argv, const struct setting *s, struct error *e) {
+    (void)s;
+    struct arguments a = {0};
+    if (arguments_read(&a, count, argv, "report DIR", 1, 1, e)) return -1;
+    return report(a.word[0], stdout, e);
+}
+
+int command_compare(int count, char **argv, const struct setting *s, struct error *e) {
+    (void)s;
+    struct arguments a = {0};
+    if (arguments_read(&a, count, argv, "compare DIR DIR", 2, 2, e)) return -1;
+    return report_compare(a.word[0], a.word[1], stdout, e);
+}

@@ -1,0 +1,112 @@
+/* main.c - `infinibench COMMAND ...`: finds the command, prints errors as one line, turns them into exit codes.
+ *
+ * 0 fine, 1 a check failed, 2 bad usage or input. */
+#include "cli.h"
+#include <csv.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#ifndef BUILD_FLAGS
+#define BUILD_FLAGS "unknown"
+#endif
+
+static void print_help(FILE *out) {
+    fprintf(out, "infinibench " VERSION ": trains, runs and measures long-context architectures on equal terms\n\n");
+    for (const struct command *c = commands; c->name; c++) fprintf(out, "  infinibench %s\n      %s\n", c->usage, c->summary);
+    fprintf(out, "  infinibench help [COMMAND]\n  infinibench --version\n\n"
+                 "Everywhere: --threads N (default: OMP_NUM_THREADS or all cores), --quiet (no progress).\n"
+                 "Exit codes: 0 fine, 1 the check failed, 2 bad usage or input.\n");
+}
+
+static int print_version(const struct setting *s) {
+    struct backend_info info;
+    backend(s, &info);
+    printf("infinibench %s\ncompiler   %s\nflags      %s\nbackend    %s, instruction set %s, %d threads\ndevice     %s\nlibrary    %s\n"
+           "core type  %s (%s)\nlibraries  jansson %s, xxHash %u.%u.%u, zstd %s, libcsv %d.%d.%d\n",
+           VERSION, __VERSION__, BUILD_FLAGS, info.backend, info.isa, info.threads, info.device, info.library, info.core, info.note,
+           jansson_version_str(), XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100,
+           ZSTD_versionString(), CSV_MAJOR, CSV_MINOR, CSV_RELEASE);
+    return 0;
+}
+
+static const struct command *find_command(const char *name, struct error *e) {
+    const char *names[32];
+    int count = 0;
+    for (const struct command *c = commands; c->name; c++) {
+        names[count++] = c->name;
+        if (!strcmp(c->name, name)) return c;
+    }
+    names[count++] = "help";
+    const char *near = nearest_name(name, names, count);
+    if (near)
+        fail(e, "unknown command '%s'; did you mean '%s'? (infinibench help lists all)", name, near);
+    else
+        fail(e, "unknown command '%s'; infinibench help lists all", name);
+    return NULL;
+}
+
+static int complain(const struct error *e) {
+    fprintf(stderr, "infinibench: %s\n", e->text);
+    return 2;
+}
+
+/* Takes --quiet and --threads out of argv, wherever they stand. */
+static int take_settings(int *argc, char **argv, struct setting *s, struct error *e) {
+    int kept = 1;
+    for (int i = 1; i < *argc; i++) {
+        const char *value = NULL;
+        if (!strcmp(argv[i], "--quiet")) {
+            progress_quiet = true;
+            continue;
+        }
+        if (!strncmp(argv[i], "--threads=", 10))
+            value = argv[i] + 10;
+        else if (!strcmp(argv[i], "--threads")) {
+            if (i + 1 == *argc) return fail(e, "--threads needs a number, as in --threads 2");
+            value = argv[++i];
+        } else {
+            argv[kept++] = argv[i];
+            continue;
+        }
+        int64_t n;
+        if (parse_int(value, &n) || n < 1 || n > 4096) return fail(e, "--threads '%s' is not a whole number from 1 to 4096", value);
+        s->threads = (int)n;
+    }
+    argv[kept] = NULL;
+    *argc = kept;
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    cpu_choose_core(argv);
+    struct error e = {""};
+    struct setting s = {0};
+    if (take_settings(&argc, argv, &s, &e)) return complain(&e);
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) return print_version(&s);
+    bool help = !strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h");
+    const char *name = help ? (argc > 2 ? argv[2] : NULL) : argv[1];
+    if (!name) {
+        print_help(stdout);
+        return 0;
+    }
+    const struct command *c = find_command(name, &e);
+    if (!c) return complain(&e);
+    if (help || (argc > 2 && !strcmp(argv[2], "--help"))) {
+        printf("infinibench %s\n    %s\n", c->usage, c->summary);
+        return 0;
+    }
+    int status = c->run(argc - 2, argv + 2, &s, &e);
+    if (status < 0) return complain(&e);
+    if (fflush(stdout) || ferror(stdout)) {
+        fail(&e, "cannot write to standard output: is the disk full or the pipe closed?");
+        return complain(&e);
+    }
+    return status;
+}
