@@ -1,0 +1,448 @@
+/* experiment_run.c - runs what an experiment lacks: trains each (row, seed) stage by stage, measures, writes cells and runs/ID.json.
+ *
+ * Killing it at any time loses at most the steps since the last checkpoint and the cell in work; a rerun goes on. It does not know
+ * what a task measures (tasks/) nor how a step is done (train.c). */
+#include "checkpoint.h"
+#include "experiment_private.h"
+#include "mixture.h"
+#include "run_info.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#define CURVE_POINTS 100
+#define CHECKPOINTS 20 /* per stage */
+
+/* ---- sources ---- */
+static struct source *stage_source(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t, int64_t seed,
+                                   json_t *data, struct error *e) {
+    struct source_part parts[SOURCE_PARTS];
+    struct source *sources[SOURCE_PARTS] = {NULL};
+    double weights[SOURCE_PARTS];
+    int n, made = 0;
+    uint64_t stream = hash64(stage->name, strlen(stage->name), (uint64_t)seed); /* rows of one seed see equal documents */
+    if (source_parse(x, stage->source, parts, &n, e) != 0) return NULL;
+    for (; made < n; made++) {
+        struct source_part *p = &parts[made];
+        uint64_t hash = 0;
+        weights[made] = p->weight;
+        if (p->task) {
+            sources[made] = p->task->source(&p->options, t, stream + (uint64_t)made, e);
+            if (sources[made] && p->task->data_hash && p->task->data_hash(&p->options, t, &hash, e) != 0) made++, hash = 0, n = -1;
+        } else {
+            const struct corpus *c = stage_corpus(p->name, stage->limit, t, e);
+            if (c) sources[made] = corpus_source(c, stream + (uint64_t)made), hash = c->hash;
+        }
+        if (n < 0 || !sources[made]) {
+            for (int i = 0; i < made; i++) sources[i]->free(sources[i]);
+            return NULL;
+        }
+        if (data) json_array_append_new(data, json_pack("{s:s, s:s, s:f}", "name", p->name, "hash", run_hex(hash), "weight", p->weight));
+    }
+    return n == 1 ? sources[0] : mixture_source(sources, weights, n, stream + SOURCE_PARTS);
+}
+
+/* The corpus that the model was last trained on, walking back through the stages; NULL: none. */
+static const struct corpus *trained_on(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t) {
+    for (; stage; stage = stage_find(x, stage->from)) {
+        struct source_part parts[SOURCE_PARTS];
+        int n;
+        if (source_parse(x, stage->source, parts, &n, NULL) != 0) return NULL;
+        for (int i = 0; i < n; i++)
+            if (!parts[i].task) return stage_corpus(parts[i].name, stage->limit, t, NULL);
+    }
+    return NULL;
+}
+
+/* ---- one stage ---- */
+struct training {
+    const char *label;
+    char *curve_path;
+    FILE *curve;
+    struct progress progress;
+    int64_t first, every;
+    double loss_sum, last_loss;
+    int64_t loss_count;
+};
+
+/* Lines "STEP TOKENS METRIC VALUE" are kept beside the checkpoint until the stage is done; those after the checkpoint go. */
+static void open_curve(struct training *w, int64_t step) {
+    size_t size = 0;
+    char *text = read_file(w->curve_path, &size, NULL);
+    struct text_buffer kept = {0};
+    for (char *line = text; line && *line;) {
+        char *end = strchr(line, '\n');
+        if (!end) break;
+        if (strtoll(line, NULL, 10) < step) buffer_add(&kept, line, (size_t)(end + 1 - line));
+        line = end + 1;
+    }
+    free(text);
+    w->curve = fopen(w->curve_path, "w");
+    if (w->curve && kept.n) fwrite(kept.data, 1, kept.n, w->curve);
+    buffer_free(&kept);
+}
+
+static void curve_gates(struct training *w, const struct trainer *t) {
+    const struct model *m = t->model;
+    for (int64_t l = 0; l < m->config.layers; l++) {
+        char name[64];
+        snprintf(name, sizeof name, "layers.%lld.beta", (long long)l);
+        const struct param *p = model_find(m, name);
+        if (!p) continue;
+        real *beta = xcalloc((size_t)p->n, sizeof *beta);
+        m->k->download(beta, p->leaf.data, (size_t)p->n * sizeof *beta);
+        for (int64_t h = 0; h < p->n; h++)
+            fprintf(w->curve, "%lld %lld gate.%lld.%lld %.9g\n", (long long)t->step, (long long)t->tokens, (long long)l, (long long)h,
+                    1 / (1 + exp(-(double)beta[h])));
+        free(beta);
+    }
+}
+
+static void log_line(void *data, const struct trainer *t, const struct step_result *r) {
+    struct training *w = data;
+    if (w->first < 0) {
+        w->first = t->step - 1;
+        open_curve(w, t->step);
+        progress_begin(&w->progress, w->label, t->config.steps - w->first);
+    }
+    w->loss_sum += r->loss;
+    w->loss_count++;
+    w->last_loss = w->loss_sum / (double)w->loss_count;
+    progress_update(&w->progress, t->step - w->first, "step %lld/%lld  loss %.4f  %.0f tokens/s", (long long)t->step, (long long)t->config.steps,
+                    r->loss, t->seconds > 0 ? (double)t->tokens / t->seconds : 0);
+    if (t->step % w->every != 0 && t->step != t->config.steps) return;
+    if (w->curve) {
+        fprintf(w->curve, "%lld %lld loss %.9g\n", (long long)t->step, (long long)t->tokens, w->last_loss);
+        fprintf(w->curve, "%lld %lld lr %.9g\n", (long long)t->step, (long long)t->tokens, r->lr);
+        fprintf(w->curve, "%lld %lld grad_norm %.9g\n", (long long)t->step, (long long)t->tokens, r->grad_norm);
+        curve_gates(w, t);
+        fflush(w->curve);
+    }
+    w->loss_sum = 0;
+    w->loss_count = 0;
+}
+
+static void measure(struct cell_writer *w, const char *metric, const char *unit, int64_t context, double value) {
+    cell_measure(w, &(struct measurement){.split = "train", .condition = "", .metric = metric, .unit = unit, .position = "all",
+                                          .context = context, .writes = -1, .n = 1, .value = value, .standard_error = NAN, .low = NAN, .high = NAN});
+}
+
+#define STATE_CONTEXT 32768 /* tokens for which carried and attended elements are stated, where they grow with the context */
+
+static int save_training(struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage, const char *cell,
+                         const char *run, const struct trainer *t, const char *curve_path, struct error *e) {
+    const struct model_config *c = &t->model->config;
+    int64_t step_tokens = c->segment * c->segments;
+    struct cell_writer *w = cell_begin(s->r, cell, run, s->x->name, row->name, c->arch->name, stage->name, seed, TRAINING_TASK, TRAINING_VERSION);
+    double final = NAN;
+    size_t size;
+    char *text = read_file(curve_path, &size, NULL);
+    for (char *line = text; line && *line;) {
+        char *end = strchr(line, '\n'), metric[48];
+        long long step, tokens;
+        double value;
+        if (!end) break;
+        if (sscanf(line, "%lld %lld %47s %lf", &step, &tokens, metric, &value) == 4) {
+            cell_curve(w, step, tokens, metric, value);
+            if (strcmp(metric, "loss") == 0) final = value;
+        }
+        line = end + 1;
+    }
+    free(text);
+    int64_t carried = c->arch->carried ? c->arch->carried(c, STATE_CONTEXT) : 0;
+    measure(w, "parameters", "count", 0, (double)t->model->elements);
+    measure(w, "carried_elements", "elements", STATE_CONTEXT, (double)carried);
+    measure(w, "state_bytes", "bytes", STATE_CONTEXT, (double)carried * (double)sizeof(real));
+    measure(w, "attended_elements", "elements", STATE_CONTEXT, c->arch->attended ? (double)c->arch->attended(c, STATE_CONTEXT) : 0);
+    measure(w, "tokens_seen", "tokens", step_tokens, (double)t->tokens);
+    measure(w, "tokens_per_second", "tokens/s", step_tokens, t->seconds > 0 ? (double)t->tokens / t->seconds : NAN);
+    measure(w, "train_flops", "FLOP", step_tokens, t->flops);
+    measure(w, "flops_per_token", "FLOP/token", step_tokens, 3 * model_flops(c, 0, true));
+    measure(w, "wall_seconds", "s", step_tokens, t->seconds);
+    measure(w, "roof_share", "fraction", step_tokens, t->seconds > 0 && s->roof > 0 ? t->flops / t->seconds / (s->roof * 1e9) : NAN);
+    if (strcmp(c->arch->name, "infini") == 0) measure(w, "n_over_dkey", "ratio", 0, (double)c->segment / (double)c->e);
+    measure(w, "final_loss", "nats/token", step_tokens, final);
+    return cell_commit(w, e) != 0 ? -2 : 0;
+}
+
+struct pair {
+    struct session *s;
+    const struct row_spec *row;
+    int64_t seed;
+    const struct tokenizer *tokenizer;
+    char run[40];
+    json_t *json;
+};
+
+static char *checkpoint_folder(const struct pair *p, const struct stage_spec *stage, struct error *e) {
+    char hash[20];
+    if (chain_hash(hash, p->s->x, p->row, p->seed, stage, e) != 0) return NULL;
+    return xprintf("build/checkpoints/%s/%s-seed%lld-%s/%s", p->s->x->name, p->row->name, (long long)p->seed, hash, stage->name);
+}
+
+static double measured_roof(struct session *s) {
+    if (s->roof == 0) s->roof = s->o->info && strcmp(s->o->info->backend, "cpu") != 0 ? NAN : kernels_cpu_roof();
+    return s->roof;
+}
+
+/* The model after a stage (NULL: initialised): loaded if it was trained and recorded, else trained. *status: -1 or -2 on failure. */
+static struct model *model_after(struct pair *p, const struct stage_spec *stage, int *status, struct error *e) {
+    struct session *s = p->s;
+    char cell[20];
+    *status = -1;
+    if (!stage) return model_create(&p->row->config, s->o->k, (uint64_t)p->seed, e);
+    char *folder = checkpoint_folder(p, stage, e);
+    if (!folder || training_cell(cell, s->x, p->row, p->seed, stage, e) != 0) {
+        free(folder);
+        return NULL;
+    }
+    char *file = xprintf("%s/model.safetensors", folder), *curve = xprintf("%s/curve.txt", folder);
+    bool begun = access(file, R_OK) == 0, recorded = s->have(s, cell);
+    struct model *m = model_after(p, begun ? NULL : stage_find(s->x, stage->from), status, e);
+    struct source *source = NULL;
+    struct trainer *t = NULL;
+    json_t *data = json_array();
+    int result = m ? 0 : *status;
+    if (m && begun && recorded) {
+        result = model_load_into(m, file, e);
+    } else if (m) {
+        struct options options;
+        struct train_config config;
+        stage_train_options(&options, p->row, stage);
+        train_config_from(&config, &options);
+        config.gate_rate = p->row->config.gate_rate;
+        source = stage_source(s->x, stage, p->tokenizer, p->seed, data, e);
+        t = source ? trainer_create(m, &config, source, e) : NULL;
+        result = t ? make_folders(folder, e) : -1;
+        if (result == 0) {
+            char *label = xprintf("%s seed %lld %s", p->row->name, (long long)p->seed, stage->name);
+            struct training w = {.label = label, .curve_path = curve, .first = -1, .every = config.steps > CURVE_POINTS ? config.steps / CURVE_POINTS : 1};
+            struct train_log log = {.line = log_line, .data = &w, .every = 1};
+            measured_roof(s); /* in the same run, before the machine is busy */
+            result = train(t, folder, config.steps > CHECKPOINTS ? config.steps / CHECKPOINTS : 1, p->tokenizer, &log, e);
+            if (w.first >= 0) progress_end(&w.progress);
+            if (w.curve && fclose(w.curve) != 0 && result == 0) result = fail(e, "%s: cannot write: %s", curve, strerror(errno));
+            free(label);
+        }
+        if (result == 0 && p->json) {
+            json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:O}", "source", stage->source, "checkpoint", folder, "steps",
+                                  (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds, "flops", t->flops,
+                                  "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0., "state_bytes",
+                                  (json_int_t)(t->state ? state_bytes(t->state) : 0), "data", data);
+            json_object_set_new(json_object_get(p->json, "stages"), stage->name, j);
+            json_object_set_new(p->json, "parameters", json_integer((json_int_t)m->elements));
+            json_object_set_new(p->json, "roof_gflops", isfinite(s->roof) ? json_real(s->roof) : json_null());
+        }
+        if (result == 0 && !recorded && s->r) result = save_training(s, p->row, p->seed, stage, cell, p->run, t, curve, e);
+    }
+    trainer_free(t);
+    if (source) source->free(source);
+    json_decref(data);
+    free(curve);
+    free(file);
+    free(folder);
+    *status = result;
+    if (result == 0) return m;
+    if (m) model_free(m);
+    return NULL;
+}
+
+/* ---- one (row, seed) ---- */
+bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e) {
+    char cell[20];
+    *missing = false;
+    for (int i = 0; i < s->x->stage_count; i++) {
+        if (training_cell(cell, s->x, row, seed, &s->x->stages[i], e) != 0) return false;
+        *missing = *missing || !s->have(s, cell);
+    }
+    for (int i = 0; i < s->x->task_count; i++) {
+        if (strcmp(s->x->tasks[i].after, NEVER) == 0) continue;
+        if (experiment_cell(cell, s->x, row, seed, &s->x->tasks[i], e) != 0) return false;
+        *missing = *missing || !s->have(s, cell);
+    }
+    return true;
+}
+
+static int run_task(struct pair *p, struct model *m, const struct stage_spec *stage, const struct task_spec *task, const char *cell,
+                    struct error *e) {
+    struct session *s = p->s;
+    double start = now();
+    struct cell_writer *w = cell_begin(s->r, cell, p->run, s->x->name, p->row->name, p->row->config.arch->name, stage ? stage->name : NO_STAGE,
+                                       p->seed, task->task->name, task->task->version);
+    struct task_run run = {.model = m, .tokenizer = p->tokenizer, .options = &task->options, .train = trained_on(s->x, stage, p->tokenizer),
+                           .seed = (uint64_t)p->seed, .out = w};
+    if (task->task->run(&run, e) != 0) {
+        fail(e, "[task %s]: %s", task->name, e->text);
+        cell_drop(w);
+        return -1;
+    }
+    json_object_set_new(json_object_get(p->json, "tasks"), task->name,
+                        json_pack("{s:s, s:s, s:i, s:f}", "cell", cell, "task", task->task->name, "version", task->task->version,
+                                  "wall_seconds", now() - start));
+    return cell_commit(w, e) != 0 ? -2 : 0;
+}
+
+static int run_stage(struct pair *p, const struct stage_spec *stage, struct error *e) {
+    struct session *s = p->s;
+    const char *name = stage ? stage->name : NO_STAGE;
+    char cells[EXPERIMENT_LIMIT][20];
+    bool todo[EXPERIMENT_LIMIT] = {false}, any = false;
+    for (int i = 0; i < s->x->task_count; i++) {
+        if (strcmp(s->x->tasks[i].after, name) != 0) continue;
+        if (experiment_cell(cells[i], s->x, p->row, p->seed, &s->x->tasks[i], e) != 0) return -1;
+        todo[i] = !s->have(s, cells[i]);
+        any = any || todo[i];
+    }
+    if (stage && !any) {
+        char cell[20];
+        if (training_cell(cell, s->x, p->row, p->seed, stage, e) != 0) return -1;
+        any = !s->have(s, cell);
+    }
+    if (!any) return 0;
+    int result = 0;
+    struct model *m = model_after(p, stage, &result, e);
+    if (!m) return result ? result : -1;
+    result = 0;
+    for (int i = 0; i < s->x->task_count && result == 0; i++)
+        if (todo[i]) result = run_task(p, m, stage, &s->x->tasks[i], cells[i], e);
+    json_object_set_new(p->json, "peak_resident_bytes", json_integer((json_int_t)peak_resident()));
+    if (result == 0 && results_save_run(s->r, p->run, p->json, e) != 0) result = -2;
+    model_free(m);
+    return result;
+}
+
+int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct error *e) {
+    struct pair p = {.s = s, .row = row, .seed = seed, .tokenizer = tokenizer_open(s->x->tokenizer, e)};
+    char hash[20];
+    if (!p.tokenizer) return -1;
+    if (chain_hash(hash, s->x, row, seed, s->x->stage_count ? &s->x->stages[s->x->stage_count - 1] : NULL, e) != 0) return -1;
+    snprintf(p.run, sizeof p.run, "%.20s-s%lld-%.8s", row->name, (long long)(seed % 1000000), hash);
+    p.json = run_describe(s, row, seed, p.run);
+    int result = run_stage(&p, NULL, e);
+    for (int i = 0; i < s->x->stage_count && result == 0; i++) result = run_stage(&p, &s->x->stages[i], e);
+    json_decref(p.json);
+    return result;
+}
+
+/* ---- the whole ---- */
+struct cell_names {
+    char (*names)[20];
+    size_t count;
+};
+static struct cell_names elsewhere; /* cells of the folder for which this process is a job */
+
+static int by_name(const void *a, const void *b) { return strcmp(a, b); }
+
+static bool have_cell(const struct session *s, const char *cell) {
+    if (s->r && results_has_cell(s->r, cell)) return true;
+    return elsewhere.count && bsearch(cell, elsewhere.names, elsewhere.count, sizeof *elsewhere.names, by_name);
+}
+
+static int read_elsewhere(const char *folder, struct error *e) {
+    int64_t n;
+    struct result_row *rows = results_read(folder, &n, e);
+    if (!rows) return -1;
+    elsewhere.names = xcalloc((size_t)n, sizeof *elsewhere.names);
+    elsewhere.count = (size_t)n;
+    for (int64_t i = 0; i < n; i++) memcpy(elsewhere.names[i], rows[i].cell, 20);
+    qsort(elsewhere.names, elsewhere.count, sizeof *elsewhere.names, by_name);
+    free(rows);
+    return 0;
+}
+
+static const struct row_spec *find_row(const struct experiment *x, const char *name, struct error *e) {
+    const char *names[EXPERIMENT_LIMIT];
+    for (int i = 0; i < x->row_count; i++) {
+        if (strcmp(x->rows[i].name, name) == 0) return &x->rows[i];
+        names[i] = x->rows[i].name;
+    }
+    const char *near = nearest_name(name, names, x->row_count);
+    struct text_buffer all = {0};
+    for (int i = 0; i < x->row_count; i++) buffer_printf(&all, "%s %s", i ? "," : "", names[i]);
+    if (near) fail(e, "%s has no row '%s'; the nearest is '%s'", x->path, name, near);
+    else fail(e, "%s has no row '%s'; its rows are%s", x->path, name, all.data);
+    buffer_free(&all);
+    return NULL;
+}
+
+static int save_resolved(const struct session *s, struct error *e) {
+    char *text = experiment_resolved(s->x), *path = xprintf("%s/experiment.ini", results_folder(s->r));
+    struct text_buffer b = {0};
+    buffer_printf(&b, "%s\n; The cells of this experiment; the report uses these and no others.\n", text);
+    int result = cell_list(&b, s->x, e);
+    if (result == 0) result = write_file(path, b.data, b.n, e);
+    buffer_free(&b);
+    free(path);
+    free(text);
+    return result;
+}
+
+static int run_pairs(struct session *s, struct error *e) {
+    int failed = 0, all = 0, ran = 0;
+    struct error first = {""};
+    for (int k = 0; k < s->x->seed_count; k++)
+        for (int i = 0; i < s->x->row_count; i++) {
+            const struct row_spec *row = &s->x->rows[i];
+            int64_t seed = s->x->seeds[k];
+            bool missing;
+            if ((s->o->only && strcmp(s->o->only, row->name) != 0) || (s->o->seed >= 0 && s->o->seed != seed)) continue;
+            all++;
+            if (!pair_missing(s, row, seed, &missing, e)) return -1;
+            if (!missing) continue;
+            ran++;
+            struct error one = {""};
+            int result = pair_run(s, row, seed, &one);
+            if (result == -2) return fail(e, "%s", one.text);
+            if (result == 0) continue;
+            fprintf(stderr, "%s seed %lld: %s\n", row->name, (long long)seed, one.text);
+            if (failed++ == 0) fail(&first, "row %s, seed %lld: %s", row->name, (long long)seed, one.text);
+        }
+    if (failed) return failed == 1 ? fail(e, "%s", first.text) : fail(e, "%d of %d models failed; the first: %.600s", failed, all, first.text);
+    if (!progress_quiet && ran < all) fprintf(stderr, "%s: %d of %d models were there already\n", s->x->name, all - ran, all);
+    return 0;
+}
+
+int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e) {
+    if (o->only && !find_row(x, o->only, e)) return -1;
+    if (o->seed >= 0) {
+        bool known = false;
+        for (int i = 0; i < x->seed_count; i++) known = known || x->seeds[i] == o->seed;
+        if (!known) return fail(e, "%s has no seed %lld; add it to seeds in [experiment]", x->path, (long long)o->seed);
+    }
+    if (o->dry_run) return dry_run(x, o, stdout, e);
+    const char *parent = getenv(JOB_VARIABLE);
+    char *folder = o->out ? xstrdup(o->out) : xprintf("results/%s", x->name);
+    struct session s = {.x = x, .o = o, .have = have_cell};
+    int result = parent && *parent ? read_elsewhere(parent, e) : 0;
+    if (result == 0) s.r = results_open(folder, e);
+    free(folder);
+    if (!s.r) return -1;
+    if (!parent) result = jobs_collect(s.r, e);
+    if (result == 0 && !parent) result = save_resolved(&s, e);
+    if (result == 0) result = o->jobs > 1 && !parent ? jobs_run(&s, e) : run_pairs(&s, e);
+    results_close(s.r);
+    return result;
+}
+
+int experiment_train(const struct experiment *x, const char *row, int64_t seed, const char *out, const struct run_options *o,
+                     struct error *e) {
+    const struct row_spec *r = find_row(x, row, e);
+    if (!r) return -1;
+    struct session s = {.x = x, .o = o, .have = have_cell};
+    struct pair p = {.s = &s, .row = r, .seed = seed >= 0 ? seed : x->seeds[0], .tokenizer = tokenizer_open(x->tokenizer, e)};
+    if (!p.tokenizer) return -1;
+    int status;
+    struct model *m = model_after(&p, x->stage_count ? &x->stages[x->stage_count - 1] : NULL, &status, e);
+    if (!m) return -1;
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)p.seed);
+    const char *keys[] = {"experiment", "row", "seed"}, *values[] = {x->name, r->name, text};
+    int result = model_save(out, m, p.tokenizer, keys, values, 3, e);
+    model_free(m);
+    return result;
+}
