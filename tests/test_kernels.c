@@ -31,6 +31,26 @@ static int gradient(const struct kernel_case *c, char *why) { return c->flop < 1
 
 static int sentinels(const struct kernel_case *c, char *why) { return kernel_sentinels(cpu, c, why); }
 
+/* Every instruction set that the program may choose has kernels of its own; and any thread count has to do. */
+static const struct variant {
+    const char *isa;
+    int threads;
+} best = {NULL, 0}, alone = {NULL, 1}, v3 = {"v3", 3}, base = {"base", 2};
+
+static int take(void **state) {
+    const struct variant *v = *state;
+    if (v->isa) setenv("INFINIBENCH_ISA", v->isa, 1);
+    cpu = kernels_cpu(v->threads, NULL);
+    return 0;
+}
+
+static int put_back(void **state) {
+    (void)state;
+    unsetenv("INFINIBENCH_ISA");
+    cpu = kernels_cpu(0, NULL);
+    return 0;
+}
+
 static void test_check(void **state) {
     (void)state;
     all_rows(check);
@@ -120,12 +140,19 @@ int main(int argc, char **argv) {
         return 1;
     }
     if (argc > 1 && !strcmp(argv[1], "perf")) return perf(argc > 2 ? argv[2] : NULL);
+#define WITH(test, variant)                                                                                                        \
+    { #test " (" #variant ")", test, take, put_back, (void *)&variant }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_slots_have_rows),
         cmocka_unit_test(test_memory_slots),
-        cmocka_unit_test(test_check),
         cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_sentinels),
+        WITH(test_check, best),
+        WITH(test_check, alone),
+        WITH(test_check, v3),
+        WITH(test_check, base),
+        WITH(test_sentinels, best),
+        WITH(test_sentinels, v3),
+        WITH(test_sentinels, base),
         cmocka_unit_test(test_broken_kernels_are_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,6 +177,13 @@ static void rmsnorm_bwd_null(struct gout dx, struct gout dw, const real *dy, con
     good->rmsnorm_bwd(dx, dw, dy, x, w, rstd, dw.p ? extra : NULL, tmp, rows, width);
 }
 
+static void topk_no_offset(int32_t *index, const real *q, const real *keys, const int32_t *head, const int32_t *since,
+                           const struct bank_shape *a) {
+    struct bank_shape wrong = *a;
+    wrong.offset = 0;
+    good->topk(index, q, keys, head, since, &wrong);
+}
+
 /* Of equal keys the newest comes first. */
 static void topk_newest(int32_t *index, const real *q, const real *keys, const int32_t *head, const int32_t *since,
                         const struct bank_shape *a) {
@@ -219,6 +226,7 @@ BREAK(xent_bwd, xent_bwd_no_alias)
 BREAK(column_sum, column_sum_unsteady)
 BREAK(rmsnorm_bwd, rmsnorm_bwd_null)
 BREAK(topk, topk_newest)
+BREAK(topk, topk_no_offset)
 
 const struct broken_kernel broken_kernel_table[] = {
     {"memory_bwd", "sign of dv", install_memory_bwd_sign},
@@ -242,6 +250,7 @@ const struct broken_kernel broken_kernel_table[] = {
     {"column_sum", "not the same bits twice", install_column_sum_unsteady},
     {"rmsnorm_bwd", "wrong when dw is not wanted", install_rmsnorm_bwd_null},
     {"topk", "ties to the newer row", install_topk_newest},
+    {"topk", "offset dropped", install_topk_no_offset},
 };
 const int broken_kernel_count = sizeof broken_kernel_table / sizeof *broken_kernel_table;
 

@@ -137,7 +137,7 @@ void make_rmsnorm_bwd(struct kernel_case *c) {
     case_tmp(c, TYPE_REAL, KERNEL_PARTIALS * c->d[1]);
     if (c->d[2]) case_alias(c, 0, 6);
     c->buf[0].magnitude = 1; /* at width 1 all cancels */
-    c->terms = (double)(c->d[0] > c->d[1] ? c->d[0] : c->d[1]);
+    c->terms = 8 + (double)(c->d[0] > c->d[1] ? c->d[0] : c->d[1]);
 }
 
 /* extra is the gradient of x along another path: the loss has the term extra . x */

@@ -26,9 +26,6 @@ static void attention_shape(struct kernel_case *c) {
         int64_t far = least(a->queries + a->cache, least(a->segment, a->queries) + least(a->back, 1 << 20));
         a->distances = a->window ? least(far, a->window) : far;
     }
-    int64_t per_query = least(a->segment, a->queries) / 2 + least(a->back, a->cache + a->queries / 2);
-    if (a->window) per_query = least(per_query, a->window);
-    c->flop = 4.0 * (double)(a->batch * a->queries * a->heads * a->e * (per_query + 1)) * (d[13] & 1 ? 1.5 : 1);
     c->terms = (double)(a->e + 16);
 }
 
@@ -54,6 +51,20 @@ static void attention_since(struct kernel_case *c) {
     }
 }
 
+/* Products only, visible pairs only. */
+static void attention_flop(struct kernel_case *c, const int32_t *since) {
+    const struct attention_shape *a = &c->attention;
+    int64_t segments = (a->queries + a->segment - 1) / a->segment, pairs = 0;
+    for (int64_t b = 0; b < a->batch; b++)
+        for (int64_t t = 0; t < a->queries; t++) {
+            int64_t s = t / a->segment, before = s * a->segment - a->back, reset = s * a->segment - since[b * segments + s];
+            int64_t lo = before > reset ? before : reset, hi = t >= a->queries - a->trail ? a->queries - 1 : t;
+            lo = a->window && t - a->window + 1 > lo ? t - a->window + 1 : lo;
+            pairs += (t < a->lead ? a->lead - 1 : hi) - (lo > -a->cache ? lo : -a->cache) + 1;
+        }
+    c->flop = (c->d[13] & 1 ? 6.0 : 4.0) * (double)(pairs * a->heads * a->e);
+}
+
 static void attention_inputs(struct kernel_case *c) {
     const struct attention_shape *a = &c->attention;
     int64_t nq = a->batch * a->queries * a->heads * a->e, nk = a->batch * a->queries * a->kv_heads * a->e;
@@ -67,6 +78,7 @@ static void attention_inputs(struct kernel_case *c) {
     case_in(c, "rel", c->d[13] & 1 ? a->distances * a->heads * a->e : 0, 1);
     case_in(c, "bias", c->d[13] & 2 ? a->distances * a->heads : 0, 1);
     attention_since(c);
+    attention_flop(c, c->buf[c->count - 1].i);
 }
 
 void make_attention_fwd(struct kernel_case *c) {
@@ -281,12 +293,12 @@ void make_ring_read(struct kernel_case *c) {
     c->bytes = 8.0 * (double)(c->d[0] * c->d[1] * c->d[3]);
 }
 
-/* d: B S n H E capacity visible topk since integers */
+/* d: B S n H E capacity visible topk since integers offset */
 enum { BANK_FAR, BANK_FEW, BANK_NONE, BANK_MIXED };
 
 static void bank_shape(struct kernel_case *c) {
     const int64_t *d = c->d;
-    c->bank = (struct bank_shape){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]};
+    c->bank = (struct bank_shape){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[10]};
 }
 
 static double *some_rows(struct kernel_case *c, const char *name, int64_t n) {

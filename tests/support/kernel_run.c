@@ -88,7 +88,7 @@ struct kernel_case *kernel_case_new(const struct kernel_row *row) {
     memcpy(c->s, row->s, sizeof c->s);
     c->random = 1;
     c->terms = 1;
-    c->factor = 8;
+    c->factor = 4;
     int last = CASE_SIZES - 1, at = 0;
     while (last > 0 && row->d[last] == 0) last--;
     for (int i = 0; i <= last; i++) {
@@ -246,6 +246,22 @@ int kernel_check(const struct kernels *k, const struct kernel_case *c, char *why
         free_all(c, ref);
     }
     return failed;
+}
+
+/* All buffers after a call with beta 0, as doubles or integers, for tests that know better what they should be; kernels NULL: the
+ * reference. Free each. */
+void kernel_results(const struct kernels *k, const struct kernel_case *c, void **p) {
+    run_reference(c, p, 0);
+    if (!k) return;
+    struct run r;
+    run_kernels(k, c, &r, PLAIN);
+    for (int i = 0; i < c->count; i++)
+        for (int64_t j = 0; j < c->buf[i].n; j++)
+            if (c->buf[i].type == TYPE_INT)
+                ((int32_t *)p[i])[j] = ((int32_t *)r.p[i])[j];
+            else if (c->buf[i].type == TYPE_REAL)
+                ((double *)p[i])[j] = (double)((real *)r.p[i])[j];
+    free_run(&r);
 }
 
 /* ---- gradients ---------------------------------------------------------------------------------------------------------- */
