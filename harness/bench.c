@@ -1,0 +1,262 @@
+/* bench.c - `infinibench bench kernels|train|stream`: speed against this machine's own roof, measured in the same run. */
+#include "bench.h"
+#include "stream.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define TRAIN_STEPS 9
+#define TRAIN_SECONDS 3.0 /* at most this long an architecture once it has done three steps */
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_median(double *values, int count) {
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
+}
+
+/* ---- a source of random letters ---- */
+
+struct letters {
+    struct source source;
+    int32_t *tokens;
+    int64_t n;
+};
+static void letters_next(struct source *s, int64_t row, struct document *d) {
+    const struct letters *l = s->data;
+    (void)row;
+    *d = (struct document){.tokens = l->tokens, .n = l->n};
+}
+static char *letters_save(const struct source *s) {
+    (void)s;
+    return xstrdup("0");
+}
+static int letters_load(struct source *s, const char *text, struct error *e) {
+    (void)s, (void)text, (void)e;
+    return 0;
+}
+static void letters_free(struct source *s) {
+    struct letters *l = s->data;
+    free(l->tokens);
+    free(l);
+}
+static int32_t *random_tokens(int64_t n, int64_t vocab) {
+    struct rng r;
+    rng_seed(&r, 5, 5);
+    int32_t *t = xcalloc((size_t)n, sizeof *t);
+    for (int64_t i = 0; i < n; i++) t[i] = (int32_t)(1 + rng_below(&r, vocab - 1));
+    return t;
+}
+static struct source *letters_source(int64_t n, int64_t vocab) {
+    struct letters *l = xcalloc(1, sizeof *l);
+    l->n = n;
+    l->tokens = random_tokens(n, vocab);
+    l->source = (struct source){"letters", letters_next, letters_save, letters_load, letters_free, l};
+    return &l->source;
+}
+
+/* ---- the variants of every architecture ---- */
+
+struct variant {
+    char name[64];
+    struct model_config config;
+};
+
+static int add_variant(struct variant *v, int *count, const char *preset, const struct baseline *b, const char *key, const char *value,
+                       struct error *e) {
+    struct variant *x = &v[*count];
+    memset(x, 0, sizeof *x);
+    x->config.arch = b;
+    options_init(&x->config.options, b->options);
+    if (config_preset(&x->config, preset, e) || (key && options_set(&x->config.options, key, value, b->name, e))) return -1;
+    snprintf(x->name, sizeof x->name, "%s%s%s", b->name, key ? " " : "", key ? value : "");
+    if (config_finish(&x->config, e)) return -1;
+    (*count)++;
+    return 0;
+}
+
+/* Every architecture; one that has `update` once for each of its choices. */
+static int variants(struct variant v[32], const char *preset, const char *only, struct error *e) {
+    int count = 0;
+    for (int i = 0; baselines[i]; i++) {
+        const struct baseline *b = baselines[i];
+        if (only && strcmp(only, b->name) != 0) continue;
+        const struct option *update = b->options;
+        while (update && update->key && strcmp(update->key, "update") != 0) update++;
+        if (!update || !update->key) {
+            if (count < 32 && add_variant(v, &count, preset, b, NULL, NULL, e)) return -1;
+            continue;
+        }
+        char *choices = xstrdup(update->choices), *rest = NULL;
+        for (char *c = strtok_r(choices, "|", &rest); c && count < 32; c = strtok_r(NULL, "|", &rest))
+            if (add_variant(v, &count, preset, b, "update", c, e)) {
+                free(choices);
+                return -1;
+            }
+        free(choices);
+    }
+    return count;
+}
+
+/* ---- train ---- */
+
+static int bench_train_one(struct bench *b, const struct variant *v, struct error *e) {
+    const struct model_config *c = &v->config;
+    struct model *m = model_create(c, b->k, 1, e);
+    if (!m) return -1;
+    struct options o;
+    struct train_config tc;
+    options_init(&o, train_options);
+    train_config_from(&tc, &o);
+    tc.steps = 1000000;
+    tc.warmup = 0;
+    tc.lr = 1e-4;
+    struct source *source = letters_source(1 << 20, c->vocab);
+    struct trainer *t = trainer_create(m, &tc, source, e);
+    double times[TRAIN_STEPS], start = 0;
+    int n = 0, bad = t ? 0 : -1;
+    for (int i = -2; !bad && i < TRAIN_STEPS && (n < 3 || now() - start < TRAIN_SECONDS); i++) {
+        struct step_result r;
+        double from = now();
+        bad = trainer_step(t, &r, e);
+        if (i >= 0) times[n++] = now() - from;
+        if (i == -1) start = now();
+    }
+    if (!bad) {
+        double step = bench_median(times, n), tokens = (double)(c->batch * c->segments * c->segment);
+        double flops = 3 * model_flops(c, 0, true), rate = tokens * flops / step / 1e9;
+        printf("  %-24s %10lld %12.0f %14.0f %10.1f %8.1f %%\n", v->name, (long long)m->elements, tokens / step, flops, rate,
+               100 * rate / b->roof);
+        if (b->csv)
+            fprintf(b->csv, "train,%s,%s,%.3f,%.3f,%.1f,%.2f,gemm\n", v->name, c->preset, step * 1e6, rate, tokens / step, 100 * rate / b->roof);
+        fflush(stdout);
+    }
+    if (t) trainer_free(t);
+    source->free(source);
+    model_free(m);
+    return bad;
+}
+
+static int bench_train(struct bench *b, const struct variant *v, int count, struct error *e) {
+    const struct model_config *c = &v[0].config;
+    printf("training step, preset %s: batch %lld x %lld segments of %lld tokens, gradient through all of them\n"
+           "  %-24s %10s %12s %14s %10s %10s\n",
+           c->preset, (long long)c->batch, (long long)c->segments, (long long)c->segment, "architecture", "parameters", "tokens/s",
+           "FLOP/token", "GFLOP/s", "of roof");
+    for (int i = 0; i < count; i++)
+        if (bench_train_one(b, &v[i], e)) return -1;
+    return 0;
+}
+
+/* ---- stream ---- */
+
+static int context_list(const char *text, int64_t list[32], struct error *e) {
+    char *copy = xstrdup(text), *rest = NULL;
+    int count = 0;
+    for (char *w = strtok_r(copy, ", ", &rest); w && count < 32; w = strtok_r(NULL, ", ", &rest)) {
+        if (parse_int(w, &list[count]) || list[count] < 1 || (count && list[count] <= list[count - 1])) {
+            fail(e, "--context '%s': '%s' is not a rising list such as 4K,16K,64K", text, w);
+            count = -1;
+            break;
+        }
+        count++;
+    }
+    free(copy);
+    return count;
+}
+
+static int bench_stream_one(struct bench *b, const struct variant *v, const int64_t *contexts, int count, struct error *e) {
+    const struct model_config *c = &v->config;
+    struct model *m = model_create(c, b->k, 1, e);
+    if (!m) return -1;
+    int64_t segments = 2048 / c->segment > 0 ? 2048 / c->segment : 1, chunk = segments * c->segment, at = 0;
+    struct stream *s = stream_open(m, 1, segments, e);
+    if (!s) {
+        model_free(m);
+        return -1;
+    }
+    int32_t *tokens = random_tokens(chunk, c->vocab);
+    float *nll = xcalloc((size_t)chunk, sizeof *nll);
+    for (int i = 0; i < count; i++) {
+        double start = now();
+        int64_t from = at;
+        while (at < contexts[i]) {
+            int64_t n = contexts[i] - at < chunk ? contexts[i] - at : chunk;
+            stream_score(s, (const int32_t *const *)&tokens, &n, &nll);
+            at += n;
+        }
+        double rate = (double)(at - from) / (now() - start);
+        int64_t carried = c->arch->carried(c, at);
+        printf("  %-24s %10lld %12.0f %16lld %16zu %14.1f\n", v->name, (long long)at, rate, (long long)carried, stream_state_bytes(s),
+               (double)resident() / 1048576);
+        if (b->csv) fprintf(b->csv, "stream,%s,%lld,0,0,%.1f,%zu,bytes\n", v->name, (long long)at, rate, stream_state_bytes(s));
+        fflush(stdout);
+    }
+    free(tokens);
+    free(nll);
+    stream_close(s);
+    model_free(m);
+    return 0;
+}
+
+static int bench_stream(struct bench *b, const struct variant *v, int count, const char *list, struct error *e) {
+    int64_t contexts[32];
+    int n = context_list(list, contexts, e);
+    if (n < 0) return -1;
+    printf("streaming one document, preset %s; tokens/s of the part since the line above\n  %-24s %10s %12s %16s %16s %14s\n",
+           v[0].config.preset, "architecture", "context", "tokens/s", "carried elements", "state bytes", "resident MiB");
+    for (int i = 0; i < count; i++)
+        if (bench_stream_one(b, &v[i], contexts, n, e)) return -1;
+    return 0;
+}
+
+/* ---- the command ---- */
+
+static void print_machine(struct bench *b, const struct backend_info *info) {
+    printf("machine    %s\nbackend    %s, instruction set %s, %d threads\nlibrary    %s\ncore type  %s (%s)\n", info->device, info->backend,
+           info->isa, info->threads, info->library, info->core, info->note);
+    b->roof = kernels_cpu_roof();
+    b->bandwidth = kernels_cpu_bandwidth();
+    printf("GEMM roof  %.1f GFLOP/s\nbandwidth  %.1f GB/s\n", b->roof, b->bandwidth);
+    fflush(stdout);
+}
+
+int command_bench(int count, char **argv, const struct setting *s, struct error *e) {
+    static const char *const kinds[] = {"kernels", "train", "stream"};
+    const char *usage = "bench [kernels|train|stream] [--preset P] [--only ARCHITECTURE] [--context LIST] [--csv FILE]";
+    struct flag flags[] = {{"preset", false, NULL}, {"only", false, NULL}, {"context", false, NULL}, {"csv", false, NULL}, {NULL, false, NULL}};
+    struct arguments a = {.flags = flags};
+    if (arguments_read(&a, count, argv, usage, 0, 1, e)) return -1;
+    int kind = a.count ? -1 : 0;
+    for (int i = 0; a.count && i < 3; i++)
+        if (!strcmp(a.word[0], kinds[i])) kind = i;
+    if (kind < 0) {
+        const char *near = nearest_name(a.word[0], kinds, 3);
+        return fail(e, "unknown bench '%s'%s%s%s; benches: kernels, train, stream", a.word[0], near ? "; did you mean '" : "",
+                    near ? near : "", near ? "'?" : "");
+    }
+    const char *preset = flag_value(&a, "preset"), *only = flag_value(&a, "only"), *context = flag_value(&a, "context");
+    if (!preset) preset = "micro";
+    if (only && !baseline_find(only, e)) return -1;
+    struct model_config c = {0};
+    if (config_preset(&c, preset, e)) return -1;
+    struct variant *v = xcalloc(32, sizeof *v);
+    int n = kind ? variants(v, preset, only, e) : 1;
+    struct bench b = {0};
+    const char *csv = flag_value(&a, "csv");
+    if (n > 0 && csv && !(b.csv = fopen(csv, "w"))) n = fail(e, "cannot write %s: is the folder there and writable?", csv);
+    if (b.csv) fprintf(b.csv, "bench,name,shape,microseconds,gflops,rate,percent,of\n");
+    int status = -1;
+    if (n > 0) {
+        struct backend_info info;
+        b.k = backend(s, &info);
+        print_machine(&b, &info);
+        if (kind == 0) bench_kernels(&b, &c);
+        status = kind == 0 ? 0 : kind == 1 ? bench_train(&b, v, n, e) : bench_stream(&b, v, n, context ? context : "4K,16K,64K", e);
+    }
+    if (b.csv && fclose(b.csv) && !status) status = fail(e, "cannot write %s: the disk is full or gone", csv);
+    free(v);
+    return status;
+}
