@@ -282,8 +282,8 @@ def compute(name):
         tensors["grad." + k] = t.grad.numpy().astype(np.float32)
     meta = {"format": FORMAT, "architecture": arch, "options": " ".join(f"{k}={v}" for k, v in sorted(options.items())),
             "shape": f"layers={layers} d_model={D} heads={H} kv_heads={G} head_dim={E} ffn={FFN} segment={N} segments={S} batch=2 "
-                     f"vocab={VOCAB} norm_eps={EPS:g} rope_base={BASE:g} tied=0",
-            "ffn": str(FFN), "segment": str(N), "segments": str(S), "batch": "2", "vocab": str(VOCAB), "loss": repr(float(loss)),
+                     f"vocab={VOCAB} norm_eps={EPS:g} rope_base={BASE:g} tied=no equal_parameters=no",
+            "segment": str(N), "segments": str(S), "batch": "2", "vocab": str(VOCAB), "loss": repr(float(loss)),
             "formula": "u(splitmix64(fnv1a64(name)+i)), offset and scale by name: scripts/golden.py",
             "versions": f"python {sys.version.split()[0]}, torch {torch.__version__}, numpy {np.__version__}"}
     return tensors, meta
