@@ -39,6 +39,7 @@ void model_constant(struct model *m, const char *name, const double *host, int64
     struct model_constant *c = m->constants + m->constant_count++;
     snprintf(c->name, sizeof c->name, "%s", name);
     c->rows = rows, c->width = width;
+    if (!m->k) return; /* a plan */
     size_t n = (size_t)(rows * width);
     real *converted = xcalloc(n, sizeof *converted);
     for (size_t i = 0; i < n; i++) converted[i] = (real)host[i];
@@ -118,14 +119,15 @@ struct model *model_create(const struct model_config *c, const struct kernels *k
     for (int i = 0; i < m->param_count; i++) bytes += ((size_t)m->params[i]->n * sizeof(real) + 63) / 64 * 64;
     m->values.name = "parameters";
     m->grads.name = "parameter gradients";
+    m->values.peak = m->grads.peak = bytes;
     uint64_t there = available_memory();
-    if (2 * (uint64_t)bytes > there) {
+    if (k && 2 * (uint64_t)bytes > there) {
         fail(e, "parameters and their gradients need %llu bytes but the machine has %llu free; choose a smaller preset or shape",
              2 * (unsigned long long)bytes, (unsigned long long)there);
         model_free(m);
         return NULL;
     }
-    if (arena_allocate(&m->values, k, bytes, e) || arena_allocate(&m->grads, k, bytes, e)) {
+    if (k && (arena_allocate(&m->values, k, bytes, e) || arena_allocate(&m->grads, k, bytes, e))) {
         model_free(m);
         return NULL;
     }
@@ -141,6 +143,7 @@ struct model *model_create(const struct model_config *c, const struct kernels *k
                                   .param = p};
         p->grad = (real *)(m->grads.base + at);
         at += ((size_t)p->n * sizeof(real) + 63) / 64 * 64;
+        if (!k) continue;
         real *host = xcalloc((size_t)p->n, sizeof *host);
         struct rng r;
         rng_seed(&r, seed, hash64(p->name, strlen(p->name), 0));
@@ -162,7 +165,7 @@ void model_free(struct model *m) {
     arena_release(&m->values);
     arena_release(&m->grads);
     for (int i = 0; i < m->constant_count; i++)
-        m->k->release(m->constants[i].data, (size_t)(m->constants[i].rows * m->constants[i].width) * sizeof(real));
+        if (m->constants[i].data) m->k->release(m->constants[i].data, (size_t)(m->constants[i].rows * m->constants[i].width) * sizeof(real));
     free(m->layer);
     free(m);
 }
@@ -280,7 +283,8 @@ struct tensor *model_forward(struct forward *f, bool want_logits) {
         x = op_concat_rows(t, parts, 3, f->batch, c->d);
     }
     struct keep keep = {0};
-    if (!t->record) {
+    bool rewind = !t->record && !f->training; /* a training step's first pass of two keeps everything */
+    if (rewind) {
         keep_begin(f, &keep, x);
     }
     for (int l = 0; l < c->layers; l++) {
@@ -290,7 +294,7 @@ struct tensor *model_forward(struct forward *f, bool want_logits) {
         struct tensor *a = c->arch->forward(f, l, (struct mixer_input){x, h, p->norm1});
         struct tensor *h2 = op_add_rmsnorm(t, &x, x, a, &p->norm2->leaf, c->norm_eps);
         y = feed_forward(f, p, h2);
-        if (!t->record) {
+        if (rewind) {
             keep_layer(f, &keep, x, y, l);
             if (l > 0) tape_rewind(t, mark); /* layer 0 made the tables that the others share */
             x = keep.x;

@@ -57,6 +57,7 @@ struct model {
 };
 /* Builds and initialises. Every tensor draws from its own stream (seed, hash of its name), so that architectures share the values of
  * the tensors they have in common. */
+/* k NULL: a plan only, nothing is allocated or computed (dry runs). */
 struct model *model_create(const struct model_config *c, const struct kernels *k, uint64_t seed, struct error *e);
 void model_free(struct model *m);
 /* For declare(): name is prefixed "layers.L." when layer >= 0. */
@@ -82,6 +83,7 @@ struct state {
     int32_t *since, *head;     /* host, [B]: tokens of the document so far (whole segments), rows written */
     int32_t *stage;            /* host room for the positions of a call */
 };
+size_t state_need(const struct model *m, int64_t batch, int64_t segments); /* bytes that state_create will take */
 struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e);
 void state_free(struct state *s);
 void state_reset(struct state *s, int64_t row); /* -1: all. since = 0; contents are dropped at the next read */

@@ -8,26 +8,34 @@ static size_t row_bytes(const struct state *s, int i) {
     return (size_t)s->capacity[i] * (size_t)s->model->states[i].width * sizeof(real);
 }
 
+static int64_t capacity(const struct model *m, int i, int64_t segments) {
+    const struct state_spec *p = m->states + i;
+    int64_t n = m->config.segment;
+    return p->kind == STATE_RING && p->rows ? (p->rows + segments * n + n - 1) / n * n : 1;
+}
+
+size_t state_need(const struct model *m, int64_t batch, int64_t segments) {
+    size_t bytes = 0;
+    for (int i = 0; i < m->state_count; i++)
+        bytes += ((size_t)(batch * capacity(m, i, segments) * m->states[i].width) * sizeof(real) + 63) / 64 * 64;
+    return bytes;
+}
+
 struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e) {
     struct state *s = xcalloc(1, sizeof *s);
     s->model = m;
     s->batch = batch;
     s->segments = segments;
-    size_t bytes = 0;
     int64_t n = m->config.segment;
-    for (int i = 0; i < m->state_count; i++) {
-        const struct state_spec *p = m->states + i;
-        s->capacity[i] = p->kind == STATE_RING && p->rows ? (p->rows + segments * n + n - 1) / n * n : 1;
-        bytes += ((size_t)batch * row_bytes(s, i) + 63) / 64 * 64;
-    }
+    for (int i = 0; i < m->state_count; i++) s->capacity[i] = capacity(m, i, segments);
     s->arena.name = "carried state";
-    if (arena_allocate(&s->arena, m->k, bytes, e)) {
+    if (m->k && arena_allocate(&s->arena, m->k, state_need(m, batch, segments), e)) {
         free(s);
         return NULL;
     }
     size_t at = 0;
     for (int i = 0; i < m->state_count; i++) {
-        s->data[i] = (real *)(s->arena.base + at);
+        s->data[i] = (real *)((uintptr_t)s->arena.base + at);
         at += ((size_t)batch * row_bytes(s, i) + 63) / 64 * 64;
     }
     s->since = xcalloc((size_t)batch, sizeof *s->since);

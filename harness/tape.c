@@ -31,7 +31,7 @@ void arena_release(struct arena *a) {
     a->used = a->capacity = 0;
 }
 
-static void *arena_take(struct arena *a, bool dry, size_t bytes) {
+void *arena_take(struct arena *a, bool dry, size_t bytes) {
     size_t at = a->used;
     a->used += aligned(bytes ? bytes : 1);
     if (a->used > a->peak) a->peak = a->used;

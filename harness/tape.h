@@ -20,6 +20,8 @@ struct arena {
 /* Fixes the capacity at `bytes` (at least peak) and allocates. */
 int arena_allocate(struct arena *a, const struct kernels *k, size_t bytes, struct error *e);
 void arena_release(struct arena *a);
+/* Takes bytes (64-byte aligned) until used is set back; in a dry pass only counts. */
+void *arena_take(struct arena *a, bool dry, size_t bytes);
 
 struct gradient; /* a reference-counted block of the pool */
 

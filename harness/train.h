@@ -23,8 +23,10 @@ struct train_config {
 void train_config_from(struct train_config *c, const struct options *o);
 double schedule_rate(const struct train_config *c, int64_t step); /* step counts from 0 */
 
+struct step_room; /* host copies of a batch by segment, states between recomputed segments */
 struct trainer {
     struct model *model;
+    struct step_room *room;
     struct train_config config;
     struct tape tape;
     struct state *state;
@@ -36,7 +38,10 @@ struct trainer {
     int64_t tokens;           /* tokens seen (scored) */
     double flops, seconds;    /* by formula; wall time in steps */
 };
-/* Plans the step with a dry pass; says before allocating if the machine has too little memory, with the bytes. */
+/* Elements of trainer->m[i] and v[i]: both p->n for AdamW; rows and columns for Adafactor. */
+void optimizer_sizes(enum optimizer_kind kind, const struct param *p, int64_t *m, int64_t *v);
+size_t trainer_bytes(const struct trainer *t); /* total of trainer_print_memory */
+/* source NULL (or a model that is a plan): measures only, allocates nothing. Plans the step with a dry pass; says before allocating if the machine has too little memory, with the bytes. */
 struct trainer *trainer_create(struct model *m, const struct train_config *c, struct source *s, struct error *e);
 void trainer_free(struct trainer *t);
 /* Bytes by purpose, a line each: parameters, gradients, optimizer, activations, carried state, scratch, total. */

@@ -1,0 +1,486 @@
+/* train.c - one training step in its three ways (layer by layer, segment by segment, recomputed segment by segment), the optimisers and
+ * the schedule. The loop with checkpoints is in train_loop.c. */
+#include "train.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct option train_options[] = {
+    {"optimizer", OPTION_CHOICE, "adamw", 0, 0, "adamw|adafactor", "AdamW, or Adafactor with factored second moments"},
+    {"lr", OPTION_REAL, "3e-3", 0, 1e3, NULL, "peak learning rate"},
+    {"lr_min_ratio", OPTION_REAL, "0.05", 0, 1, NULL, "final rate as a part of the peak"},
+    {"warmup", OPTION_INT, "100", 0, 1e9, NULL, "steps of linear warm-up"},
+    {"schedule", OPTION_CHOICE, "cosine", 0, 0, "cosine|constant", "after the warm-up"},
+    {"steps", OPTION_INT, "1000", 0, 1e12, NULL, "optimiser steps"},
+    {"weight_decay", OPTION_REAL, "0.1", 0, 1e3, NULL, "decoupled, on weight matrices only (never norms, gates)"},
+    {"beta1", OPTION_REAL, "0.9", 0, 1, NULL, "AdamW first moment"},
+    {"beta2", OPTION_REAL, "0.95", 0, 1, NULL, "AdamW second moment"},
+    {"adam_eps", OPTION_REAL, "1e-8", 0, 1, NULL, "AdamW denominator"},
+    {"clip", OPTION_REAL, "1", 0, 1e9, NULL, "bound of the global gradient norm; 0: none"},
+    {"parameter_scale", OPTION_BOOL, "no", 0, 0, NULL, "Adafactor: rate relative to the size of each tensor"},
+    {"carry", OPTION_BOOL, "yes", 0, 0, NULL, "state values go on to the next step of the same document"},
+    {"step_mode", OPTION_CHOICE, "layer", 0, 0, "layer|segment|recompute", "layer by layer; segment by segment; the same, recomputed in the backward pass"},
+    {NULL, 0, NULL, 0, 0, NULL, NULL},
+};
+
+void train_config_from(struct train_config *c, const struct options *o) {
+    *c = (struct train_config){.optimizer = options_choice(o, "optimizer"),
+                               .lr = options_real(o, "lr"),
+                               .lr_min_ratio = options_real(o, "lr_min_ratio"),
+                               .decay = options_real(o, "weight_decay"),
+                               .b1 = options_real(o, "beta1"),
+                               .b2 = options_real(o, "beta2"),
+                               .eps = options_real(o, "adam_eps"),
+                               .clip = options_real(o, "clip"),
+                               .gate_rate = 10,
+                               .steps = options_int(o, "steps"),
+                               .warmup = options_int(o, "warmup"),
+                               .cosine = options_choice(o, "schedule") == 0,
+                               .carry = options_bool(o, "carry"),
+                               .mode = options_choice(o, "step_mode"),
+                               .parameter_scale = options_bool(o, "parameter_scale")};
+}
+
+double schedule_rate(const struct train_config *c, int64_t step) {
+    double warm = step < c->warmup ? (double)(step + 1) / (double)c->warmup : 1;
+    if (!c->cosine || c->steps <= c->warmup || step < c->warmup) return c->lr * warm;
+    double at = (double)(step - c->warmup) / (double)(c->steps - c->warmup);
+    return c->lr * (c->lr_min_ratio + (1 - c->lr_min_ratio) * 0.5 * (1 + cos(M_PI * (at < 1 ? at : 1))));
+}
+
+/* ---- the step ---- */
+
+/* What a step needs beside the public struct: copies of a batch cut by segment, and the states between recomputed segments. */
+struct step_room {
+    int32_t *tokens, *targets, *since, *len;
+    real *weights;
+    struct arena boundary;
+    real *at[STATE_LIMIT];          /* per segment boundary * state_count, see below */
+    real **boundaries;              /* [(S+1) * state_count]: NULL where the state does not exist */
+    int64_t *sizes;                 /* the same: elements */
+    size_t *kept;                   /* [S]: where the kept indices of a segment begin */
+    struct forward last;            /* the call whose carried states follow the step */
+    bool recomputed;                /* they are in boundaries[0 ..] instead */
+};
+
+static struct step_room *room_create(const struct model *m) {
+    const struct model_config *c = &m->config;
+    size_t segments = (size_t)(c->batch * c->segments), tokens = segments * (size_t)c->segment;
+    struct step_room *r = xcalloc(1, sizeof *r);
+    r->tokens = xcalloc(tokens, sizeof *r->tokens);
+    r->targets = xcalloc(tokens, sizeof *r->targets);
+    r->weights = xcalloc(tokens, sizeof *r->weights);
+    r->since = xcalloc(segments, sizeof *r->since);
+    r->len = xcalloc(segments, sizeof *r->len);
+    size_t slots = (size_t)(c->segments + 1) * (size_t)(m->state_count + 1);
+    r->boundaries = xcalloc(slots, sizeof *r->boundaries);
+    r->sizes = xcalloc(slots, sizeof *r->sizes);
+    r->kept = xcalloc((size_t)c->segments, sizeof *r->kept);
+    r->boundary.name = "states between segments";
+    return r;
+}
+
+static void room_free(struct step_room *r) {
+    if (!r) return;
+    arena_release(&r->boundary);
+    free(r->tokens);
+    free(r->targets);
+    free(r->weights);
+    free(r->since);
+    free(r->len);
+    free(r->boundaries);
+    free(r->sizes);
+    free(r->kept);
+    free(r);
+}
+
+/* Segments from .. from+count of the batch into the room, [B,count,N]; without carry no document reaches back beyond the step. */
+static struct call cut(struct trainer *t, const struct batch *b, int64_t from, int64_t count) {
+    struct step_room *r = t->room;
+    for (int64_t row = 0; row < b->rows; row++)
+        for (int64_t s = 0; s < count; s++) {
+            int64_t src = row * b->segments + from + s, dst = row * count + s;
+            int64_t in_step = (from + s) * b->n;
+            r->since[dst] = !t->config.carry && b->since[src] > in_step ? (int32_t)in_step : b->since[src];
+            r->len[dst] = b->len[src];
+            memcpy(r->tokens + dst * b->n, b->tokens + src * b->n, (size_t)b->n * sizeof *r->tokens);
+            memcpy(r->targets + dst * b->n, b->targets + src * b->n, (size_t)b->n * sizeof *r->targets);
+            for (int64_t i = 0; i < b->n; i++) r->weights[dst * b->n + i] = (real)b->weights[src * b->n + i];
+        }
+    return (struct call){.batch = b->rows,
+                         .segments = count,
+                         .n = b->n,
+                         .tokens = r->tokens,
+                         .since = r->since,
+                         .len = r->len,
+                         .first = from,
+                         .training = true};
+}
+
+/* Forward of one call with its loss; *loss (backend) receives the sum of weight * nll, and the nll gets its seed. */
+static void loss_forward(struct trainer *t, struct forward *f, const struct call *c, real *loss) {
+    struct tape *tape = &t->tape;
+    int64_t tokens = c->batch * c->segments * c->n;
+    const int32_t *targets = tape_ints(tape, t->room->targets, tokens);
+    real *weights = tape_reals(tape, t->room->weights, tokens);
+    struct tensor *nll = op_xent(tape, model_forward(f, true), targets);
+    tape->scratch.used = 0;
+    double *tmp = arena_take(&tape->scratch, tape->dry, KERNEL_PARTIALS * sizeof *tmp);
+    RUN(tape, dot, loss, nll->data, weights, tmp, tokens);
+    tape_seed(tape, nll, weights);
+    for (int i = 0; i < f->extras; i++) tape_seed_value(tape, f->extra[i].node, f->extra[i].weight);
+}
+
+static void step_layer_major(struct trainer *t, const struct batch *b, bool backward) {
+    tape_reset(&t->tape);
+    t->tape.record = true;
+    struct call c = cut(t, b, 0, b->segments);
+    struct forward f;
+    forward_begin(&f, &t->tape, t->state, &c);
+    loss_forward(t, &f, &c, t->loss);
+    if (!backward) return;
+    tape_backward(&t->tape);
+    t->room->last = f;
+}
+
+static void step_segment_major(struct trainer *t, const struct batch *b, bool backward) {
+    tape_reset(&t->tape);
+    t->tape.record = true;
+    struct forward f, next;
+    for (int64_t s = 0; s < b->segments; s++) {
+        struct call c = cut(t, b, s, 1);
+        forward_begin(&next, &t->tape, t->state, &c);
+        if (s > 0) forward_chain(&next, &f);
+        f = next;
+        loss_forward(t, &f, &c, t->loss + s);
+    }
+    if (!backward) return;
+    tape_backward(&t->tape);
+    t->room->last = f;
+}
+
+/* The states that enter segment s as leaves over the copies kept between segments. */
+static void enter(struct trainer *t, struct forward *f, int64_t s, bool needs_grad) {
+    int count = t->model->state_count;
+    for (int i = 0; i < count && s > 0; i++) {
+        real *p = t->room->boundaries[s * count + i];
+        int64_t n = t->room->sizes[s * count + i];
+        if (p) f->in[i] = tape_leaf(&t->tape, t->model->states[i].name, p, f->batch, n / f->batch, needs_grad);
+    }
+}
+
+/* First pass: states at the segment boundaries only. Second pass, last segment first: the segment again with a tape, its gradient, and
+ * the gradient of the states that entered it. Same kernels on same values: the same bits as segment by segment. */
+static void step_recompute(struct trainer *t, const struct batch *b, bool backward) {
+    struct tape *tape = &t->tape;
+    struct step_room *r = t->room;
+    int count = t->model->state_count;
+    struct forward f;
+    r->boundary.used = 0;
+    tape->kept.used = 0;
+    tape->keep_mode = 1;
+    tape->record = false;
+    for (int64_t s = 0; s + 1 < b->segments; s++) {
+        tape_reset(tape);
+        struct call c = cut(t, b, s, 1);
+        forward_begin(&f, tape, t->state, &c);
+        enter(t, &f, s, false);
+        r->kept[s] = tape->kept.used;
+        model_forward(&f, false);
+        for (int i = 0; i < count; i++) {
+            int64_t slot = (s + 1) * count + i;
+            r->boundaries[slot] = NULL;
+            if (!f.out[i]) continue;
+            r->sizes[slot] = f.out[i]->n;
+            r->boundaries[slot] = arena_take(&r->boundary, tape->dry, (size_t)f.out[i]->n * sizeof(real));
+            RUN(tape, move, r->boundaries[slot], f.out[i]->data, (size_t)f.out[i]->n * sizeof(real));
+        }
+    }
+    real **next = t->room->at; /* gradients of the states that leave the segment at hand */
+    memset(next, 0, (size_t)count * sizeof *next);
+    tape->record = true;
+    for (int64_t s = b->segments - 1; s >= 0; s--) {
+        tape_reset(tape);
+        tape->keep_mode = s + 1 < b->segments ? 2 : 0;
+        tape->kept_cursor = r->kept[s];
+        struct call c = cut(t, b, s, 1);
+        forward_begin(&f, tape, t->state, &c);
+        enter(t, &f, s, true);
+        loss_forward(t, &f, &c, t->loss + s);
+        if (!backward) continue;
+        for (int i = 0; i < count; i++)
+            if (f.out[i] && next[i]) tape_seed(tape, f.out[i], next[i]);
+        tape_backward(tape);
+        if (s + 1 == b->segments) /* kept aside: recomputed segments still read the old values */
+            for (int i = 0; i < count; i++) {
+                r->boundaries[i] = NULL;
+                if (!f.out[i] || t->model->states[i].kind != STATE_CARRIED) continue;
+                r->sizes[i] = f.out[i]->n;
+                r->boundaries[i] = arena_take(&r->boundary, tape->dry, (size_t)f.out[i]->n * sizeof(real));
+                RUN(tape, move, r->boundaries[i], f.out[i]->data, (size_t)f.out[i]->n * sizeof(real));
+            }
+        for (int i = 0; i < count; i++) {
+            next[i] = NULL;
+            const real *g = s > 0 ? tape_grad(f.in[i]) : NULL;
+            if (!g) continue;
+            next[i] = arena_take(&r->boundary, tape->dry, (size_t)f.in[i]->n * sizeof(real));
+            RUN(tape, move, next[i], g, (size_t)f.in[i]->n * sizeof(real));
+        }
+    }
+    tape->keep_mode = 0;
+}
+
+/* The states that the step ends with become the carried ones; only once its loss is known to be finite. */
+static void commit(struct trainer *t) {
+    struct step_room *r = t->room;
+    if (!r->recomputed) {
+        forward_commit(&r->last, t->state);
+        return;
+    }
+    for (int i = 0; i < t->model->state_count; i++)
+        if (r->boundaries[i]) RUN(&t->tape, move, t->state->data[i], r->boundaries[i], (size_t)r->sizes[i] * sizeof(real));
+}
+
+static void run_step(struct trainer *t, const struct batch *b, bool backward) {
+    struct model *m = t->model;
+    for (int i = 0; i < m->param_count; i++) m->params[i]->beta = 0;
+    enum step_mode mode = t->config.mode;
+    if (!m->config.arch->layer_major && mode == STEP_LAYER_MAJOR) mode = STEP_SEGMENT_MAJOR;
+    t->room->recomputed = mode == STEP_RECOMPUTE;
+    if (mode == STEP_LAYER_MAJOR)
+        step_layer_major(t, b, backward);
+    else if (mode == STEP_SEGMENT_MAJOR)
+        step_segment_major(t, b, backward);
+    else
+        step_recompute(t, b, backward);
+    for (int i = 0; i < m->param_count && backward; i++)
+        if (!m->params[i]->beta) RUN(&t->tape, fill, m->params[i]->grad, 0, m->params[i]->n);
+}
+
+/* ---- the trainer ---- */
+
+void optimizer_sizes(enum optimizer_kind kind, const struct param *p, int64_t *m, int64_t *v) {
+    *m = kind == OPTIMIZER_ADAMW ? p->n : p->shape[0];
+    *v = kind == OPTIMIZER_ADAMW ? p->n : p->shape[1];
+}
+
+static size_t take_optimizer(struct trainer *t, bool dry) {
+    t->optimizer.used = 0;
+    for (int i = 0; i < t->model->param_count; i++) {
+        int64_t m, v;
+        optimizer_sizes(t->config.optimizer, t->model->params[i], &m, &v);
+        t->m[i] = arena_take(&t->optimizer, dry, (size_t)m * sizeof(real));
+        t->v[i] = arena_take(&t->optimizer, dry, (size_t)v * sizeof(real));
+    }
+    t->hyper = arena_take(&t->optimizer, dry, HYPER_COUNT * sizeof(real));
+    t->norm2 = arena_take(&t->optimizer, dry, sizeof(real));
+    t->loss = arena_take(&t->optimizer, dry, (size_t)t->model->config.segments * sizeof(real));
+    return t->optimizer.used;
+}
+
+static void optimizer_step(struct trainer *t) {
+    struct model *m = t->model;
+    struct tape *tape = &t->tape;
+    const struct train_config *c = &t->config;
+    double step = (double)t->step + 1;
+    real hyper[HYPER_COUNT] = {0};
+    hyper[HYPER_LR] = (real)schedule_rate(c, t->step);
+    hyper[HYPER_C1] = (real)(1 - pow(c->b1, step));
+    hyper[HYPER_C2] = (real)(1 - pow(c->b2, step));
+    hyper[HYPER_ADAFACTOR_B2] = (real)(1 - pow(step, -0.8));
+    RUN(tape, upload, t->hyper, hyper, sizeof hyper);
+    tape->scratch.used = 0;
+    double *tmp = arena_take(&tape->scratch, tape->dry, KERNEL_PARTIALS * sizeof *tmp);
+    RUN(tape, sumsq, t->norm2, (real *)m->grads.base, tmp, (int64_t)(m->grads.peak / sizeof(real)));
+    RUN(tape, clip, t->hyper, t->norm2, c->clip);
+    for (int i = 0; i < m->param_count; i++) {
+        struct param *p = m->params[i];
+        double rate = p->group == GROUP_GATE ? c->gate_rate : 1, decay = p->group == GROUP_WEIGHT ? c->decay : 0;
+        tape->scratch.used = 0;
+        if (c->optimizer == OPTIMIZER_ADAMW) {
+            RUN(tape, adamw, p->leaf.data, t->m[i], t->v[i], p->grad, t->hyper, rate, decay, c->b1, c->b2, c->eps, p->n);
+        } else {
+            real *room = tape_scratch(tape, p->n + p->shape[0] + 2 * KERNEL_PARTIALS);
+            RUN(tape, adafactor, p->leaf.data, t->m[i], t->v[i], p->grad, t->hyper, rate, decay, 1e-30, 1e-3, 1.0, c->parameter_scale,
+                room, p->shape[0], p->shape[1]);
+        }
+    }
+}
+
+/* Bytes by purpose, in the order of trainer_print_memory. */
+static size_t purposes(const struct trainer *t, const char *names[10], size_t bytes[10]) {
+    const struct model *m = t->model;
+    const struct model_config *c = &m->config;
+    const struct tape *a = &t->tape;
+    const struct {
+        const char *name;
+        size_t bytes;
+    } all[] = {{"parameters", m->values.peak},
+               {"gradients", m->grads.peak},
+               {"optimizer", t->optimizer.peak},
+               {"activations", a->activations.peak},
+               {"activation gradients", a->gradients.peak},
+               {"carried state", state_need(m, c->batch, c->segments)},
+               {"states between segments", t->room->boundary.peak + a->kept.peak},
+               {"scratch", a->scratch.peak}};
+    size_t total = 0, n = sizeof all / sizeof *all;
+    for (size_t i = 0; i < n; i++) names[i] = all[i].name, total += bytes[i] = all[i].bytes;
+    names[n] = "total";
+    bytes[n] = total;
+    names[n + 1] = NULL;
+    return total;
+}
+
+void trainer_print_memory(const struct trainer *t, FILE *out) {
+    const char *names[10];
+    size_t bytes[10];
+    purposes(t, names, bytes);
+    for (int i = 0; names[i]; i++) fprintf(out, "  %-24s %16zu bytes\n", names[i], bytes[i]);
+}
+
+size_t trainer_bytes(const struct trainer *t) {
+    const char *names[10];
+    size_t bytes[10];
+    return purposes(t, names, bytes);
+}
+
+struct trainer *trainer_create(struct model *m, const struct train_config *c, struct source *s, struct error *e) {
+    struct trainer *t = xcalloc(1, sizeof *t);
+    const struct model_config *mc = &m->config;
+    bool plan = !s || !m->k;
+    t->model = m;
+    t->config = *c;
+    t->config.gate_rate = mc->gate_rate;
+    t->room = room_create(m);
+    tape_init(&t->tape, m->k);
+    t->optimizer.name = "optimizer";
+    /* The state is small beside the rest, except for banks; said before it is taken. */
+    uint64_t there = available_memory(), state = state_need(m, mc->batch, mc->segments);
+    struct model planned = *m;
+    planned.k = NULL;
+    t->state = state_create(&planned, mc->batch, mc->segments, e);
+    size_t tokens = (size_t)(mc->batch * mc->segments * mc->segment);
+    struct batch blank = {.rows = mc->batch,
+                          .segments = mc->segments,
+                          .n = mc->segment,
+                          .tokens = xcalloc(tokens, sizeof(int32_t)),
+                          .targets = xcalloc(tokens, sizeof(int32_t)),
+                          .weights = xcalloc(tokens, sizeof(float)),
+                          .since = xcalloc(tokens, sizeof(int32_t)),
+                          .len = xcalloc(tokens, sizeof(int32_t))};
+    tape_dry(&t->tape);
+    take_optimizer(t, true);
+    run_step(t, &blank, true);
+    optimizer_step(t);
+    free(blank.tokens);
+    free(blank.targets);
+    free(blank.weights);
+    free(blank.since);
+    free(blank.len);
+    state_free(t->state);
+    t->state = NULL;
+    if (plan) return t;
+    uint64_t need = tape_bytes(&t->tape) + t->optimizer.peak + t->room->boundary.peak + state;
+    if (need > there) {
+        fail(e,
+             "training '%s' needs %llu bytes beyond the %llu of its parameters and gradients, but the machine has %llu free; use a smaller batch or "
+             "preset, fewer segments a step, or step_mode = recompute",
+             mc->arch->name, (unsigned long long)need, (unsigned long long)(m->values.capacity + m->grads.capacity),
+             (unsigned long long)there);
+        trainer_free(t);
+        return NULL;
+    }
+    t->state = state_create(m, mc->batch, mc->segments, e);
+    if (!t->state || tape_allocate(&t->tape, e) || arena_allocate(&t->optimizer, m->k, 0, e) ||
+        arena_allocate(&t->room->boundary, m->k, 0, e)) {
+        trainer_free(t);
+        return NULL;
+    }
+    take_optimizer(t, false);
+    t->batcher = batcher_create(s, mc->batch, mc->segments, mc->segment);
+    return t;
+}
+
+void trainer_free(struct trainer *t) {
+    if (!t) return;
+    tape_free(&t->tape);
+    state_free(t->state);
+    if (t->batcher) batcher_free(t->batcher);
+    arena_release(&t->optimizer);
+    room_free(t->room);
+    free(t);
+}
+
+static double loss_of(struct trainer *t) {
+    int64_t n = t->config.mode == STEP_LAYER_MAJOR && t->model->config.arch->layer_major ? 1 : t->model->config.segments;
+    real *host = xcalloc((size_t)n, sizeof *host);
+    t->model->k->download(host, t->loss, (size_t)n * sizeof *host);
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)host[i];
+    free(host);
+    return sum;
+}
+
+/* Names what went bad first: a parameter, or the first tensor of the forward pass run once more. */
+static int name_bad(struct trainer *t, const struct batch *b, double loss, struct error *e) {
+    struct model *m = t->model;
+    char text[192] = "no tensor of the forward pass (the loss itself overflowed)";
+    for (int i = 0; i < m->param_count; i++) {
+        int64_t at = m->k->first_bad(m->params[i]->leaf.data, m->params[i]->n);
+        if (at >= 0) {
+            snprintf(text, sizeof text, "parameter %s[%lld]", m->params[i]->name, (long long)at);
+            goto say;
+        }
+    }
+    run_step(t, b, false);
+    tape_first_bad(&t->tape, text, sizeof text);
+say:
+    return fail(e, "the loss is %g at step %lld; the first tensor that is not finite is %s; lower the learning rate (lr = %g) or the gate rate",
+                loss, (long long)t->step, text, t->config.lr);
+}
+
+static double step_flops(const struct trainer *t, const struct batch *b) {
+    double sum = 0;
+    for (int64_t i = 0; i < b->rows * b->segments; i++)
+        if (b->len[i]) sum += 3 * (double)b->len[i] * model_flops(&t->model->config, b->since[i], true);
+    return sum;
+}
+
+int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
+    struct batch b;
+    double start = now();
+    batcher_next(t->batcher, &b);
+    run_step(t, &b, true);
+    r->loss = loss_of(t);
+    if (!(fabs(r->loss) < INFINITY)) return name_bad(t, &b, r->loss, e);
+    commit(t);
+    r->lr = schedule_rate(&t->config, t->step);
+    optimizer_step(t);
+    real norm2;
+    t->model->k->download(&norm2, t->norm2, sizeof norm2);
+    r->grad_norm = sqrt((double)norm2);
+    if (!(r->grad_norm < INFINITY)) {
+        for (int i = 0; i < t->model->param_count; i++) {
+            struct param *p = t->model->params[i];
+            int64_t at = t->model->k->first_bad(p->grad, p->n);
+            if (at >= 0)
+                return fail(e, "the gradient of %s[%lld] is not finite at step %lld although the loss is %g; lower the learning rate (lr = %g)",
+                            p->name, (long long)at, (long long)t->step, r->loss, t->config.lr);
+        }
+        return fail(e, "the gradient norm overflows at step %lld; lower the learning rate (lr = %g)", (long long)t->step, t->config.lr);
+    }
+    struct call c = {.batch = b.rows, .segments = b.segments, .n = b.n, .training = true};
+    for (int64_t row = 0; row < b.rows; row++) state_advance(t->state, &c, row);
+    t->step++;
+    t->tokens += b.scored;
+    t->flops += step_flops(t, &b);
+    t->seconds += now() - start;
+    return 0;
+}
+
+double trainer_gradients(struct trainer *t, const struct batch *b) {
+    run_step(t, b, true);
+    commit(t);
+    return loss_of(t);
+}
