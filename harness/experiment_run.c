@@ -433,6 +433,7 @@ int experiment_train(const struct experiment *x, const char *row, int64_t seed, 
                      struct error *e) {
     const struct row_spec *r = find_row(x, row, e);
     if (!r) return -1;
+    if (o->dry_run) return dry_run(x, o, stdout, e);
     struct session s = {.x = x, .o = o, .have = have_cell};
     struct pair p = {.s = &s, .row = r, .seed = seed >= 0 ? seed : x->seeds[0], .tokenizer = tokenizer_open(x->tokenizer, e)};
     if (!p.tokenizer) return -1;

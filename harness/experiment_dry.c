@@ -1,0 +1,90 @@
+/* experiment_dry.c - `run --dry-run`: what an experiment would build and cost, row by row.
+ *
+ * Models and trainers are made on a backend that hands out no memory, so that sizes are those of the real allocation; no data is
+ * opened and nothing is written. */
+#include "experiment_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void *no_alloc(size_t bytes) {
+    (void)bytes;
+    static char nowhere[64] __attribute__((aligned(64)));
+    return nowhere; /* an address that is never written: the other slots do nothing */
+}
+static void no_release(void *p, size_t bytes) { (void)p, (void)bytes; }
+static void no_copy(void *to, const void *from, size_t bytes) { (void)to, (void)from, (void)bytes; }
+
+static void no_fill(real *x, double value, int64_t n) { (void)x, (void)value, (void)n; }
+
+static void no_next(struct source *s, int64_t row, struct document *d) {
+    static const int32_t token = 1;
+    (void)s, (void)row;
+    *d = (struct document){.tokens = &token, .n = 1};
+}
+static char *no_save(const struct source *s) { return (void)s, xstrdup(""); }
+static int no_load(struct source *s, const char *text, struct error *e) { return (void)s, (void)text, (void)e, 0; }
+static void no_free(struct source *s) { (void)s; }
+
+static void print_bytes(FILE *out, double bytes) {
+    const char *unit = "bytes";
+    if (bytes >= 1073741824) bytes /= 1073741824, unit = "GiB";
+    else if (bytes >= 1048576) bytes /= 1048576, unit = "MiB";
+    else if (bytes >= 1024) bytes /= 1024, unit = "KiB";
+    fprintf(out, unit[0] == 'b' ? "%.0f %s" : "%.2f %s", bytes, unit);
+}
+
+static int dry_row(const struct experiment *x, const struct row_spec *r, const struct kernels *k, FILE *out, struct error *e) {
+    const struct model_config *c = &r->config;
+    struct model *m = model_create(c, k, 1, e);
+    if (!m) return fail(e, "[row %s]: %s", r->name, e->text);
+    int64_t step_tokens = c->segment * c->segments, contexts[3] = {step_tokens, 32768, 1048576};
+    fprintf(out, "[row %s] %s, %lld parameters\n", r->name, c->arch->name, (long long)m->elements);
+    fprintf(out, "  shape: %lld layers x %lld (%lld heads x %lld, %lld for keys and values), FFN %lld, vocabulary %lld\n", (long long)c->layers,
+            (long long)c->d, (long long)c->heads, (long long)c->e, (long long)c->kv_heads, (long long)c->ffn_used, (long long)c->vocab);
+    fprintf(out, "  a training step: %lld rows x %lld segments x %lld tokens = %lld tokens; N/d_key = %g\n", (long long)c->batch,
+            (long long)c->segments, (long long)c->segment, (long long)(c->batch * step_tokens), (double)c->segment / (double)c->e);
+    for (int i = 0; i < 3; i++) {
+        int64_t carried = c->arch->carried ? c->arch->carried(c, contexts[i]) : 0;
+        fprintf(out, "  after %7lld tokens: carries %lld elements (", (long long)contexts[i], (long long)carried);
+        print_bytes(out, (double)carried * (double)sizeof(real));
+        fprintf(out, "), a query attends to %lld, %.4g MFLOP a token forward\n",
+                c->arch->attended ? (long long)c->arch->attended(c, contexts[i]) : 0, model_flops(c, contexts[i], false) / 1e6);
+    }
+    double training = 3 * model_flops(c, 0, true);
+    fprintf(out, "  %.4g MFLOP a token in training (forward and backward)\n", training / 1e6);
+    for (int i = 0; i < x->stage_count; i++) {
+        struct options options;
+        struct train_config config;
+        stage_train_options(&options, r, &x->stages[i]);
+        train_config_from(&config, &options);
+        double tokens = (double)config.steps * (double)(c->batch * step_tokens);
+        fprintf(out, "  [stage %s] %lld steps, %.4g tokens, %.4g FLOP, source %s\n", x->stages[i].name, (long long)config.steps, tokens,
+                tokens * training, x->stages[i].source);
+        if (i > 0) continue; /* the arenas are those of every stage */
+        struct source s = {.name = "nothing", .next = no_next, .save = no_save, .load = no_load, .free = no_free};
+        struct trainer *t = trainer_create(m, &config, &s, e);
+        if (t) trainer_print_memory(t, out);
+        else fprintf(out, "  %s\n", e->text);
+        trainer_free(t);
+    }
+    model_free(m);
+    return 0;
+}
+
+int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e) {
+    struct kernels k = *o->k;
+    k.alloc = no_alloc;
+    k.release = no_release;
+    k.upload = no_copy;
+    k.download = no_copy;
+    k.move = no_copy;
+    k.fill = no_fill;
+    fprintf(out, "%s: %s\n%d rows, %d seeds, %d stages, %d tasks\n", x->name, x->title, x->row_count, x->seed_count, x->stage_count,
+            x->task_count);
+    for (int i = 0; i < x->row_count; i++) {
+        if (o->only && strcmp(o->only, x->rows[i].name) != 0) continue;
+        if (dry_row(x, &x->rows[i], &k, out, e) != 0) return -1;
+    }
+    return 0;
+}

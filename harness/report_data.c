@@ -1,0 +1,335 @@
+/* report_data.c - loads a results folder for reports, finds values, pairs documents.
+ *
+ * Cells that experiment.ini does not list (an older configuration of the same rows) are left out; without experiment.ini a later cell
+ * replaces an earlier one that measured the same thing. It prints nothing. */
+#include "report_data.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REPORT_SEED 20240410 /* of every bootstrap in reports */
+const char *const position_names[POSITIONS + 1] = {"1", "2-4", "5-16", "17-64", "65+", NULL};
+
+struct cell_info {
+    char cell[20], section[40];
+};
+struct manifest {
+    struct cell_info *cells;
+    size_t count;
+};
+
+static int by_cell(const void *a, const void *b) { return strcmp(((const struct cell_info *)a)->cell, ((const struct cell_info *)b)->cell); }
+
+static const struct cell_info *listed(const struct manifest *m, const char *cell) {
+    struct cell_info key = {""};
+    snprintf(key.cell, sizeof key.cell, "%s", cell);
+    return m->count ? bsearch(&key, m->cells, m->count, sizeof key, by_cell) : NULL;
+}
+
+int report_row_index(const struct report_data *d, const char *name) {
+    for (int i = 0; i < d->row_count; i++)
+        if (strcmp(d->rows[i].name, name) == 0) return i;
+    return -1;
+}
+
+static struct report_row *row_of(struct report_data *d, const char *name) {
+    int i = report_row_index(d, name);
+    if (i >= 0) return &d->rows[i];
+    if (d->row_count == REPORT_ROWS) return NULL;
+    snprintf(d->rows[d->row_count].name, sizeof d->rows[0].name, "%.63s", name);
+    return &d->rows[d->row_count++];
+}
+
+static int section_of(struct report_data *d, const char *name, const char *task, const char *stage, int64_t version) {
+    for (int i = 0; i < d->section_count; i++)
+        if (strcmp(d->sections[i].name, name) == 0 && strcmp(d->sections[i].task, task) == 0 && strcmp(d->sections[i].stage, stage) == 0)
+            return i;
+    if (d->section_count == REPORT_SECTIONS) return REPORT_SECTIONS - 1;
+    struct report_section *s = &d->sections[d->section_count];
+    snprintf(s->name, sizeof s->name, "%.39s", name);
+    snprintf(s->task, sizeof s->task, "%.39s", task);
+    snprintf(s->stage, sizeof s->stage, "%.39s", stage);
+    s->version = version;
+    return d->section_count++;
+}
+
+/* "key = value" with prose that goes on in indented lines. */
+static void keep_prose(char **to, const char *value) {
+    char *joined = *to ? xprintf("%s %s", *to, value) : xstrdup(value);
+    free(*to);
+    *to = joined;
+}
+
+/* Title, paper, order and architecture of the rows, and the list of cells, from experiment.ini. */
+static void read_ini(struct report_data *d, struct manifest *m) {
+    char *path = xprintf("%s/experiment.ini", d->folder), kind[64] = "", **prose = NULL;
+    size_t size;
+    char *text = access(path, R_OK) == 0 ? read_file(path, &size, NULL) : NULL;
+    struct report_row *row = NULL;
+    free(path);
+    for (char *line = text, *next; line && *line; line = next) {
+        char key[64], value[640], a[64], b[64], c[64], f[64];
+        long long seed;
+        size_t n = strcspn(line, "\n");
+        next = line + n + (line[n] == '\n');
+        line[n] = 0;
+        if (sscanf(line, "; cell %63s %lld %63s %63s %63s", a, &seed, b, c, f) == 5) {
+            m->cells = xrealloc(m->cells, m->count + 1, sizeof *m->cells);
+            snprintf(m->cells[m->count].cell, 20, "%.19s", f);
+            snprintf(m->cells[m->count++].section, 40, "%.39s", c);
+        } else if (sscanf(line, "[%63[^]\n]]", kind) == 1) {
+            row = strncmp(kind, "row ", 4) == 0 ? row_of(d, kind + 4) : NULL;
+            prose = NULL;
+        } else if (prose && isspace((unsigned char)*line)) {
+            keep_prose(prose, line + strspn(line, " \t"));
+        } else if (sscanf(line, "%63[^ =] = %639[^\n]", key, value) == 2) {
+            prose = strcmp(kind, "experiment") != 0 ? NULL : strcmp(key, "title") == 0 ? &d->title : strcmp(key, "paper") == 0 ? &d->paper : NULL;
+            if (prose) keep_prose(prose, value);
+            if (row && strcmp(key, "architecture") == 0) snprintf(row->architecture, sizeof row->architecture, "%.39s", value);
+            if (row && strcmp(key, "update") == 0) snprintf(row->update, sizeof row->update, "%.23s", value);
+        }
+    }
+    free(text);
+    if (m->count) qsort(m->cells, m->count, sizeof *m->cells, by_cell);
+}
+
+static bool same_measure(const struct result_row *a, const struct result_row *b) {
+    return a->seed == b->seed && a->context == b->context && a->writes == b->writes && strcmp(a->row, b->row) == 0 &&
+           strcmp(a->metric, b->metric) == 0 && strcmp(a->stage, b->stage) == 0 && strcmp(a->task, b->task) == 0 &&
+           strcmp(a->condition, b->condition) == 0 && strcmp(a->position, b->position) == 0 && strcmp(a->split, b->split) == 0;
+}
+
+/* Without a list of cells the later one of two that measured the same is the current one. */
+static void list_latest(const struct report_data *d, struct manifest *m) {
+    m->cells = xcalloc((size_t)d->result_count + 1, sizeof *m->cells);
+    for (int64_t i = 0; i < d->result_count; i++) {
+        const struct result_row *r = &d->results[i];
+        bool later = false;
+        for (int64_t j = i + 1; j < d->result_count && !later; j++)
+            later = same_measure(r, &d->results[j]) && strcmp(r->cell, d->results[j].cell) != 0;
+        if (later || (m->count && strcmp(m->cells[m->count - 1].cell, r->cell) == 0)) continue;
+        snprintf(m->cells[m->count].cell, 20, "%s", r->cell);
+        snprintf(m->cells[m->count++].section, 40, "%.39s", r->task);
+    }
+    qsort(m->cells, m->count, sizeof *m->cells, by_cell);
+}
+
+static void find_twin(struct report_data *d) {
+    d->twin = -1;
+    for (int i = 0; i < d->row_count && d->twin < 0; i++)
+        if (strcmp(d->rows[i].architecture, "infini") == 0 && strcmp(d->rows[i].update, "none") == 0) d->twin = i;
+    for (int i = 0; i < d->row_count && d->twin < 0; i++) /* a folder without experiment.ini: by name */
+        if (!d->rows[i].update[0] && strcmp(d->rows[i].architecture, "infini") == 0 &&
+            (strstr(d->rows[i].name, "local") || strstr(d->rows[i].name, "none")))
+            d->twin = i;
+}
+
+struct report_data *report_load(const char *folder, struct error *e) {
+    struct report_data *d = xcalloc(1, sizeof *d);
+    struct manifest m = {0};
+    d->folder = xstrdup(folder);
+    while (strlen(d->folder) > 1 && d->folder[strlen(d->folder) - 1] == '/') d->folder[strlen(d->folder) - 1] = 0;
+    d->results = results_read(d->folder, &d->result_count, e);
+    if (d->results) d->samples = samples_read(d->folder, &d->sample_count, e);
+    if (d->samples) d->curves = curves_read(d->folder, &d->curve_count, e);
+    if (!d->curves) {
+        report_data_free(d);
+        return NULL;
+    }
+    read_ini(d, &m);
+    if (m.count == 0) list_latest(d, &m);
+    d->result_section = xcalloc((size_t)d->result_count, sizeof *d->result_section);
+    d->sample_section = xcalloc((size_t)d->sample_count, sizeof *d->sample_section);
+    int64_t kept = 0;
+    for (int64_t i = 0; i < d->result_count; i++) {
+        struct result_row r = d->results[i];
+        const struct cell_info *c = listed(&m, r.cell);
+        struct report_row *row = c ? row_of(d, r.row) : NULL;
+        if (!row) continue;
+        if (!row->architecture[0]) snprintf(row->architecture, sizeof row->architecture, "%s", r.architecture);
+        if (!d->name[0]) snprintf(d->name, sizeof d->name, "%s", r.experiment);
+        int k = 0;
+        while (k < d->seed_count && d->seeds[k] != r.seed) k++;
+        if (k == d->seed_count && k < REPORT_SEEDS) d->seeds[d->seed_count++] = r.seed;
+        d->result_section[kept] = section_of(d, c->section, r.task, r.stage, r.task_version);
+        d->results[kept++] = r;
+    }
+    d->result_count = kept;
+    kept = 0;
+    for (int64_t i = 0; i < d->sample_count; i++) {
+        const struct cell_info *c = listed(&m, d->samples[i].cell);
+        if (!c) continue;
+        int section = -1;
+        for (int64_t j = 0; j < d->result_count && section < 0; j++) /* its cell's line in results.csv knows the stage */
+            if (i && kept && strcmp(d->samples[kept - 1].cell, d->samples[i].cell) == 0) section = d->sample_section[kept - 1];
+            else if (strcmp(d->results[j].cell, c->cell) == 0) section = d->result_section[j];
+        if (section < 0) continue;
+        d->samples[kept] = d->samples[i];
+        d->sample_section[kept++] = section;
+    }
+    d->sample_count = kept;
+    kept = 0;
+    for (int64_t i = 0; i < d->curve_count; i++)
+        if (listed(&m, d->curves[i].cell)) d->curves[kept++] = d->curves[i];
+    d->curve_count = kept;
+    free(m.cells);
+    find_twin(d);
+    for (int i = d->row_count - 1; i >= 0; i--) { /* rows that have not run yet */
+        bool there = false;
+        for (int64_t j = 0; j < d->result_count && !there; j++) there = strcmp(d->results[j].row, d->rows[i].name) == 0;
+        if (there) continue;
+        memmove(&d->rows[i], &d->rows[i + 1], (size_t)(d->row_count - 1 - i) * sizeof *d->rows);
+        d->row_count--;
+        if (d->twin == i) d->twin = -1;
+        else if (d->twin > i) d->twin--;
+    }
+    if (d->result_count == 0) {
+        fail(e, "%s: results.csv holds no measurement of this experiment yet; infinibench run makes them", d->folder);
+        report_data_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+void report_data_free(struct report_data *d) {
+    if (!d) return;
+    free(d->folder);
+    free(d->title);
+    free(d->paper);
+    free(d->results);
+    free(d->samples);
+    free(d->curves);
+    free(d->result_section);
+    free(d->sample_section);
+    free(d);
+}
+
+/* ---- values ---- */
+const struct result_row *report_find(const struct report_data *d, int section, const char *row, int64_t seed, const char *metric,
+                                     const char *condition, const char *position) {
+    for (int64_t i = 0; i < d->result_count; i++) {
+        const struct result_row *r = &d->results[i];
+        if (d->result_section[i] == section && (seed < 0 || r->seed == seed) && strcmp(r->metric, metric) == 0 && strcmp(r->row, row) == 0 &&
+            strcmp(r->condition, condition) == 0 && strcmp(r->position, position ? position : "all") == 0)
+            return r;
+    }
+    return NULL;
+}
+
+double report_mean(const struct report_data *d, int section, const char *row, const char *metric, const char *condition,
+                   const char *position) {
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < d->seed_count; i++) {
+        const struct result_row *r = report_find(d, section, row, d->seeds[i], metric, condition, position);
+        if (r) sum += r->value, n++;
+    }
+    return n ? sum / n : NAN;
+}
+
+double report_training(const struct report_data *d, const char *row, const char *metric) {
+    double value = NAN;
+    for (int s = 0; s < d->section_count; s++) { /* later stages come later in the file */
+        if (strcmp(d->sections[s].task, "training") != 0) continue;
+        double v = report_mean(d, s, row, metric, "", NULL);
+        if (!isnan(v)) value = v;
+    }
+    return value;
+}
+
+/* ---- documents ---- */
+struct unit {
+    const char *sample;
+    int64_t seed;
+    double value, weight;
+};
+struct units {
+    struct unit *u;
+    int64_t n;
+};
+
+static int by_unit(const void *a, const void *b) {
+    const struct unit *x = a, *y = b;
+    int c = strcmp(x->sample, y->sample);
+    return c ? c : (x->seed > y->seed) - (x->seed < y->seed);
+}
+
+static bool position_wanted(const struct selection *s, const char *position) {
+    if (s->positions == 0) return strcmp(position, "all") == 0;
+    for (int i = 0; i < POSITIONS; i++)
+        if ((s->positions >> i & 1) && strcmp(position, position_names[i]) == 0) return true;
+    return false;
+}
+
+/* (document, seed) sums of a selection, sorted; positions are added up. */
+static struct units gather(const struct selection *s) {
+    const struct report_data *d = s->data;
+    struct units g = {0};
+    int64_t capacity = 0;
+    for (int64_t i = 0; i < d->sample_count; i++) {
+        const struct sample_row *x = &d->samples[i];
+        if (d->sample_section[i] != s->section || strcmp(x->row, s->row) != 0 || strcmp(x->metric, s->metric) != 0 ||
+            strcmp(x->condition, s->condition) != 0 || !position_wanted(s, x->position) || (s->seed >= 0 && x->seed != s->seed))
+            continue;
+        if (g.n == capacity) {
+            capacity = 2 * capacity + 64;
+            g.u = xrealloc(g.u, (size_t)capacity, sizeof *g.u);
+        }
+        g.u[g.n++] = (struct unit){.sample = x->sample, .seed = x->seed, .value = x->value, .weight = x->weight};
+    }
+    if (g.n) qsort(g.u, (size_t)g.n, sizeof *g.u, by_unit);
+    int64_t n = 0;
+    for (int64_t i = 0; i < g.n; i++) {
+        if (n && by_unit(&g.u[n - 1], &g.u[i]) == 0) g.u[n - 1].value += g.u[i].value, g.u[n - 1].weight += g.u[i].weight;
+        else g.u[n++] = g.u[i];
+    }
+    g.n = n;
+    return g;
+}
+
+/* Seeds of a document joined: it is resampled as a whole. */
+static int64_t by_document(const struct unit *u, int64_t n, double *value, double *weight) {
+    int64_t m = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (i == 0 || strcmp(u[i].sample, u[i - 1].sample) != 0) value[m] = weight[m] = 0, m++;
+        value[m - 1] += u[i].value;
+        weight[m - 1] += u[i].weight;
+    }
+    return m;
+}
+
+struct interval report_ratio(struct selection a) {
+    struct units g = gather(&a);
+    double *v = xcalloc((size_t)g.n, sizeof *v), *w = xcalloc((size_t)g.n, sizeof *w);
+    int64_t n = by_document(g.u, g.n, v, w);
+    struct interval i = bootstrap_ratio(v, w, n, REPORT_SEED);
+    free(v);
+    free(w);
+    free(g.u);
+    return i;
+}
+
+struct interval report_difference(struct selection a, struct selection b) {
+    struct units x = gather(&a), y = gather(&b);
+    int64_t n = 0;
+    for (int64_t i = 0, j = 0; i < x.n && j < y.n;) {
+        int c = by_unit(&x.u[i], &y.u[j]);
+        if (c < 0) i++;
+        else if (c > 0) j++;
+        else {
+            x.u[n] = x.u[i++]; /* n <= i, n <= j: nothing unread is overwritten */
+            y.u[n++] = y.u[j++];
+        }
+    }
+    double *v = xcalloc((size_t)n * 4, sizeof *v);
+    int64_t m = by_document(x.u, n, v, v + n);
+    by_document(y.u, n, v + 2 * n, v + 3 * n);
+    struct interval i = bootstrap_paired(v, v + n, v + 2 * n, v + 3 * n, m, REPORT_SEED);
+    free(v);
+    free(x.u);
+    free(y.u);
+    return i;
+}

@@ -1,0 +1,64 @@
+/* report_data.h - a results folder as reports need it: current cells only, rows in experiment order, documents paired.
+ *
+ * For report.c, report_tables.c, plot.c and gate_check.c. */
+#ifndef INFINIBENCH_REPORT_DATA_H
+#define INFINIBENCH_REPORT_DATA_H
+
+#include "csv_io.h"
+#include "results_files.h"
+#include "stats.h"
+
+#define REPORT_ROWS 64
+#define REPORT_SECTIONS 64
+#define REPORT_SEEDS 16
+#define POSITIONS 5
+extern const char *const position_names[POSITIONS + 1]; /* "1" .. "65+", NULL */
+
+/* A [task] section of the experiment (without experiment.ini: a task after a stage). */
+struct report_section {
+    char name[40], task[40], stage[40];
+    int64_t version;
+};
+struct report_row {
+    char name[64], architecture[40], update[24];
+};
+struct report_data {
+    char *folder, *title, *paper;
+    char name[64];
+    struct report_row rows[REPORT_ROWS];
+    struct report_section sections[REPORT_SECTIONS];
+    int row_count, section_count, seed_count, twin; /* twin: index of the local-only row, -1: none */
+    int64_t seeds[REPORT_SEEDS];
+    struct result_row *results;
+    struct sample_row *samples;
+    struct curve_row *curves;
+    int *result_section, *sample_section; /* index per line */
+    int64_t result_count, sample_count, curve_count;
+};
+struct report_data *report_load(const char *folder, struct error *e);
+void report_data_free(struct report_data *d);
+int report_row_index(const struct report_data *d, const char *name); /* -1: none */
+
+/* The result of a metric; seed -1: the first seed that has it. NULL: none. position NULL: "all". */
+const struct result_row *report_find(const struct report_data *d, int section, const char *row, int64_t seed, const char *metric,
+                                     const char *condition, const char *position);
+/* Mean over the seeds; NaN if there is none. */
+double report_mean(const struct report_data *d, int section, const char *row, const char *metric, const char *condition,
+                   const char *position);
+/* The "training" metric of a row in its last stage, mean over seeds. */
+double report_training(const struct report_data *d, const char *row, const char *metric);
+
+/* What is compared: samples of a row under a condition at one or several positions. */
+struct selection {
+    const struct report_data *data;
+    int section;
+    const char *row, *condition, *metric;
+    unsigned positions; /* bit i: position_names[i]; 0: "all" */
+    int64_t seed;       /* -1: all, summed per document */
+};
+/* Ratio of sums, bootstrap over documents (seeds of a document stay together). n = documents. */
+struct interval report_ratio(struct selection a);
+/* a - b over the (document, seed) pairs that both have; resampled by document. */
+struct interval report_difference(struct selection a, struct selection b);
+
+#endif
