@@ -24,7 +24,7 @@ struct manifest {
 static int by_cell(const void *a, const void *b) { return strcmp(((const struct cell_info *)a)->cell, ((const struct cell_info *)b)->cell); }
 
 static const struct cell_info *listed(const struct manifest *m, const char *cell) {
-    struct cell_info key = {""};
+    struct cell_info key = {"", ""};
     snprintf(key.cell, sizeof key.cell, "%s", cell);
     return m->count ? bsearch(&key, m->cells, m->count, sizeof key, by_cell) : NULL;
 }
