@@ -13,6 +13,12 @@
 #define BUILD_FLAGS "unknown"
 #endif
 
+#ifdef __clang__
+#define COMPILER "" /* named in __VERSION__ */
+#else
+#define COMPILER "gcc "
+#endif
+
 static void print_help(FILE *out) {
     fprintf(out, "infinibench " VERSION ": trains, runs and measures long-context architectures on equal terms\n\n");
     for (const struct command *c = commands; c->name; c++) fprintf(out, "  infinibench %s\n      %s\n", c->usage, c->summary);
@@ -24,9 +30,9 @@ static void print_help(FILE *out) {
 static int print_version(const struct setting *s) {
     struct backend_info info;
     backend(s, &info);
-    printf("infinibench %s\ncompiler   %s\nflags      %s\nbackend    %s, instruction set %s, %d threads\ndevice     %s\nlibrary    %s\n"
+    printf("infinibench %s\ncompiler   %s%s\nflags      %s\nbackend    %s, instruction set %s, %d threads\ndevice     %s\nlibrary    %s\n"
            "core type  %s (%s)\nlibraries  jansson %s, xxHash %u.%u.%u, zstd %s, libcsv %d.%d.%d\n",
-           VERSION, __VERSION__, BUILD_FLAGS, info.backend, info.isa, info.threads, info.device, info.library, info.core, info.note,
+           VERSION, COMPILER, __VERSION__, BUILD_FLAGS, info.backend, info.isa, info.threads, info.device, info.library, info.core, info.note,
            jansson_version_str(), XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100,
            ZSTD_versionString(), CSV_MAJOR, CSV_MINOR, CSV_RELEASE);
     return 0;
