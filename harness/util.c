@@ -63,6 +63,7 @@ char *xstrdup(const char *s) {
 }
 
 char *xprintf(const char *format, ...) {
+    CHECK(format, "no format");
     va_list a, b;
     va_start(a, format);
     va_copy(b, a);
