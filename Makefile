@@ -1,7 +1,11 @@
 # make help says what there is. Out of tree: build/CONFIG. `make CC=clang`, `make CONFIG=asan`, `make CUDA=0|1|auto`.
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 CONFIG ?= release
 CUDA ?= auto
+# make V=1 shows the commands.
+Q := $(if $(V),,@)
 PREFIX ?= /usr/local
 B := build/$(CONFIG)
 BIN := $(B)/infinibench
@@ -80,22 +84,22 @@ clean:
 	rm -rf build
 
 $(BIN): $(B)/harness/main.o $(LIB_O)
-	$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
 $(B)/tests/test_%: $(B)/tests/test_%.o $(LIB_O) $(REF_O) $(SUPPORT_O)
-	$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 $(B)/tests/f64_%: $(B)/f64/tests/f64_%.o $(F64_O)
-	$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 .SECONDARY:
 define VEC_RULE
 $(B)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
+	$(Q)$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call VEC_RULE,$(i))))
 $(B)/f64/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -DINFINI_REAL=double -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -DINFINI_REAL=double -c -o $@ $<
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -131,17 +131,17 @@ struct model *model_create(const struct model_config *c, const struct kernels *k
         model_free(m);
         return NULL;
     }
-    size_t at = 0;
+    size_t at = k ? 0 : 4096; /* in a plan nobody looks behind the addresses, but they are not NULL */
     for (int i = 0; i < m->param_count; i++) {
         struct param *p = m->params[i];
         p->leaf = (struct tensor){.name = p->name,
-                                  .data = (real *)(m->values.base + at),
+                                  .data = (real *)((uintptr_t)m->values.base + at),
                                   .n = p->n,
                                   .shape = {p->shape[0], p->shape[1]},
                                   .rank = 2,
                                   .needs_grad = true,
                                   .param = p};
-        p->grad = (real *)(m->grads.base + at);
+        p->grad = (real *)((uintptr_t)m->grads.base + at);
         at += ((size_t)p->n * sizeof(real) + 63) / 64 * 64;
         if (!k) continue;
         real *host = xcalloc((size_t)p->n, sizeof *host);

@@ -62,7 +62,8 @@ struct tensor *op_add(struct tape *t, struct tensor *a, struct tensor *b) {
 static void add_bias_back(struct tape *t, struct node *n) {
     struct tensor *b = n->in[1];
     struct gout db = tape_grad_out(t, b);
-    if (db.p) RUN(t, column_sum, db, tape_grad(n->out[0]), tape_scratch(t, KERNEL_PARTIALS * b->n), n->out[0]->n / b->n, b->n);
+    real *tmp = tape_scratch(t, KERNEL_PARTIALS * b->n);
+    if (db.p) RUN(t, column_sum, db, tape_grad(n->out[0]), tmp, n->out[0]->n / b->n, b->n);
     tape_grad_share(t, n->in[0], n->out[0]);
 }
 

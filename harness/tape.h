@@ -135,6 +135,7 @@ void tape_backward(struct tape *t);
 /* The first recorded tensor with a NaN or Inf, in forward order: "name[index] of op"; false if all are finite. */
 bool tape_first_bad(const struct tape *t, char *text, size_t size);
 
+/* Calls a kernel unless the pass is dry: its arguments are not evaluated then, so nothing may be taken from an arena inside them. */
 #define RUN(t, slot, ...)                                                                                                              \
     do {                                                                                                                               \
         if (!(t)->dry) (t)->k->slot(__VA_ARGS__);                                                                                      \
