@@ -223,7 +223,8 @@ void forward_chain(struct forward *next, const struct forward *previous) {
 
 void forward_commit(struct forward *f, struct state *s) {
     for (int i = 0; i < f->model->state_count; i++)
-        if (f->out[i]) RUN(f->tape, move, s->data[i], f->out[i]->data, (size_t)f->out[i]->n * sizeof(real));
+        if (f->out[i] && f->model->states[i].kind == STATE_CARRIED)
+            RUN(f->tape, move, s->data[i], f->out[i]->data, (size_t)f->out[i]->n * sizeof(real));
 }
 
 struct tensor *forward_rope(struct forward *f, bool document) {
