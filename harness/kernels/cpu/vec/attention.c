@@ -1,5 +1,5 @@
-/* attention.c - attention forward: causal segment attention over own and cached keys, tile by tile, with the softmax kept up to date
- * as the keys go by (maximum and sum so far), so no number of keys is too many. The gradient is in attention_bwd.c.
+/* attention.c - attention forward: causal segment attention over own and cached keys, tile by tile, with the softmax kept up to
+ * date as the keys go by (maximum and sum so far), so no number of keys is too many. The gradient is in attention_bwd.c.
  *
  * Work is shared by (batch row, query head, tile of queries); a tile is computed by one thread in a fixed order, so the bits do not
  * depend on the number of threads. */
@@ -104,10 +104,13 @@ static void forward_tile(real *out, real *lse, const real *qs, const real *qr, c
 }
 
 static void attention_fwd(real *out, real *lse, const real *q, const real *k, const real *v, const real *kc, const real *vc,
-                          const real *qr, const real *rel, const real *bias, const int32_t *since, const struct attention_shape *a) {
+                          const real *qr, const real *rel, const real *bias, const int32_t *since,
+                          const struct attention_shape *a) {
     int64_t length = tile_length(a), n = min64(a->segment, a->queries), per_segment = n > 0 ? (n + length - 1) / length : 0;
     int64_t tiles = per_segment * tile_segments(a), tasks = a->batch * a->heads * tiles;
-#pragma omp parallel for schedule(dynamic, 1) if (tasks > 1)
+    int64_t products = a->batch * a->heads * a->queries * a->e * (a->cache + n); /* so few in decoding that threads cost more */
+    scratch_holds(3 * a->e * BQ + (BK + RING) * BQ, CPU_SCRATCH, "attention_fwd");
+#pragma omp parallel for schedule(dynamic, 1) if (tasks > 1 && products > 100000)
     for (int64_t task = 0; task < tasks; task++) {
         int64_t tile = task % tiles, h = task / tiles % a->heads, p = tile / per_segment * a->segment;
         struct query_tile x = {.a = a, .k = k, .v = v, .kc = kc, .vc = vc, .b = task / tiles / a->heads, .h = h};

@@ -13,12 +13,12 @@ struct gradients {
 
 /* What a tile needs beside the scores. */
 struct backward {
-    const real *q, *qr, *dout;  /* the tile's first row of this head */
-    const real *dot;            /* dout transposed [E,BQ] */
-    real *ds, *shift;           /* [BK,BQ] gradient of the scores times scale; ring [RING,BQ] of the same along distances */
-    const real *lse, *delta;    /* [BQ]; lse is inf in the lanes beyond the tile, whose weights so become 0 */
-    int64_t ld, top;            /* floats from query to query; distances >= top have left the shift ring */
-    int exact;                  /* q or dout are not finite: blocks of rows may not touch pairs that are not visible */
+    const real *q, *qr, *dout; /* the tile's first row of this head */
+    const real *dot;           /* dout transposed [E,BQ] */
+    real *ds, *shift;          /* [BK,BQ] gradient of the scores times scale; ring [RING,BQ] of the same along distances */
+    const real *lse, *delta;   /* [BQ]; lse is inf in the lanes beyond the tile, whose weights so become 0 */
+    int64_t ld, top;           /* floats from query to query; distances >= top have left the shift ring */
+    int exact;                 /* q or dout are not finite: blocks of rows may not touch pairs that are not visible */
     struct gradients to;
 };
 
@@ -33,8 +33,8 @@ static void weights_and_ds(const struct query_tile *q, const struct key_tile *x,
         end = min64(a + MR, x->a1);
         lane_range(q, a, end, &from, &to);
         if (!x->whole)
-            tile_nn(w->ds + (a - x->a0) * BQ + from, BQ, x->v + (a - x->a0) * x->ld, x->ld, w->dot + from, BQ, end - a, to - from, E,
-                    0);
+            tile_nn(w->ds + (a - x->a0) * BQ + from, BQ, x->v + (a - x->a0) * x->ld, x->ld, w->dot + from, BQ, end - a, to - from,
+                    E, 0);
         for (int64_t r = a; r < end; r++) {
             real *restrict s = q->s + (r - x->a0) * BQ, *restrict ds = w->ds + (r - x->a0) * BQ;
             for (int64_t j = from; j < to; j += LANES)
@@ -76,8 +76,8 @@ static void tile_gradients(const struct query_tile *q, const struct key_tile *x,
         m = min64(step, n - i);
         int64_t from = max64(visible_from(q, q->t0 + i), x->a0), to = min64(visible_to(q, q->t0 + i + m - 1), x->a1);
         if (from < to)
-            tile_tn(dq + i * w->ld, w->ld, w->ds + (from - x->a0) * BQ + i, BQ, x->k + (from - x->a0) * x->ld, x->ld, m, E, to - from,
-                    1);
+            tile_tn(dq + i * w->ld, w->ld, w->ds + (from - x->a0) * BQ + i, BQ, x->k + (from - x->a0) * x->ld, x->ld, m, E,
+                    to - from, 1);
     }
 }
 
@@ -102,6 +102,12 @@ static void flush_distances(const struct query_tile *q, struct backward *w, int6
         memset(ds, 0, (size_t)((end - d) * BQ) * sizeof *ds);
     }
     w->top = min64(w->top, low);
+}
+
+/* A gradient with beta 0 starts from 0: `rows` rows of `width` at stride ld. */
+static void start_rows(struct gout g, int64_t at, int64_t rows, int64_t width, int64_t ld) {
+    if (g.p && g.beta == 0)
+        for (int64_t r = 0; r < rows; r++) memset(g.p + at + r * ld, 0, (size_t)width * sizeof *g.p);
 }
 
 static void backward_tile(const struct gradients *to, const real *dout, const real *out, const real *lse, const real *qs,
@@ -144,12 +150,6 @@ static void backward_tile(const struct gradients *to, const real *dout, const re
     }
 }
 
-/* A gradient with beta 0 starts from 0: `rows` rows of `width` at stride ld. */
-static void start_rows(struct gout g, int64_t at, int64_t rows, int64_t width, int64_t ld) {
-    if (g.p && g.beta == 0)
-        for (int64_t r = 0; r < rows; r++) memset(g.p + at + r * ld, 0, (size_t)width * sizeof *g.p);
-}
-
 /* out (+)= the sum of `batch` parts, in order. */
 static void sum_parts(struct gout out, const real *parts, int64_t batch, int64_t n) {
 #pragma omp parallel for schedule(static) if (n * batch > 65536)
@@ -168,11 +168,10 @@ static void attention_bwd(struct gout dq, struct gout dk, struct gout dv, struct
     int64_t length = tile_length(a), segment = min64(a->segment, T);
     real *rel_parts = tmp, *bias_parts = tmp + B * D * H * E;
     int want_rel = rel && drel.p, want_bias = bias && dbias.p;
+    scratch_holds(3 * E * BQ + 2 * (BK + RING) * BQ, CPU_SCRATCH, "attention_bwd");
 #pragma omp parallel for schedule(dynamic, 1) if (B * G > 1)
     for (int64_t task = 0; task < B * G; task++) {
         int64_t b = task / G, g = task % G, h0 = g * group;
-        start_rows(dq, (b * T * H + h0) * E, T, group * E, H * E);
-        start_rows(dqr, (b * T * H + h0) * E, T, group * E, H * E);
         start_rows(dk, (b * T * G + g) * E, T, E, G * E);
         start_rows(dv, (b * T * G + g) * E, T, E, G * E);
         start_rows(dkc, (b * a->cache_rows * G + g) * E, a->cache_rows, E, G * E);
@@ -190,6 +189,8 @@ static void attention_bwd(struct gout dq, struct gout dk, struct gout dv, struct
                     x.bias = bias ? bias + h * D : NULL;
                     x.t0 = t;
                     x.t1 = min64(t + length, p + segment);
+                    start_rows(dq, ((b * T + t) * H + h) * E, x.t1 - t, E, H * E);
+                    start_rows(dqr, ((b * T + t) * H + h) * E, x.t1 - t, E, H * E);
                     backward_tile(&to, dout, out, lse, q, qr, since, &x);
                 }
     }

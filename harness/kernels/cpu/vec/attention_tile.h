@@ -19,10 +19,9 @@
 
 void ISA_FN(cpu_attention_bwd)(struct kernels *k); /* attention_bwd.c */
 
-#define BQ 64         /* queries a tile */
-#define BK 64         /* keys a tile */
-#define RING 256      /* distances in the ring: a power of two >= BQ + BK + MR */
-#define MAX_HEAD 1024 /* head size up to which a backward tile fits into CPU_SCRATCH */
+#define BQ 64    /* queries a tile */
+#define BK 64    /* keys a tile */
+#define RING 256 /* distances in the ring: a power of two >= BQ + BK + MR */
 
 /* One tile of queries of one (batch row, query head), all in one segment. */
 struct query_tile {
@@ -116,7 +115,8 @@ static inline void ring_fill(struct query_tile *q, int64_t a1) {
     q->ring_from = min64(q->ring_from, low);
 }
 
-/* Scores of a tile of keys into q->s; in the vectors of lane_range() an invisible pair gets -inf, outside of them nothing is written. */
+/* Scores of a tile of keys into q->s; in the vectors of lane_range() an invisible pair gets -inf, outside of them nothing is
+ * written. */
 static inline void tile_scores(struct query_tile *q, const struct key_tile *x) {
     int64_t E = q->a->e;
     if (q->rel) ring_fill(q, x->a1);
@@ -126,7 +126,8 @@ static inline void tile_scores(struct query_tile *q, const struct key_tile *x) {
         end = min64(a + MR, x->a1);
         lane_range(q, a, end, &from, &to);
         if (!x->whole)
-            tile_nn(q->s + (a - x->a0) * BQ + from, BQ, x->k + (a - x->a0) * x->ld, x->ld, q->qt + from, BQ, end - a, to - from, E, 0);
+            tile_nn(q->s + (a - x->a0) * BQ + from, BQ, x->k + (a - x->a0) * x->ld, x->ld, q->qt + from, BQ, end - a, to - from, E,
+                    0);
         if (x->whole && !q->rel && !q->bias) continue;
         for (int64_t r = a; r < end; r++) {
             real *s = q->s + (r - x->a0) * BQ;

@@ -1,8 +1,8 @@
 /* bank.c - rings of rows, exact top-k by inner product, and attention over the hits.
  *
  * topk: a run of queries of one head against blocks of the bank from oldest to newest; scores of a block by products, then each
- * query keeps its best in a heap and looks at a score only if it beats the worst of them, 16 or so scores at a time. No
- * approximation, and no gradient to keys or values (the contract has none). Work is shared by (batch row, head, segment, run).
+ * query offers those that beat the worst of its best to a heap. No approximation, and no gradient to keys or values (the contract
+ * has none). Work is shared by (batch row, head, segment, run).
  *
  * Sums over a row of E elements are chains in one order wherever the row lies, so equal keys tie exactly. */
 #include "../cpu.h"
@@ -15,8 +15,8 @@ static int64_t modulo(int64_t x, int64_t n) {
     return r < 0 ? r + n : r;
 }
 
-static void ring_write(real *ring, const real *x, const int32_t *head, int64_t offset, int64_t batch, int64_t rows, int64_t capacity,
-                       int64_t width) {
+static void ring_write(real *ring, const real *x, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,
+                       int64_t capacity, int64_t width) {
 #pragma omp parallel for schedule(static) if (batch * rows * width > 65536)
     for (int64_t b = 0; b < batch; b++)
         for (int64_t r = 0, run; r < rows; r += run) {
@@ -26,8 +26,8 @@ static void ring_write(real *ring, const real *x, const int32_t *head, int64_t o
         }
 }
 
-static void ring_read(real *out, const real *ring, const int32_t *head, int64_t offset, int64_t batch, int64_t rows, int64_t capacity,
-                      int64_t width) {
+static void ring_read(real *out, const real *ring, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,
+                      int64_t capacity, int64_t width) {
 #pragma omp parallel for schedule(static) if (batch * rows * width > 65536)
     for (int64_t b = 0; b < batch; b++)
         for (int64_t r = 0, run; r < rows; r += run) {
@@ -38,63 +38,73 @@ static void ring_read(real *out, const real *ring, const int32_t *head, int64_t 
 }
 
 #define BLOCK 256 /* keys a block */
-#define RUN 64    /* queries a run at most; fewer if topk is so large that their heaps would not fit */
+#define RUN 128   /* queries a run at most; fewer if topk is so large that their heaps would not fit */
 
-/* The best of one query so far: a heap with the worst on top. age: position in the visible rows, 0 the oldest. */
-struct hit {
-    real score;
-    int32_t age;
-};
-_Static_assert(sizeof(struct hit) == 2 * sizeof(real), "heaps lie in scratch of real");
+/* The best of one query so far: a heap of ranks with the worst on top. A rank orders (score, age) as one integer: a larger score is
+ * better, among equals the older; age is the position in the visible rows, 0 the oldest. NaN ranks as infinity: a broken key is
+ * found and shows in what is read, instead of being passed over in silence. */
+typedef uint64_t hit;
+_Static_assert(sizeof(hit) == 2 * sizeof(real), "heaps lie in scratch of real");
 
-/* The total order: a larger score is better, among equals the older. */
-static int worse(struct hit x, struct hit y) { return x.score < y.score || (x.score == y.score && x.age > y.age); }
+static hit rank_of(real score, int64_t age) {
+    uint32_t u = v_to_bits(score != score ? INFINITY : score + 0.0f); /* -0 + 0 = 0: the zeros are equal */
+    u = u & 0x80000000u ? ~u : u | 0x80000000u;
+    return (uint64_t)u << 32 | (uint32_t)~age;
+}
 
-static void sift_down(struct hit *heap, int64_t n, int64_t i, struct hit x) {
+static int64_t age_of(hit x) { return (int64_t)(uint32_t)~x; }
+
+static real score_of(hit x) {
+    uint32_t u = (uint32_t)(x >> 32);
+    return v_from_bits(u & 0x80000000u ? u & 0x7fffffffu : ~u);
+}
+
+static void sift_down(hit *heap, int64_t n, hit x) {
+    int64_t i = 0;
     for (int64_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && worse(heap[child + 1], heap[child])) child++;
-        if (!worse(heap[child], x)) break;
+        if (child + 1 < n) child += heap[child + 1] < heap[child];
+        if (heap[child] >= x) break;
         heap[i] = heap[child];
     }
     heap[i] = x;
 }
 
-static void offer(struct hit *heap, int64_t *n, int64_t k, struct hit x) {
+static void offer(hit *heap, int64_t *n, int64_t k, hit x) {
     if (*n == k) {
-        if (x.score > heap[0].score) sift_down(heap, k, 0, x); /* what comes is newer than all that is there: a tie loses */
+        if (x > heap[0]) sift_down(heap, k, x);
         return;
     }
     int64_t i = (*n)++;
-    for (int64_t up; i > 0 && worse(x, heap[up = (i - 1) / 2]); i = up) heap[i] = heap[up];
+    for (int64_t up; i > 0 && x < heap[up = (i - 1) / 2]; i = up) heap[i] = heap[up];
     heap[i] = x;
 }
 
 /* Best first, in place. */
-static void sort_hits(struct hit *heap, int64_t n) {
+static void sort_hits(hit *heap, int64_t n) {
     while (n > 1) {
-        struct hit worst = heap[0], last = heap[--n];
-        sift_down(heap, n, 0, last);
+        hit worst = heap[0], last = heap[--n];
+        sift_down(heap, n, last);
         heap[n] = worst;
     }
 }
 
-/* Offers the scores of one query to its heap. A NaN score is no smaller than anything and counts as infinite: a broken key is
- * found and shows in what is read, instead of being passed over in silence. */
-static void offer_scores(struct hit *heap, int64_t *n, int64_t k, const real *score, int64_t count, int64_t age) {
-    for (int64_t j = 0; j < count; j += LANES) {
-        int64_t w = min64(LANES, count - j);
-        if (*n == k && w == LANES) {
-            int any = 0;
-            real bar = heap[0].score;
-#pragma omp simd reduction(| : any)
-            for (int64_t i = 0; i < LANES; i++) any |= !(score[j + i] <= bar);
-            if (!any) continue;
-        }
-        for (int64_t i = j; i < j + w; i++)
-            if (*n < k || !(score[i] <= heap[0].score)) {
-                real s = score[i];
-                offer(heap, n, k, (struct hit){s != s ? INFINITY : s, (int32_t)(age + i)});
-            }
+/* Offers a block of scores of one query to its heap. Most do not beat the worst hit as it was before the block: those are passed
+ * over eight at a time. */
+static void offer_scores(hit *heap, int64_t *n, int64_t k, const real *score, int64_t count, int64_t age) {
+    if (*n < k) {
+        for (int64_t i = 0; i < count; i++) offer(heap, n, k, rank_of(score[i], age + i));
+        return;
+    }
+    uint8_t beats[BLOCK];
+    real bar = score_of(heap[0]);
+#pragma omp simd
+    for (int64_t i = 0; i < BLOCK; i++) beats[i] = !(score[i] <= bar);
+    for (int64_t i = 0; i < count; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, beats + i, sizeof eight);
+        if (!eight) continue;
+        for (int64_t j = i; j < min64(i + 8, count); j++)
+            if (beats[j]) offer(heap, n, k, rank_of(score[j], age + j));
     }
 }
 
@@ -103,7 +113,7 @@ static void topk_run(int32_t *index, const real *q, const real *keys, int64_t en
                      const struct bank_shape *a) {
     int64_t E = a->e, ld = a->heads * E, K = a->topk, count[RUN] = {0};
     real *score = cpu_scratch(), *packed = score + RUN * BLOCK;
-    struct hit *heap = (struct hit *)(packed + E * BLOCK);
+    hit *heap = (hit *)(packed + E * BLOCK);
     for (int64_t age = 0, block; age < n; age += block) {
         int64_t slot = modulo(end - n + age, a->capacity);
         block = min64(min64(BLOCK, n - age), a->capacity - slot);
@@ -114,8 +124,7 @@ static void topk_run(int32_t *index, const real *q, const real *keys, int64_t en
     for (int64_t i = 0; i < queries; i++) {
         int32_t *to = index + i * a->heads * K;
         sort_hits(heap + i * K, count[i]);
-        for (int64_t j = 0; j < K; j++)
-            to[j] = j < count[i] ? (int32_t)modulo(end - n + heap[i * K + j].age, a->capacity) : -1;
+        for (int64_t j = 0; j < K; j++) to[j] = j < count[i] ? (int32_t)modulo(end - n + age_of(heap[i * K + j]), a->capacity) : -1;
     }
 }
 
@@ -123,6 +132,7 @@ static void topk(int32_t *index, const real *q, const real *keys, const int32_t 
                  const struct bank_shape *a) {
     int64_t S = a->segments, T = S * a->n, H = a->heads, E = a->e;
     if (a->topk <= 0) return;
+    scratch_holds(RUN * BLOCK + E * BLOCK + 2 * a->topk, CPU_SCRATCH, "topk");
     int64_t fit = (CPU_SCRATCH - RUN * BLOCK - E * BLOCK) / (2 * a->topk);
     int64_t run = max64(1, min64(RUN, min64(fit, a->n))), runs = (a->n + run - 1) / run, tasks = a->batch * H * S * runs;
 #pragma omp parallel for schedule(dynamic, 1) if (tasks > 1)
@@ -177,6 +187,7 @@ static void hits_bwd(struct gout dq, const real *dout, const real *p, const real
     (void)q;
     int64_t T = a->segments * a->n, H = a->heads, E = a->e, K = a->topk, ld = H * E;
     if (!dq.p) return;
+    scratch_holds(K, CPU_SCRATCH, "hits_bwd");
 #pragma omp parallel for schedule(static) if (a->batch * T * H * K * E > 16384)
     for (int64_t row = 0; row < a->batch * T * H; row++) {
         int64_t bank = (row / (T * H) * a->capacity * H + row % H) * E;

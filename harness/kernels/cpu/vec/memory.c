@@ -3,7 +3,8 @@
  *
  * One thread owns a (batch row, key/value head) for the whole scan; what is summed is summed in a fixed order, so the bits do not
  * depend on the number of threads. Tokens go in runs of ROWS that stay near; a memory of E x F up to
- * CPU_SCRATCH / 2 fits (E rounded up to vectors). The products are too small for BLAS to be quick (see tile.h). Gradients of gamma: none, it is a constant.
+ * CPU_SCRATCH / 2 fits (E rounded up to vectors). The products are too small for BLAS to be quick (see tile.h). Gradients of gamma:
+ * none, it is a constant.
  *
  * A memory whose z is 0 everywhere is empty: its read is exactly 0 and has no gradient, as at a document start. */
 #include "../cpu.h"
@@ -15,9 +16,11 @@
 
 /* f [rows,e] = ELU(x) + 1. */
 static void features(real *restrict f, const real *x, int64_t ld, int64_t rows, int64_t e) {
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t r = 0; r < rows; r++) { /* rows lie apart by all heads: the prefetcher does not follow */
+        if (r + 16 < rows) row_soon(x + (r + 16) * ld, e);
 #pragma omp simd
         for (int64_t i = 0; i < e; i++) f[r * e + i] = v_elu1(x[r * ld + i]);
+    }
 }
 
 /* inverse[r] = 1/(f_r . z + eps) */
@@ -44,8 +47,8 @@ static real gamma_of(const real *f, const real *z, int64_t e) {
 }
 
 /* v - read(f(k)) of a run of tokens, [rows,f]; M NULL: v itself. */
-static void deviations(real *restrict d, const real *v, int64_t ldv, const real *fk, const real *inverse, const real *M, int64_t rows,
-                       int64_t e, int64_t f) {
+static void deviations(real *restrict d, const real *v, int64_t ldv, const real *fk, const real *inverse, const real *M,
+                       int64_t rows, int64_t e, int64_t f) {
     if (M) tile_nn(d, f, fk, e, M, f, rows, f, e, 0);
     for (int64_t r = 0; r < rows; r++)
         if (M) {
@@ -62,12 +65,12 @@ struct place {
 };
 
 static struct place place_of(const struct memory_shape *a, int64_t task) {
-    return (struct place){a, task / a->kv_heads, task % a->kv_heads, a->kv_heads * a->e, a->kv_heads * a->f, a->heads * a->e,
-                          a->heads * a->f};
+    return (struct place){
+        a, task / a->kv_heads, task % a->kv_heads, a->kv_heads * a->e, a->kv_heads * a->f, a->heads * a->e, a->heads * a->f};
 }
 
-static void scan_fwd(const struct place *p, real *out, real *m, real *z, real *gamma_mean, const real *q, const real *k, const real *v,
-                     const int32_t *since, const int32_t *len) {
+static void scan_fwd(const struct place *p, real *out, real *m, real *z, real *gamma_mean, const real *q, const real *k,
+                     const real *v, const int32_t *since, const int32_t *len) {
     const struct memory_shape *a = p->a;
     int64_t B = a->batch, S = a->segments, N = a->n, T = S * N, H = a->heads, G = a->kv_heads, E = a->e, F = a->f, group = H / G;
     real *fx = cpu_scratch(), *dev = fx + ROWS * E, inverse[ROWS];
@@ -126,6 +129,7 @@ static void scan_fwd(const struct place *p, real *out, real *m, real *z, real *g
 static void memory_fwd(real *out, real *m, real *z, real *gamma_mean, const real *q, const real *k, const real *v,
                        const int32_t *since, const int32_t *len, const struct memory_shape *a) {
     int64_t tasks = a->batch * a->kv_heads;
+    scratch_holds(ROWS * (a->e + a->f), CPU_SCRATCH, "memory_fwd");
 #pragma omp parallel for schedule(dynamic, 1) if (tasks > 1)
     for (int64_t task = 0; task < tasks; task++) {
         struct place p = place_of(a, task);
@@ -169,9 +173,8 @@ static void put_rows(struct gout g, int64_t at, int64_t ld, const real *df, cons
     }
 }
 
-
-/* tmp of one owner: the gradient of the segment's end, then runs of f, df, another df, dy and dev; M^T and the transposed gradient of
- * the end are in scratch. */
+/* tmp of one owner: the gradient of the segment's end, then runs of f, df, another df, dy and dev; M^T and the transposed gradient
+ * of the end are in scratch. */
 static void scan_bwd(const struct place *p, struct gout dq, struct gout dk, struct gout dv, real *dm, real *dz, const real *dout,
                      const real *m, const real *z, const real *q, const real *k, const real *v, const int32_t *since,
                      const int32_t *len, real *tmp) {
@@ -240,9 +243,10 @@ static void scan_bwd(const struct place *p, struct gout dq, struct gout dk, stru
 }
 
 static void memory_bwd(struct gout dq, struct gout dk, struct gout dv, real *dm, real *dz, const real *dout, const real *m,
-                       const real *z, const real *q, const real *k, const real *v, const int32_t *since, const int32_t *len, real *tmp,
-                       const struct memory_shape *a) {
+                       const real *z, const real *q, const real *k, const real *v, const int32_t *since, const int32_t *len,
+                       real *tmp, const struct memory_shape *a) {
     int64_t tasks = a->batch * a->kv_heads, E = a->e, F = a->f, room = memory_tmp(a) / (tasks > 0 ? tasks : 1);
+    scratch_holds(2 * F * lanes_up(E), CPU_SCRATCH, "memory_bwd");
 #pragma omp parallel for schedule(dynamic, 1) if (tasks > 1)
     for (int64_t task = 0; task < tasks; task++) {
         struct place p = place_of(a, task);
@@ -250,7 +254,8 @@ static void memory_bwd(struct gout dq, struct gout dk, struct gout dv, real *dm,
     }
 }
 
-/* The gate in every mode is out = g mem + l local; whether mem is read at all is told apart from g = 0, which would make NaN of Inf. */
+/* The gate in every mode is out = g mem + l local; whether mem is read at all is told apart from g = 0, which would make NaN of
+ * Inf. */
 struct gate {
     real g, l, slope; /* slope: of g by beta */
     int reads, gated;
@@ -262,49 +267,52 @@ static struct gate gate_of(real beta, int mode, int first) {
     return (struct gate){g, 1 - g, g * (1 - g), mode != MIX_ZERO, 1};
 }
 
+#define GATES 16 /* heads whose gates are at hand while rows go by */
+
 static void mix_fwd(real *out, const real *mem, const real *local, const real *beta, const int32_t *since, int mode, int64_t batch,
                     int64_t segments, int64_t n, int64_t heads, int64_t e) {
     int64_t width = heads * e;
 #pragma omp parallel for schedule(static) if (batch * segments * n * width > 32768)
-    for (int64_t part = 0; part < batch * segments * heads; part++) {
-        int64_t segment = part / heads, h = part % heads;
-        struct gate x = gate_of(beta[h], mode, since[segment] == 0);
-        for (int64_t t = segment * n; t < (segment + 1) * n; t++) {
-            int64_t at = t * width + h * e;
-            if (x.reads)
+    for (int64_t segment = 0; segment < batch * segments; segment++)
+        for (int64_t h0 = 0; h0 < heads; h0 += GATES) {
+            int64_t h1 = min64(h0 + GATES, heads);
+            struct gate gates[GATES];
+            for (int64_t h = h0; h < h1; h++) gates[h - h0] = gate_of(beta[h], mode, since[segment] == 0);
+            for (int64_t t = segment * n; t < (segment + 1) * n; t++)
+                for (int64_t h = h0; h < h1; h++) {
+                    struct gate x = gates[h - h0];
+                    int64_t at = t * width + h * e;
+                    if (x.reads)
 #pragma omp simd
-                for (int64_t i = 0; i < e; i++) out[at + i] = x.g * mem[at + i] + x.l * local[at + i];
-            else
+                        for (int64_t i = at; i < at + e; i++) out[i] = x.g * mem[i] + x.l * local[i];
+                    else
 #pragma omp simd
-                for (int64_t i = 0; i < e; i++) out[at + i] = x.l * local[at + i];
+                        for (int64_t i = at; i < at + e; i++) out[i] = x.l * local[i];
+                }
         }
-    }
 }
 
-/* One row of one head: returns the sum of dout (mem - local). d may be the memory of dmem or dlocal. */
-static real mix_row_bwd(struct gout dmem, struct gout dlocal, const real *d, const real *mem, const real *local, const struct gate *x,
-                        int64_t at, int64_t e) {
-    real sum = 0;
-    if (x->gated && x->reads) {
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < e; i++) sum += d[at + i] * (mem[at + i] - local[at + i]);
-    } else if (x->gated) {
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < e; i++) sum -= d[at + i] * local[at + i];
+/* One row of one head: returns the sum of dout (mem - local). d may be the memory of dmem or dlocal, so both are made from one
+ * vector of d before the next is read. */
+static real mix_row_bwd(struct gout dmem, struct gout dlocal, const real *d, const real *mem, const real *local,
+                        const struct gate *x, int64_t at, int64_t e) {
+    vf sums = {0};
+    real sum = 0, g = x->reads ? x->g : 0;
+    int64_t i = at;
+    for (; i + LANES <= at + e; i += LANES) {
+        vf di = vf_load(d + i), zero = {0}, a = di * g, b = di * x->l;
+        if (!x->reads) a = zero; /* not 0 times Inf */
+        if (x->gated) sums += di * ((x->reads ? vf_load(mem + i) : zero) - vf_load(local + i));
+        if (dmem.p) vf_store(dmem.p + i, dmem.beta ? vf_load(dmem.p + i) + a : a);
+        if (dlocal.p) vf_store(dlocal.p + i, dlocal.beta ? vf_load(dlocal.p + i) + b : b);
     }
-    for (int64_t from = at; from < at + e; from += LANES) {
-        int64_t w = min64(LANES, at + e - from);
-        real part[LANES];
-        memcpy(part, d + from, (size_t)w * sizeof *part);
-        for (int64_t i = 0; dmem.p && i < w; i++) {
-            real y = x->reads ? x->g * part[i] : 0;
-            dmem.p[from + i] = dmem.beta ? dmem.p[from + i] + y : y;
-        }
-        for (int64_t i = 0; dlocal.p && i < w; i++) {
-            real y = x->l * part[i];
-            dlocal.p[from + i] = dlocal.beta ? dlocal.p[from + i] + y : y;
-        }
+    for (; i < at + e; i++) {
+        real di = d[i], a = x->reads ? di * g : 0, b = di * x->l;
+        if (x->gated) sum += di * ((x->reads ? mem[i] : 0) - local[i]);
+        if (dmem.p) dmem.p[i] = dmem.beta ? dmem.p[i] + a : a;
+        if (dlocal.p) dlocal.p[i] = dlocal.beta ? dlocal.p[i] + b : b;
     }
+    for (int j = 0; j < LANES; j++) sum += sums[j];
     return sum;
 }
 
@@ -314,18 +322,25 @@ static void mix_bwd(struct gout dmem, struct gout dlocal, struct gout dbeta, con
     int64_t rows = batch * segments * n, width = heads * e, run = (rows + KERNEL_PARTIALS - 1) / KERNEL_PARTIALS;
 #pragma omp parallel for schedule(static) if (rows * width > 32768)
     for (int64_t part = 0; part < KERNEL_PARTIALS; part++)
-        for (int64_t h = 0; h < heads; h++) {
-            double sum = 0;
+        for (int64_t h0 = 0; h0 < heads; h0 += GATES) {
+            int64_t h1 = min64(h0 + GATES, heads), last = -1;
+            struct gate gates[GATES];
+            double sums[GATES] = {0};
             for (int64_t t = min64(part * run, rows); t < min64((part + 1) * run, rows); t++) {
-                struct gate x = gate_of(beta[h], mode, since[t / n] == 0);
-                real s = mix_row_bwd(dmem, dlocal, dout, mem, local, &x, t * width + h * e, e);
-                if (x.gated) sum += x.slope * s;
+                if (t / n != last) { /* another segment */
+                    last = t / n;
+                    for (int64_t h = h0; h < h1; h++) gates[h - h0] = gate_of(beta[h], mode, since[last] == 0);
+                }
+                for (int64_t h = h0; h < h1; h++) {
+                    real sum = mix_row_bwd(dmem, dlocal, dout, mem, local, &gates[h - h0], t * width + h * e, e);
+                    if (gates[h - h0].gated) sums[h - h0] += (double)gates[h - h0].slope * (double)sum;
+                }
             }
-            tmp[part * heads + h] = (real)sum;
+            for (int64_t h = h0; h < h1; h++) tmp[part * heads + h] = (real)sums[h - h0];
         }
     for (int64_t h = 0; dbeta.p && h < heads; h++) {
         double sum = 0;
-        for (int64_t part = 0; part < KERNEL_PARTIALS; part++) sum += tmp[part * heads + h];
+        for (int64_t part = 0; part < KERNEL_PARTIALS; part++) sum += (double)tmp[part * heads + h];
         dbeta.p[h] = dbeta.beta ? dbeta.p[h] + (real)sum : (real)sum;
     }
 }

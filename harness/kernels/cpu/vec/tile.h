@@ -11,8 +11,11 @@
 #define INFINIBENCH_CPU_TILE_H
 
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
-/* LANES floats a vector. MR x 2 vectors are accumulated in registers: 16 of 32 with AVX-512, 8 of 16 elsewhere. MR divides LANES. */
+/* LANES floats a vector. MR x 2 vectors are accumulated in registers: 16 of 32 with AVX-512, 8 of 16 elsewhere. MR divides LANES.
+ */
 #if defined(__AVX512F__)
 #define LANES 16
 #define MR 8
@@ -29,6 +32,22 @@ typedef float vfu __attribute__((vector_size(LANES * 4), aligned(4), may_alias))
 
 #define TILE_INLINE static inline __attribute__((always_inline))
 
+TILE_INLINE vf vf_load(const float *p) { return *(const vfu *)p; }
+TILE_INLINE void vf_store(float *p, vf x) { *(vfu *)p = x; }
+
+/* Kernels have no way to fail; sizes that would overrun the per-thread scratch end the program before they do. */
+static inline void scratch_holds(int64_t floats, int64_t room, const char *kernel) {
+    if (floats <= room) return;
+    fprintf(stderr, "%s: heads or top-k too large for the CPU backend (%lld of %lld floats of scratch)\n", kernel,
+            (long long)floats, (long long)room);
+    abort();
+}
+
+/* Asks for a row that will be read soon; for rows that no hardware prefetcher can guess. */
+static inline void row_soon(const float *row, int64_t n) {
+    for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(row + i);
+}
+
 static inline int64_t lanes_down(int64_t n) { return n & ~(int64_t)(LANES - 1); }
 static inline int64_t lanes_up(int64_t n) { return lanes_down(n + LANES - 1); }
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -41,13 +60,13 @@ TILE_INLINE void tile_micro(float *c, int64_t ldc, const float *a, int64_t rs, i
     if (add) {
 #pragma GCC unroll 8
         for (int r = 0; r < mr; r++) {
-            acc[r][0] = *(const vfu *)(c + r * ldc);
-            if (nv > 1) acc[r][1] = *(const vfu *)(c + r * ldc + LANES);
+            acc[r][0] = vf_load(c + r * ldc);
+            if (nv > 1) acc[r][1] = vf_load(c + r * ldc + LANES);
         }
     }
     for (int64_t p = 0; p < k; p++) {
-        vf b0 = *(const vfu *)(b + p * ldb), b1 = b0;
-        if (nv > 1) b1 = *(const vfu *)(b + p * ldb + LANES);
+        vf b0 = vf_load(b + p * ldb), b1 = b0;
+        if (nv > 1) b1 = vf_load(b + p * ldb + LANES);
 #pragma GCC unroll 8
         for (int r = 0; r < mr; r++) {
             float x = a[r * rs + p * cs];
@@ -57,8 +76,8 @@ TILE_INLINE void tile_micro(float *c, int64_t ldc, const float *a, int64_t rs, i
     }
 #pragma GCC unroll 8
     for (int r = 0; r < mr; r++) {
-        *(vfu *)(c + r * ldc) = acc[r][0];
-        if (nv > 1) *(vfu *)(c + r * ldc + LANES) = acc[r][1];
+        vf_store(c + r * ldc, acc[r][0]);
+        if (nv > 1) vf_store(c + r * ldc + LANES, acc[r][1]);
     }
 }
 
@@ -99,14 +118,14 @@ TILE_INLINE void tile_any(float *c, int64_t ldc, const float *a, int64_t rs, int
 }
 
 /* C[m,n] (+)= A[m,k] B[k,n]; add 0 overwrites and never reads C. */
-static __attribute__((noinline, unused)) void tile_nn(float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t ldb,
-                                                      int64_t m, int64_t n, int64_t k, int add) {
+static __attribute__((noinline, unused)) void tile_nn(float *c, int64_t ldc, const float *a, int64_t lda, const float *b,
+                                                      int64_t ldb, int64_t m, int64_t n, int64_t k, int add) {
     tile_any(c, ldc, a, lda, 1, b, ldb, m, n, k, add);
 }
 
 /* C[m,n] (+)= A^T B with A [k,m]. */
-static __attribute__((noinline, unused)) void tile_tn(float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t ldb,
-                                                      int64_t m, int64_t n, int64_t k, int add) {
+static __attribute__((noinline, unused)) void tile_tn(float *c, int64_t ldc, const float *a, int64_t lda, const float *b,
+                                                      int64_t ldb, int64_t m, int64_t n, int64_t k, int add) {
     tile_any(c, ldc, a, 1, lda, b, ldb, m, n, k, add);
 }
 
@@ -121,12 +140,12 @@ static __attribute__((noinline, unused)) void tile_tn(float *c, int64_t ldc, con
 #define INTERLEAVE_HIGH 2, 6, 3, 7
 #endif
 
-/* One LANES x LANES block. Interleaving the two halves of the rows rotates the bits of (row, column) by one place; after log2(LANES)
- * rounds row and column have changed places. */
+/* One LANES x LANES block. Interleaving the two halves of the rows rotates the bits of (row, column) by one place; after
+ * log2(LANES) rounds row and column have changed places. */
 TILE_INLINE void tile_transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds, float factor) {
     vf x[LANES], y[LANES];
 #pragma GCC unroll 16
-    for (int r = 0; r < LANES; r++) x[r] = *(const vfu *)(src + r * lds) * factor;
+    for (int r = 0; r < LANES; r++) x[r] = vf_load(src + r * lds) * factor;
 #pragma GCC unroll 4
     for (int round = 1; round < LANES; round *= 2) {
 #pragma GCC unroll 16
@@ -138,7 +157,7 @@ TILE_INLINE void tile_transpose_block(float *dst, int64_t ldd, const float *src,
         for (int r = 0; r < LANES; r++) x[r] = y[r];
     }
 #pragma GCC unroll 16
-    for (int r = 0; r < LANES; r++) *(vfu *)(dst + r * ldd) = x[r];
+    for (int r = 0; r < LANES; r++) vf_store(dst + r * ldd, x[r]);
 }
 
 /* dst[c,r] = factor * src[r,c] for r < rows, c < cols; the lanes from rows to lanes_up(rows) become 0. */
@@ -155,11 +174,16 @@ static __attribute__((noinline, unused)) void tile_transpose(float *dst, int64_t
 
 /* Are all of rows x cols finite? x - x is 0 for finite x and NaN otherwise. */
 static __attribute__((noinline, unused)) int tile_finite(const float *x, int64_t ld, int64_t rows, int64_t cols) {
-    float bad = 0;
-    for (int64_t r = 0; r < rows; r++)
-#pragma omp simd reduction(+ : bad)
-        for (int64_t c = 0; c < cols; c++) bad += x[r * ld + c] - x[r * ld + c];
-    return bad == 0;
+    vf bad = {0};
+    float sum = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * ld;
+        int64_t c = 0;
+        for (; c + LANES <= cols; c += LANES) bad += vf_load(row + c) - vf_load(row + c);
+        for (; c < cols; c++) sum += row[c] - row[c];
+    }
+    for (int i = 0; i < LANES; i++) sum += bad[i];
+    return sum == 0;
 }
 
 static inline float tile_dot(const float *x, const float *y, int64_t n) {
