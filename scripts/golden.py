@@ -231,8 +231,9 @@ def memorizing(row, o, p, l, x, h, q, k, v, scale):
         return local
     bank = row.earlier & (np.arange(row.T)[None, :] >= row.start[:, None] - o["memory"])
     dense = (q @ kd.transpose(1, 2)).masked_fill(~mask(bank), -math.inf)
-    kth = dense.detach().topk(o["topk"], -1).values[..., -1:]
-    hit = mask(bank) & (dense >= kth)
+    # equal tokens have equal keys in the first layer: exactly k hits, of equals the older (rounded: equal up to the order of the sum)
+    order = torch.sort(torch.round(dense.detach() * 1e9), dim=-1, descending=True, stable=True).indices[..., :o["topk"]]
+    hit = mask(bank) & torch.zeros_like(dense, dtype=torch.bool).scatter(-1, order, True)
     some = mask(bank.any(1))[:, None]
     hits = torch.where(some, torch.softmax(dense.masked_fill(~(hit | ~some), -math.inf).masked_fill(~some, 0.0), -1) @ vd,
                        torch.zeros((), dtype=torch.float64))

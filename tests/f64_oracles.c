@@ -219,7 +219,7 @@ static double *train_some(const struct variant *v, enum step_mode mode, bool car
         losses[i] = r.loss;
     }
     double *values = engine_all_values(m);
-    trainer_free(t);
+    engine_trainer_free(t);
     model_free(m);
     return values;
 }
@@ -260,7 +260,7 @@ static void reach(void **state) {
             x->tokens[t - d] = old;
         }
         EXPECT(furthest <= far, "a token %d back has influence, reach is %d", (int)furthest, (int)far);
-        EXPECT(far < UNBOUNDED ? furthest >= far / 2 || furthest >= t / 2 : furthest >= t / 2, "reach is %lld, but only %d back matters",
+        EXPECT(furthest >= (far < t ? far : t) / 2 || far == 0, "reach is %lld, but only %d back matters",
                (long long)far, (int)furthest);
         if (far < t - 4) {
             int64_t start = (t - far) / 4;
@@ -331,6 +331,15 @@ static void sizes(void **state) {
         int64_t formula = m->config.arch->carried(&m->config, UNBOUNDED);
         EXPECT(state_carried(s) == formula, "%lld elements in the arena, %lld by the formula", (long long)state_carried(s),
                (long long)formula);
+        size_t bytes = 0;
+        int64_t without_spare = 0;
+        for (int i = 0; i < m->state_count; i++) {
+            int64_t spare = m->states[i].kind == STATE_RING ? s->capacity[i] - m->states[i].rows : 0;
+            without_spare += (s->capacity[i] - spare) * m->states[i].width;
+            bytes += ((size_t)(3 * s->capacity[i] * m->states[i].width) * sizeof(real) + 63) / 64 * 64;
+            EXPECT(m->states[i].kind != STATE_RING || (spare >= 2 * 32 && spare < 3 * 32), "%s has %d spare rows", m->states[i].name, (int)spare);
+        }
+        EXPECT(without_spare == formula && bytes == state_bytes(s), "%zu bytes in the arena, %zu by the capacities", state_bytes(s), bytes);
         state_free(s);
         model_free(m);
     }

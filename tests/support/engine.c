@@ -280,6 +280,22 @@ static struct source *formula_source(int64_t vocab) {
     return &f->s;
 }
 
+static struct {
+    struct trainer *trainer;
+    struct source *source;
+} open_trainers[8];
+
+void engine_trainer_free(struct trainer *t) {
+    trainer_free(t);
+    for (int i = 0; i < 8; i++)
+        if (open_trainers[i].trainer == t) {
+            open_trainers[i].source->free(open_trainers[i].source);
+            open_trainers[i].trainer = NULL;
+            return;
+        }
+    CHECK(false, "this trainer was not made by engine_trainer");
+}
+
 struct trainer *engine_trainer(struct model *m, enum step_mode mode, bool carry, double lr, int64_t steps) {
     struct error e = {""};
     struct options o;
@@ -291,16 +307,23 @@ struct trainer *engine_trainer(struct model *m, enum step_mode mode, bool carry,
     c.lr = lr;
     c.steps = steps;
     c.warmup = 0;
-    struct trainer *t = trainer_create(m, &c, formula_source(m->config.vocab), &e);
+    struct source *source = formula_source(m->config.vocab);
+    struct trainer *t = trainer_create(m, &c, source, &e);
     MUST(!t, "trainer");
-    return t;
+    for (int i = 0; i < 8; i++)
+        if (!open_trainers[i].trainer) {
+            open_trainers[i].trainer = t;
+            open_trainers[i].source = source;
+            return t;
+        }
+    CHECK(false, "more than 8 trainers at once");
 }
 
 double engine_gradients(struct model *m, enum step_mode mode, const struct text_batch *b) {
     struct trainer *t = engine_trainer(m, mode, false, 1e-3, 10);
     struct batch x = engine_batch(b);
     double loss = trainer_gradients(t, &x);
-    trainer_free(t);
+    engine_trainer_free(t);
     return loss;
 }
 

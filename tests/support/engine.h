@@ -36,6 +36,7 @@ double engine_loss(struct model *m, struct state *s, const struct text_batch *b,
 
 /* A trainer over the formula's documents (lengths vary, seeded). */
 struct trainer *engine_trainer(struct model *m, enum step_mode mode, bool carry, double lr, int64_t steps);
+void engine_trainer_free(struct trainer *t); /* with its source */
 /* The loss; gradients are then in the model. */
 double engine_gradients(struct model *m, enum step_mode mode, const struct text_batch *b);
 /* All gradients (values) one after another as doubles, malloc'd, m->elements of them. */
