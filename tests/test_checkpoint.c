@@ -1,0 +1,687 @@
+/* test_checkpoint.c - safetensors and NumPy files, models, training checkpoints: round trips, damaged and foreign files, processes
+ * killed at every point of a save. Trainers are put together by hand here: no step is taken; resumed training is tested on the
+ * program. */
+#include "harness/checkpoint.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[64]; /* of this run */
+static struct error e;
+
+#define assert_says(needle) check_says(needle, __FILE__, __LINE__)
+static void check_says(const char *needle, const char *file, int line) {
+    if (strstr(e.text, needle)) return;
+    print_error("the error is '%s', it should say '%s'\n", e.text, needle);
+    _fail(file, line);
+}
+
+static int setup(void **state) {
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/infinibench_checkpoint.XXXXXX");
+    progress_quiet = true;
+    return mkdtemp(folder) ? 0 : -1;
+}
+static int teardown(void **state) {
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+static char *in_folder(const char *name) { return xprintf("%s/%s", folder, name); }
+
+/* ---- safetensors ---- */
+
+static float f32[] = {1.5f, -0.0f, INFINITY, 1e-42f, 3, 4};
+static int32_t i32[] = {7, -8, 9};
+static int64_t i64[] = {1ll << 40};
+static struct st_tensor sample[] = {
+    {.name = "layers.0.wq", .dtype = "F32", .shape = {2, 3}, .rank = 2, .data = f32, .bytes = sizeof f32},
+    {.name = "empty", .dtype = "F32", .shape = {3, 0}, .rank = 2, .data = NULL, .bytes = 0},
+    {.name = "another empty", .dtype = "I64", .shape = {0}, .rank = 1, .data = NULL, .bytes = 0},
+    {.name = "since", .dtype = "I32", .shape = {3}, .rank = 1, .data = i32, .bytes = sizeof i32},
+    {.name = "scalar \"\xc3\xa9\"", .dtype = "I64", .rank = 0, .data = i64, .bytes = sizeof i64},
+};
+static const char *const sample_keys[] = {"step", "config", "odd"}, *const sample_values[] = {"12", "a=1;b=\"x\"\n",
+                                                                                              "\xe2\x82\xac"};
+
+static void write_sample(const char *path) { assert_int_equal(st_write(path, sample, 5, sample_keys, sample_values, 3, &e), 0); }
+
+/* Is what was read exactly what was written? */
+static bool is_sample(const struct st_file *f) {
+    if (f->count != 5 || f->pairs != 4) return false;
+    for (int i = 0; i < 5; i++) {
+        const struct st_tensor *t = st_find(f, sample[i].name);
+        if (!t || strcmp(t->dtype, sample[i].dtype) || t->rank != sample[i].rank || t->bytes != sample[i].bytes) return false;
+        if (memcmp(t->shape, sample[i].shape, sizeof t->shape) || (t->bytes && memcmp(t->data, sample[i].data, t->bytes)))
+            return false;
+    }
+    for (int i = 0; i < 3; i++)
+        if (!st_meta(f, sample_keys[i]) || strcmp(st_meta(f, sample_keys[i]), sample_values[i])) return false;
+    return true;
+}
+
+static void test_safetensors(void **state) {
+    (void)state;
+    char *path = in_folder("a.safetensors"), sum[24];
+    write_sample(path);
+    struct st_file f;
+    assert_int_equal(st_read(path, &f, &e), 0);
+    assert_true(is_sample(&f));
+    st_checksum(sum, sample, 5, sample_keys, sample_values, 3);
+    assert_string_equal(st_meta(&f, "checksum"), sum);
+    assert_null(st_meta(&f, "nothing"));
+    assert_null(st_find(&f, "nothing"));
+    st_free(&f);
+    /* What the format asks of a file: the length of the header, a JSON object, data aligned to 8. */
+    size_t n;
+    char *bytes = read_file(path, &n, &e);
+    uint64_t length;
+    memcpy(&length, bytes, 8);
+    assert_true(length % 8 == 0 && bytes[8] == '{' && 8 + length + sizeof f32 + sizeof i32 + sizeof i64 == n);
+    assert_memory_equal(bytes + 8 + length, f32, sizeof f32);
+    free(bytes);
+    const char *bad = "\xff";
+    assert_int_equal(st_write(path, sample, 5, sample_keys, &bad, 1, &e), -1);
+    assert_says("the metadata 'step' is not UTF-8");
+    assert_int_equal(st_read(path, &f, &e), 0); /* and the old file stands */
+    st_free(&f);
+    assert_int_equal(st_write(path, NULL, 0, NULL, NULL, 0, &e), 0);
+    assert_int_equal(st_read(path, &f, &e), 0);
+    assert_int_equal(f.count, 0);
+    st_free(&f);
+    free(path);
+}
+
+/* A file of this header and n bytes of data. */
+static void put_raw(const char *path, const char *header, size_t n) {
+    uint64_t length = strlen(header);
+    char *bytes = xcalloc(8 + length + n, 1);
+    memcpy(bytes, &length, 8);
+    memcpy(bytes + 8, header, length);
+    assert_int_equal(write_file(path, bytes, 8 + length + n, &e), 0);
+    free(bytes);
+}
+
+#define T(name, shape, from, to) "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" from "," to "]}"
+
+static void test_safetensors_errors(void **state) {
+    (void)state;
+    char *path = in_folder("bad.safetensors");
+    struct st_file f;
+    const struct {
+        const char *header, *says;
+        size_t n;
+    } bad[] = {
+        {"{" T("a", "[2]", "0", "8") "," T("b", "[2]", "4", "12") "}", "overlap or leave gaps", 12},
+        {"{" T("a", "[2]", "0", "8") "," T("b", "[1]", "12", "16") "}", "overlap or leave gaps", 16},
+        {"{" T("a", "[2]", "0", "8") "}", "is truncated: tensor 'a' ends at byte 8 of the data, the file holds 7", 7},
+        {"{" T("a", "[2]", "0", "8") "}", "1 bytes follow its last tensor", 9},
+        {"{" T("a", "[3]", "0", "8") "}", "the data offsets of tensor 'a' do not fit its shape", 8},
+        {"{" T("a", "[-2]", "0", "8") "}", "the shape of tensor 'a'", 8},
+        {"{" T("a", "[4611686018427387904,4]", "0", "0") "}", "the shape of tensor 'a'", 0},
+        {"{" T("a", "[2.0]", "0", "8") "}", "the shape of tensor 'a'", 8},
+        {"{" T("a", "[1,1,1,1,2]", "0", "8") "}", "has 5 dimensions", 8},
+        {"{" T("a", "[2]", "8", "0") "}", "do not fit", 8},
+        {"{" T("a", "[2]", "-8", "0") "}", "do not fit", 8},
+        {"{" T("a", "[2]", "0", "8") "," T("a", "[2]", "0", "8") "}", "is no JSON", 8},
+        {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}",
+         "tensor 'a' has dtype BF16; only F32, I32 and I64 are read", 4},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", "the header entry of tensor 'a'", 8},
+        {"{\"a\":7}", "the header entry of tensor 'a'", 8},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,9]}}", "the header entry of tensor 'a'", 8},
+        {"{\"__metadata__\":{\"a\":1}}", "a metadata value is no text", 0},
+        {"{\"__metadata__\":[]}", "no JSON object", 0},
+        {"{\"__metadata__\":{\"checksum\":\"xxh3-0\"}}", "its checksum is xxh3-", 0},
+        {"{\"a\"", "is no JSON", 0},
+        {"{} {}", "is no JSON", 0},
+        {"[]", "is no safetensors file", 0},
+        {"", "is no safetensors file", 0},
+        {"{\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\":1}",
+         "too long", 0},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        put_raw(path, bad[i].header, bad[i].n);
+        assert_int_equal(st_read(path, &f, &e), -1);
+        assert_says(bad[i].says);
+        assert_says(path);
+        assert_null(strchr(e.text, '\n'));
+    }
+    /* A foreign header of any length and without checksum is read, and its data are aligned. */
+    put_raw(path, "{" T("a", "[2]", "0", "8") ",\"__metadata__\":{\"format\":\"pt\"}}   ", 8);
+    assert_int_equal(st_read(path, &f, &e), 0);
+    assert_true((uintptr_t)st_find(&f, "a")->data % 8 == 0);
+    st_free(&f);
+    assert_int_equal(write_file(path, "short", 5, &e), 0);
+    assert_int_equal(st_read(path, &f, &e), -1);
+    assert_says("is no safetensors file: it has only 5 bytes");
+    assert_int_equal(write_file(path, "a text file of another kind\n", 28, &e), 0);
+    assert_int_equal(st_read(path, &f, &e), -1);
+    assert_says("is no safetensors file: it does not begin with the length of a JSON header");
+    assert_int_equal(st_read("/nonexistent", &f, &e), -1);
+    assert_says("cannot open /nonexistent");
+    free(path);
+}
+
+/* Every byte that a reader would look at, so that the sanitizer sees a tensor outside of the file. */
+static void touch(const struct st_file *f) {
+    uint64_t sum = 0;
+    for (int i = 0; i < f->count; i++) sum += hash64(f->tensors[i].data, f->tensors[i].bytes, 0);
+    assert_true(sum != 1);
+}
+
+static void test_safetensors_fuzz(void **state) {
+    (void)state;
+    char *path = in_folder("whole.safetensors"), *cut = in_folder("cut.safetensors");
+    write_sample(path);
+    size_t n;
+    char *bytes = read_file(path, &n, &e);
+    struct st_file f;
+    FILE *out = fopen(cut, "w+b");
+    assert_non_null(out);
+    for (size_t k = 0; k < n; k++) { /* every truncation is an error */
+        rewind(out);
+        assert_int_equal(ftruncate(fileno(out), 0), 0);
+        assert_int_equal(fwrite(bytes, 1, k, out), k);
+        fflush(out);
+        assert_int_equal(st_read(cut, &f, &e), -1);
+    }
+    struct rng r;
+    rng_seed(&r, 1, 0);
+    int read = 0;
+    for (int k = 0; k < 6000; k++) { /* changed bytes: an error, or the same content (a blank for a blank) */
+        char *copy = xcalloc(n, 1);
+        memcpy(copy, bytes, n);
+        for (int64_t times = k < 4000 ? 1 : 1 + rng_below(&r, 4); times > 0; times--) {
+            size_t at = k < 2000 ? (size_t)rng_below(&r, 8 + 64) : (size_t)rng_below(&r, (int64_t)n);
+            copy[at] = k & 1 ? (char)rng_below(&r, 256) : (char)(copy[at] ^ 1 << rng_below(&r, 8));
+        }
+        rewind(out);
+        assert_int_equal(fwrite(copy, 1, n, out), n);
+        assert_int_equal(ftruncate(fileno(out), (off_t)n), 0);
+        fflush(out);
+        e.text[0] = 0;
+        if (!st_read(cut, &f, &e)) {
+            assert_true(is_sample(&f) || !st_meta(&f, "checksum")); /* the key itself can be hit */
+            touch(&f);
+            st_free(&f);
+            read++;
+        } else
+            assert_true(e.text[0] != 0);
+        free(copy);
+    }
+    assert_true(read < 600);
+    /* Without a checksum the structure alone must hold. */
+    put_raw(path, "{" T("a", "[2]", "0", "8") "," T("b", "[2,3]", "8", "32") "," T("c", "[0]", "32", "32") "}", 32);
+    free(bytes);
+    bytes = read_file(path, &n, &e);
+    for (int k = 0; k < 6000; k++) {
+        char *copy = xcalloc(n, 1);
+        memcpy(copy, bytes, n);
+        for (int64_t times = 1 + rng_below(&r, 3); times > 0; times--) {
+            size_t at = (size_t)rng_below(&r, (int64_t)n);
+            copy[at] = k & 1 ? (char)('0' + rng_below(&r, 10)) : (char)(copy[at] ^ 1 << rng_below(&r, 8));
+        }
+        rewind(out);
+        assert_int_equal(fwrite(copy, 1, n, out), n);
+        assert_int_equal(ftruncate(fileno(out), (off_t)n), 0);
+        fflush(out);
+        if (!st_read(cut, &f, &e)) {
+            touch(&f);
+            st_free(&f);
+        }
+        free(copy);
+    }
+    fclose(out);
+    free(bytes);
+    free(path);
+    free(cut);
+}
+
+/* ---- NumPy ---- */
+
+static void test_npy(void **state) {
+    (void)state;
+    char *path = in_folder("x.npy");
+    const int64_t shapes[][4] = {{0}, {6}, {2, 3}, {1, 2, 3}, {1, 2, 1, 3}};
+    for (int rank = 0; rank <= 4; rank++) {
+        assert_int_equal(npy_write(path, f32, shapes[rank], rank, &e), 0);
+        size_t n;
+        char *bytes = read_file(path, &n, &e);
+        assert_int_equal(n, (rank ? 24 : 4) + 128);
+        assert_memory_equal(bytes, "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (", 61);
+        assert_int_equal(bytes[127], '\n');
+        int64_t shape[4] = {0};
+        int got;
+        float *x = npy_read(path, shape, &got, &e);
+        assert_non_null(x);
+        assert_int_equal(got, rank);
+        assert_memory_equal(shape, shapes[rank], (size_t)rank * sizeof *shape);
+        assert_memory_equal(x, f32, rank ? 24 : 4);
+        free(x);
+        FILE *out = fopen(path, "w+b");
+        assert_non_null(out);
+        for (size_t k = 0; k < n; k++) { /* every truncation is an error */
+            rewind(out);
+            assert_int_equal(ftruncate(fileno(out), 0), 0);
+            assert_int_equal(fwrite(bytes, 1, k, out), k);
+            fflush(out);
+            assert_null(npy_read(path, shape, &got, &e));
+        }
+        struct rng r;
+        rng_seed(&r, 3, (uint64_t)rank);
+        for (int k = 0; k < 2000; k++) { /* changed bytes: never more than the file holds */
+            char copy[256];
+            memcpy(copy, bytes, n);
+            copy[rng_below(&r, 128)] = (char)rng_below(&r, 256);
+            rewind(out);
+            assert_int_equal(fwrite(copy, 1, n, out), n);
+            fflush(out);
+            free(npy_read(path, shape, &got, &e));
+        }
+        fclose(out);
+        free(bytes);
+    }
+    const double wide[] = {0.1, -2};
+    char header[80] = "\x93NUMPY\x01\x00\x40\x00{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }         \n";
+    struct piece pieces[] = {{header, 74}, {wide, sizeof wide}};
+    int64_t shape[4];
+    int rank;
+    assert_int_equal(write_pieces(path, pieces, 2, &e), 0);
+    float *x = npy_read(path, shape, &rank, &e);
+    assert_non_null(x);
+    assert_true(x[0] == 0.1f && x[1] == -2 && rank == 1 && shape[0] == 2);
+    free(x);
+    memcpy(strstr(header + 10, "<f8"), "<i8", 3);
+    assert_int_equal(write_pieces(path, pieces, 2, &e), 0);
+    assert_null(npy_read(path, shape, &rank, &e));
+    assert_says("holds elements of type '<i8'; save it as float32");
+    assert_int_equal(write_file(path, "hello world, no array", 21, &e), 0);
+    assert_null(npy_read(path, shape, &rank, &e));
+    assert_says("is no NumPy array");
+    free(path);
+}
+
+/* ---- models ---- */
+
+static struct model *make_model(const char *arch, const char *key, const char *value, uint64_t seed) {
+    struct model_config c;
+    assert_int_equal(config_preset(&c, "nano", &e), 0);
+    c.arch = baseline_find(arch, &e);
+    assert_non_null(c.arch);
+    options_init(&c.options, c.arch->options);
+    c.batch = 3;
+    if (key) assert_int_equal(config_set(&c, key, value, "test", &e), 0);
+    assert_int_equal(config_finish(&c, &e), 0);
+    struct model *m = model_create(&c, kernels_cpu(1, NULL), seed, &e);
+    if (!m) fail_msg("%s", e.text);
+    return m;
+}
+
+static void assert_same_model(const struct model *a, const struct model *b) {
+    assert_int_equal(a->param_count, b->param_count);
+    for (int i = 0; i < a->param_count; i++) {
+        assert_string_equal(a->params[i]->name, b->params[i]->name);
+        assert_memory_equal(a->params[i]->leaf.data, b->params[i]->leaf.data, (size_t)a->params[i]->n * sizeof(real));
+    }
+}
+
+static void test_models(void **state) {
+    (void)state;
+    char *path = in_folder("model.safetensors");
+    const char *const keys[] = {"step"}, *const values[] = {"77"};
+    for (int i = 0; baselines[i]; i++) { /* every architecture, with values unlike those of the start */
+        struct model *m = make_model(baselines[i]->name, NULL, NULL, 5);
+        for (int j = 0; j < m->param_count; j++) m->params[j]->leaf.data[0] = (real)(0.25 * (j + 1));
+        assert_int_equal(model_save(path, m, tokenizer_bytes(), keys, values, 1, &e), 0);
+        const struct tokenizer *t = NULL;
+        struct model *back = model_load(path, m->k, &t, &e);
+        if (!back) fail_msg("%s", e.text);
+        assert_ptr_equal(t, tokenizer_bytes());
+        assert_same_model(m, back);
+        char *a = config_text(&m->config), *b = config_text(&back->config);
+        assert_string_equal(a, b);
+        free(a);
+        free(b);
+        struct model *warm = make_model(baselines[i]->name, NULL, NULL, 6);
+        assert_int_equal(model_load_into(warm, path, &e), 0);
+        assert_same_model(m, warm);
+        struct st_file f;
+        assert_int_equal(st_read(path, &f, &e), 0);
+        assert_string_equal(st_meta(&f, "step"), "77");
+        st_free(&f);
+        model_free(m);
+        model_free(back);
+        model_free(warm);
+    }
+    free(path);
+}
+
+static void test_model_errors(void **state) {
+    (void)state;
+    char *path = in_folder("model.safetensors"), *other = in_folder("other.safetensors");
+    struct model *m = make_model("infini", NULL, NULL, 1);
+    const struct kernels *k = m->k;
+    put_raw(path, "{" T("a", "[2]", "0", "8") ",\"__metadata__\":{\"format\":\"pt\"}}", 8);
+    assert_null(model_load(path, k, NULL, &e));
+    assert_says("is a safetensors file but not an infinibench model: its metadata has no 'config'");
+    assert_int_equal(model_save(path, m, tokenizer_bytes(), NULL, NULL, 0, &e), 0);
+    struct model *wide = make_model("infini", "ffn", "96", 1), *xl = make_model("transformer_xl", NULL, NULL, 1);
+    assert_int_equal(model_load_into(wide, path, &e), -1);
+    assert_says("this configuration needs");
+    assert_int_equal(model_load_into(xl, path, &e), -1);
+    assert_says("holds the architecture 'infini', not 'transformer_xl'");
+    model_free(wide);
+    model_free(xl);
+    /* Rewritten with one thing changed. */
+    for (int change = 0; change < 6; change++) {
+        struct st_file f;
+        assert_int_equal(st_read(path, &f, &e), 0);
+        struct st_tensor *t = xcalloc((size_t)f.count + 1, sizeof *t);
+        memcpy(t, f.tensors, (size_t)f.count * sizeof *t);
+        int count = f.count;
+        const char *values[32], *keys[32];
+        for (int i = 0; i < f.pairs; i++) {
+            keys[i] = f.keys[i];
+            values[i] = f.values[i];
+            if (change == 0 && !strcmp(keys[i], "tokenizer")) values[i] = "sentencepiece";
+            if (change == 1 && !strcmp(keys[i], "tokenizer_hash")) values[i] = "0123";
+            if (change == 2 && !strcmp(keys[i], "config")) values[i] = "architecture=infinite";
+        }
+        if (change == 3) count--;
+        if (change == 4) {
+            t[count] = t[0];
+            snprintf(t[count++].name, sizeof t->name, "left.over");
+        }
+        if (change == 5) {
+            int i = 0;
+            while (t[i].rank != 2 || t[i].shape[0] == t[i].shape[1]) i++;
+            int64_t first = t[i].shape[0];
+            t[i].shape[0] = t[i].shape[1];
+            t[i].shape[1] = first;
+        }
+        assert_int_equal(st_write(other, t, count, keys, values, f.pairs, &e), 0);
+        free(t);
+        st_free(&f);
+        const char *const says[] = {"unknown tokenizer 'sentencepiece'",
+                                    "was trained with another tokenizer",
+                                    "unknown architecture",
+                                    "has no tensor '",
+                                    "holds a tensor 'left.over' that the architecture 'infini' does not have",
+                                    "has another shape"};
+        assert_null(model_load(other, k, NULL, &e));
+        assert_says(says[change]);
+        assert_says(other);
+    }
+    model_free(m);
+    free(path);
+    free(other);
+}
+
+/* A loaded model says how open its gates are. */
+static void test_gates(void **state) {
+    (void)state;
+    char *path = in_folder("model.safetensors"), *said = in_folder("said");
+    struct model *m = make_model("infini", NULL, NULL, 1);
+    struct param *beta = layer_param(m, 1, "beta");
+    beta->leaf.data[0] = 2;
+    assert_int_equal(model_save(path, m, tokenizer_bytes(), NULL, NULL, 0, &e), 0);
+    fflush(stderr);
+    int kept = dup(STDERR_FILENO);
+    assert_non_null(freopen(said, "w", stderr));
+    progress_quiet = false;
+    int rc = model_load_into(m, path, &e);
+    progress_quiet = true;
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    assert_int_equal(rc, 0);
+    char *text = read_file(said, NULL, &e);
+    assert_non_null(strstr(text, "gate layers.1.beta 0.881"));
+    free(text);
+    free(path);
+    free(said);
+    model_free(m);
+}
+
+/* ---- training checkpoints ---- */
+
+static struct text texts[3];
+static struct corpus corpus = {.path = (char *)(uintptr_t) "test", .split = "train", .texts = texts, .count = 3, .hash = 99};
+
+/* The source of a hand-made trainer is kept here, by trainer. */
+static struct source *sources[2];
+static const struct trainer *owners[2];
+
+static struct trainer *make_trainer(const char *arch, enum optimizer_kind kind, int64_t seed) {
+    static int32_t tokens[3][300];
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 300; j++) tokens[i][j] = 1 + (i * 300 + j) % 255;
+        texts[i] = (struct text){.tokens = tokens[i], .n = 300 - 37 * i};
+    }
+    struct trainer *t = xcalloc(1, sizeof *t);
+    t->model = make_model(arch, NULL, NULL, (uint64_t)seed);
+    t->config.optimizer = kind;
+    t->state = state_create(t->model, 3, 2, &e);
+    assert_non_null(t->state);
+    int slot = owners[0] ? 1 : 0;
+    owners[slot] = t;
+    sources[slot] = corpus_source(&corpus, 4);
+    t->batcher = batcher_create(sources[slot], 3, 2, t->model->config.segment);
+    for (int i = 0; i < t->model->param_count; i++) {
+        const struct param *p = t->model->params[i];
+        bool adamw = kind == OPTIMIZER_ADAMW;
+        t->m[i] = xcalloc((size_t)(adamw ? p->n : p->shape[0]), sizeof(real));
+        t->v[i] = xcalloc((size_t)(adamw ? p->n : p->shape[1]), sizeof(real));
+    }
+    return t;
+}
+
+/* Values that depend on `step` everywhere, and the batches up to it. */
+static void advance(struct trainer *t, int64_t step) {
+    struct rng r;
+    rng_seed(&r, (uint64_t)step, 0);
+    for (int i = 0; i < t->model->param_count; i++) {
+        const struct param *p = t->model->params[i];
+        bool adamw = t->config.optimizer == OPTIMIZER_ADAMW;
+        int64_t m = adamw ? p->n : p->shape[0] == 1 ? 0 : p->shape[0], v = adamw ? p->n : p->shape[1];
+        for (int64_t j = 0; j < p->n; j++) p->leaf.data[j] = (real)rng_normal(&r);
+        for (int64_t j = 0; j < m; j++) t->m[i][j] = (real)rng_normal(&r);
+        for (int64_t j = 0; j < v; j++) t->v[i][j] = (real)rng_uniform(&r);
+    }
+    for (int i = 0; i < t->model->state_count; i++) {
+        int64_t n = t->state->batch * t->state->capacity[i] * t->model->states[i].width;
+        for (int64_t j = 0; j < n; j++) t->state->data[i][j] = (real)rng_normal(&r);
+    }
+    for (int64_t b = 0; b < 3; b++) {
+        t->state->since[b] = (int32_t)rng_below(&r, 1000);
+        t->state->head[b] = (int32_t)rng_below(&r, 1000);
+    }
+    struct batch x;
+    for (; t->step < step; t->step++) batcher_next(t->batcher, &x);
+    t->tokens = step * 1000;
+    t->flops = (double)step / 3;
+    t->seconds = (double)step / 7;
+}
+
+static void free_trainer(struct trainer *t) {
+    for (int i = 0; i < t->model->param_count; i++) {
+        free(t->m[i]);
+        free(t->v[i]);
+    }
+    batcher_free(t->batcher);
+    int slot = owners[0] == t ? 0 : 1;
+    sources[slot]->free(sources[slot]);
+    owners[slot] = NULL;
+    state_free(t->state);
+    model_free(t->model);
+    free(t);
+}
+
+/* A hash of everything that training goes on from. */
+static uint64_t fingerprint(const struct trainer *t) {
+    uint64_t h = 0;
+    for (int i = 0; i < t->model->param_count; i++) {
+        const struct param *p = t->model->params[i];
+        bool adamw = t->config.optimizer == OPTIMIZER_ADAMW;
+        h = hash64(p->leaf.data, (size_t)p->n * sizeof(real), h);
+        h = hash64(t->m[i], (size_t)(adamw ? p->n : p->shape[0] == 1 ? 0 : p->shape[0]) * sizeof(real), h);
+        h = hash64(t->v[i], (size_t)(adamw ? p->n : p->shape[1]) * sizeof(real), h);
+    }
+    for (int i = 0; i < t->model->state_count; i++)
+        h = hash64(t->state->data[i], (size_t)(t->state->batch * t->state->capacity[i] * t->model->states[i].width) * sizeof(real),
+                   h);
+    h = hash64(t->state->since, 3 * sizeof(int32_t), h);
+    h = hash64(t->state->head, 3 * sizeof(int32_t), h);
+    h = hash64(&t->step, sizeof t->step, hash64(&t->tokens, sizeof t->tokens, h));
+    h = hash64(&t->flops, sizeof t->flops, hash64(&t->seconds, sizeof t->seconds, h));
+    char *cursor = batcher_save(t->batcher);
+    h = hash64(cursor, strlen(cursor), h);
+    free(cursor);
+    return h;
+}
+
+static int count_files(const char *path) {
+    char *command = xprintf("ls -A '%s' | wc -l", path);
+    FILE *p = popen(command, "r");
+    int n = -1;
+    if (!p || fscanf(p, "%d", &n) != 1) n = -1;
+    if (p) pclose(p);
+    free(command);
+    return n;
+}
+
+static void test_training(void **state) {
+    (void)state;
+    const char *const archs[] = {"infini", "transformer_xl", "memorizing", "transformer"};
+    for (int i = 0; i < 8; i++) {
+        enum optimizer_kind kind = i & 1 ? OPTIMIZER_ADAFACTOR : OPTIMIZER_ADAMW;
+        char *path = xprintf("%s/train/%d", folder, i);
+        struct trainer *t = make_trainer(archs[i / 2], kind, 1), *u = make_trainer(archs[i / 2], kind, 2);
+        assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), 1);
+        for (int64_t step = 5; step <= 15; step += 5) {
+            advance(t, step);
+            if (training_save(path, t, tokenizer_bytes(), &e)) fail_msg("%s", e.text);
+            assert_int_equal(count_files(path), 3);
+            if (training_load(path, u, tokenizer_bytes(), &e)) fail_msg("%s", e.text);
+            assert_true(fingerprint(t) == fingerprint(u));
+        }
+        assert_int_equal(training_save(path, u, tokenizer_bytes(), &e), 0); /* at the same step again */
+        assert_int_equal(training_load(path, t, tokenizer_bytes(), &e), 0);
+        assert_true(fingerprint(t) == fingerprint(u));
+        free_trainer(t);
+        free_trainer(u);
+        free(path);
+    }
+}
+
+static void test_training_errors(void **state) {
+    (void)state;
+    char *path = in_folder("run"), *model = in_folder("run/model.safetensors"), *part = in_folder("run/optimizer-9.safetensors");
+    struct trainer *t = make_trainer("infini", OPTIMIZER_ADAMW, 1), *u = make_trainer("infini", OPTIMIZER_ADAMW, 2);
+    advance(t, 9);
+    assert_int_equal(training_save(path, t, tokenizer_bytes(), &e), 0);
+    uint64_t before = fingerprint(u);
+    u->config.optimizer = OPTIMIZER_ADAFACTOR;
+    assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), -1);
+    assert_says("was trained with optimizer 'adamw', this run has 'adafactor'");
+    u->config.optimizer = OPTIMIZER_ADAMW;
+    int64_t batch = u->model->config.batch;
+    u->model->config.batch = 7;
+    assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), -1);
+    assert_says("was trained with batch=3, this run has batch=7");
+    u->model->config.batch = batch;
+    corpus.hash++;
+    assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), -1);
+    assert_says("are not those of the checkpoint");
+    corpus.hash--;
+    size_t n;
+    char *bytes = read_file(part, &n, &e);
+    bytes[n - 1] ^= 1;
+    assert_int_equal(write_file(part, bytes, n, &e), 0);
+    assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), -1);
+    assert_says("optimizer-9.safetensors is damaged: its checksum is");
+    bytes[n - 1] ^= 1;
+    assert_int_equal(st_write(part, NULL, 0, NULL, NULL, 0, &e), 0); /* whole, but of another checkpoint */
+    assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), -1);
+    assert_says("does not belong to");
+    assert_int_equal(unlink(part), 0);
+    assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), -1);
+    assert_says("cannot open");
+    assert_int_equal(write_file(part, bytes, n, &e), 0);
+    free(bytes);
+    assert_true(fingerprint(u) == before); /* no failed load has changed anything */
+    assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), 0);
+    assert_true(fingerprint(u) == fingerprint(t));
+    assert_int_equal(model_save(model, t->model, tokenizer_bytes(), NULL, NULL, 0, &e), 0);
+    assert_int_equal(training_load(path, u, tokenizer_bytes(), &e), -1);
+    assert_says("is a model without training state");
+    free_trainer(t);
+    free_trainer(u);
+    free(path);
+    free(model);
+    free(part);
+}
+
+/* Killed at every point of a save, the folder holds the old checkpoint or the new one, whole; the next save cleans up. */
+static void test_training_killed(void **state) {
+    (void)state;
+    char *path = in_folder("killed");
+    struct trainer *t = make_trainer("transformer_xl", OPTIMIZER_ADAMW, 1), *u = make_trainer("transformer_xl", OPTIMIZER_ADAMW, 2);
+    advance(t, 3);
+    uint64_t old = fingerprint(t);
+    assert_int_equal(training_save(path, t, tokenizer_bytes(), &e), 0);
+    int olds = 0, news = 0, finished = 0, at = 1;
+    for (; at < 40 && !finished; at++) {
+        pid_t child = fork();
+        if (!child) {
+            char text[16];
+            snprintf(text, sizeof text, "%d", at);
+            setenv("INFINIBENCH_TEST_KILL_AT", text, 1);
+            if (!freopen("/dev/null", "w", stderr)) _exit(9);
+            advance(t, 4);
+            _exit(training_save(path, t, tokenizer_bytes(), NULL) ? 8 : 0);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        finished = WIFEXITED(status);
+        if (finished) assert_int_equal(WEXITSTATUS(status), 0);
+        if (training_load(path, u, tokenizer_bytes(), &e)) fail_msg("%s", e.text);
+        if (u->step == 3) {
+            assert_true(fingerprint(u) == old);
+            olds++;
+        } else {
+            assert_int_equal(u->step, 4);
+            news++;
+        }
+        assert_int_equal(training_save(path, t, tokenizer_bytes(), &e), 0); /* back to step 3 */
+        assert_int_equal(count_files(path), 3);
+    }
+    assert_true(finished && olds == 7 && news == 3); /* 3 files of two points, and the three between */
+    free_trainer(t);
+    free_trainer(u);
+    free(path);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_safetensors),
+        cmocka_unit_test(test_safetensors_errors),
+        cmocka_unit_test(test_safetensors_fuzz),
+        cmocka_unit_test(test_npy),
+        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_model_errors),
+        cmocka_unit_test(test_gates),
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_training_errors),
+        cmocka_unit_test(test_training_killed),
+    };
+    return cmocka_run_group_tests_name("checkpoint", tests, setup, teardown);
+}
