@@ -1,0 +1,285 @@
+/* plot.c - prepares the tables behind the pictures and calls gnuplot with the scripts of plots/.
+ *
+ * Training curves per stage; bits per byte by position; difference to the local-only twin by position. A row keeps its colour in every
+ * picture and experiment: the colour belongs to the family of its name. No picture shows what is not in the CSV files. */
+#include "plot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Okabe and Ito's palette and darker relatives; first match wins, so the special stands before the general. */
+static const struct {
+    const char *part, *color;
+} families[] = {{"null", "#999999"},    {"gram", "#999999"},  {"local", "#4d4d4d"},    {"none", "#4d4d4d"},  {"twin", "#4d4d4d"},
+                {"delta-net", "#8c6d1f"}, {"deltanet", "#8c6d1f"}, {"infini-delta", "#56b4e9"}, {"delta", "#56b4e9"}, {"infini", "#0072b2"},
+                {"xl", "#d55e00"},      {"memoriz", "#009e73"}, {"compressive", "#882255"}, {"rmt", "#cc79a7"},   {"recurrent", "#cc79a7"},
+                {"auto", "#7b5ea7"},    {"lstm", "#b58900"},  {"gru", "#b58900"},      {"rnn", "#b58900"},   {"linear", "#6b8e23"},
+                {"transformer", "#e69f00"}, {"full", "#e69f00"}, {"window", "#e69f00"}};
+static const char *const spare[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#6b8e23"};
+
+static const char *family_color(const char *name) {
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strstr(name, families[i].part)) return families[i].color;
+    return spare[hash64(name, strlen(name), 0) % 8];
+}
+
+/* Words for gnuplot: colours, and how many rows before had the same one (another marker, another dash). */
+struct look {
+    struct text_buffer names, colors, twins;
+    int count;
+};
+
+static void look_add(struct look *l, const struct report_data *d, int row, const bool *shown) {
+    const char *color = family_color(d->rows[row].name);
+    int before = 0;
+    for (int i = 0; i < row; i++) before += shown[i] && strcmp(family_color(d->rows[i].name), color) == 0;
+    buffer_printf(&l->names, "%s%s", l->count ? " " : "", d->rows[row].name);
+    buffer_printf(&l->colors, "%s%s", l->count ? " " : "", color);
+    buffer_printf(&l->twins, "%s%d", l->count ? " " : "", before);
+    l->count++;
+}
+
+static void look_free(struct look *l) {
+    buffer_free(&l->names);
+    buffer_free(&l->colors);
+    buffer_free(&l->twins);
+}
+
+/* plots/NAME.gp here, beside the program's tree, or where INFINIBENCH_PLOTS says; NULL: nowhere. */
+static char *script_path(const char *name) {
+    const char *named = getenv("INFINIBENCH_PLOTS");
+    char exe[PATH_MAX] = "";
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n > 0 && strrchr(exe, '/')) *strrchr(exe, '/') = 0;
+    char *places[] = {named ? xprintf("%s/%s.gp", named, name) : NULL, xprintf("plots/%s.gp", name), xprintf("%s/../../plots/%s.gp", exe, name),
+                      xprintf("%s/../../../plots/%s.gp", exe, name), xprintf("%s/../share/infinibench/plots/%s.gp", exe, name)};
+    char *found = NULL;
+    for (int i = 0; i < 5; i++) {
+        if (!found && places[i] && access(places[i], R_OK) == 0) found = places[i];
+        else free(places[i]);
+    }
+    return found;
+}
+
+static void set_text(struct text_buffer *b, const char *name, const char *value) {
+    buffer_printf(b, "%s='", name);
+    for (; *value; value++) buffer_printf(b, *value == '\'' ? "''" : "%c", *value);
+    buffer_printf(b, "';");
+}
+
+/* 0 drawn, 1 gnuplot is not there, -1 it failed. */
+static int gnuplot(const char *script, const char *settings, struct error *e) {
+    int tube[2], status = 0;
+    char words[400] = "";
+    if (pipe(tube) != 0) return fail(e, "cannot start gnuplot: %s", strerror(errno));
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0) return fail(e, "cannot start gnuplot: %s", strerror(errno));
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDONLY);
+        dup2(null, 0);
+        dup2(tube[1], 1);
+        dup2(tube[1], 2);
+        close(tube[0]);
+        execlp("gnuplot", "gnuplot", "-e", settings, script, (char *)NULL);
+        _exit(errno == ENOENT ? 127 : 126);
+    }
+    close(tube[1]);
+    size_t at = 0;
+    char block[512];
+    for (ssize_t n; (n = read(tube[0], block, sizeof block)) > 0;)
+        for (ssize_t i = 0; i < n; i++)
+            if (at + 1 < sizeof words) words[at++] = block[i] == '\n' ? ' ' : block[i];
+    close(tube[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return 1;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return fail(e, "gnuplot %s: %.300s", script, words);
+    return 0;
+}
+
+/* Writes the table and draws it twice. A failure of gnuplot is a notice, not an error: the numbers are in the report anyway. */
+static int draw(struct plots *p, const struct report_data *d, const char *script, const char *name, const struct text_buffer *table,
+                const char *settings, const char *caption, struct error *e) {
+    char *base = xprintf("%s/%s", d->folder, name), *tsv = xprintf("%s.tsv", base), *path = script_path(script);
+    int result = write_file(tsv, table->data, table->n, e), status = 0;
+    struct error problem = {""};
+    if (result == 0 && !path) snprintf(p->notice, sizeof p->notice, "no pictures: plots/%s.gp is not found; set INFINIBENCH_PLOTS to its folder", script);
+    for (int png = 0; png < 2 && result == 0 && path && status == 0 && !p->notice[0]; png++) {
+        struct text_buffer b = {0};
+        char *out = xprintf("%s.%s", base, png ? "png" : "svg");
+        set_text(&b, "data", tsv);
+        set_text(&b, "output_file", out);
+        set_text(&b, "kind", png ? "png" : "svg");
+        buffer_printf(&b, "%s", settings);
+        status = gnuplot(path, b.data, &problem);
+        buffer_free(&b);
+        free(out);
+    }
+    if (status == 1) snprintf(p->notice, sizeof p->notice, "no pictures: gnuplot is not installed (apt install gnuplot-nox), then run report again");
+    if (status < 0) snprintf(p->notice, sizeof p->notice, "no pictures: %.230s", problem.text);
+    if (result == 0 && !p->notice[0] && p->count < PLOT_LIMIT) {
+        snprintf(p->figure[p->count].name, sizeof p->figure[0].name, "%s", name);
+        p->figure[p->count++].caption = xstrdup(caption);
+    }
+    free(base);
+    free(tsv);
+    free(path);
+    return result;
+}
+
+/* ---- training curves ---- */
+struct point {
+    double tokens, loss;
+};
+
+/* Mean over a window of five logged points, smaller towards the ends. */
+static double smooth(const struct point *p, int n, int i) {
+    int reach = i < 2 ? i : 2;
+    if (n - 1 - i < reach) reach = n - 1 - i;
+    double sum = 0;
+    for (int j = i - reach; j <= i + reach; j++) sum += p[j].loss;
+    return sum / (2 * reach + 1);
+}
+
+static int training_plot(struct plots *p, const struct report_data *d, const char *stage, bool only_stage, struct error *e) {
+    struct text_buffer table = {0}, settings = {0}, lines = {0};
+    struct look look = {0};
+    struct point *points = xcalloc((size_t)d->curve_count, sizeof *points);
+    bool shown[REPORT_ROWS] = {false};
+    double low = INFINITY, high = -INFINITY, most = 0;
+    int line_count = 0, hidden = -1;
+    buffer_printf(&table, "# training loss of stage %s, blocks of one (row, seed): row seed tokens bits\n", stage);
+    for (int row = 0; row < d->row_count; row++) {
+        if (strcmp(d->rows[row].architecture, "null") == 0 && d->row_count > 1) { /* would squeeze all others together */
+            hidden = row;
+            continue;
+        }
+        for (int k = 0; k < d->seed_count; k++) {
+            int n = 0;
+            for (int64_t i = 0; i < d->curve_count; i++) {
+                const struct curve_row *c = &d->curves[i];
+                if (strcmp(c->metric, "loss") != 0 || c->seed != d->seeds[k] || strcmp(c->row, d->rows[row].name) != 0 ||
+                    strcmp(c->stage, stage) != 0)
+                    continue;
+                points[n++] = (struct point){(double)c->tokens, c->value / log(2)};
+            }
+            if (n < 2) continue;
+            if (!shown[row]) look_add(&look, d, row, shown);
+            shown[row] = true;
+            buffer_printf(&lines, "%s%d", line_count++ ? " " : "", look.count);
+            for (int i = 0; i < n; i++) {
+                double y = smooth(points, n, i);
+                buffer_printf(&table, "%s %lld %.9g %.6g\n", d->rows[row].name, (long long)d->seeds[k], points[i].tokens, y);
+                if (y < low) low = y;
+                if (i * 20 >= n && y > high) high = y; /* the first twentieth may leave the picture */
+            }
+            if (points[n - 1].tokens > most) most = points[n - 1].tokens;
+            buffer_printf(&table, "\n\n");
+        }
+    }
+    int result = 0;
+    if (line_count) {
+        char *name = only_stage ? xstrdup("training") : xprintf("training-%s", stage);
+        struct text_buffer caption = {0};
+        buffer_printf(&caption, "Training loss%s%s%s, mean over 1 %% of the steps, smoothed over five such points; the first twentieth may lie above the picture.",
+                      only_stage ? "" : " of stage ", only_stage ? "" : stage, d->seed_count > 1 ? ", one line per seed" : "");
+        if (hidden >= 0) buffer_printf(&caption, " The null model (%s) is not drawn.", d->rows[hidden].name);
+        set_text(&settings, "names", look.names.data);
+        set_text(&settings, "colors", look.colors.data);
+        set_text(&settings, "twins", look.twins.data);
+        set_text(&settings, "lines", lines.data);
+        set_text(&settings, "unit", strstr(d->title ? d->title : "", "sentencepiece") ? "bits per token" : "bits per byte");
+        buffer_printf(&settings, "low=%.6g;high=%.6g;most=%.9g;", low, high, most);
+        result = draw(p, d, "training", name, &table, settings.data, caption.data, e);
+        buffer_free(&caption);
+        free(name);
+    }
+    look_free(&look);
+    buffer_free(&table);
+    buffer_free(&settings);
+    buffer_free(&lines);
+    free(points);
+    return result;
+}
+
+/* ---- by position ---- */
+static int position_plot(struct plots *p, const struct report_data *d, int section, bool only_section, bool difference, struct error *e) {
+    struct text_buffer table = {0}, settings = {0};
+    struct look look = {0};
+    bool shown[REPORT_ROWS] = {false}, used[POSITIONS] = {false};
+    int64_t documents = 0;
+    const char *twin = d->twin >= 0 ? d->rows[d->twin].name : "";
+    buffer_printf(&table, "# %s by segment of the document: row position index value low high documents\n",
+                  difference ? "difference in bits per byte to the local-only twin" : "bits per byte");
+    for (int row = 0; row < d->row_count; row++) {
+        struct selection a = {.data = d, .section = section, .row = d->rows[row].name, .condition = "", .metric = "bits_per_byte", .seed = -1}, b = a;
+        bool any = false;
+        if (strcmp(d->rows[row].architecture, "null") == 0 || (difference && row == d->twin)) continue;
+        b.row = twin;
+        for (int i = 0; i < POSITIONS; i++) {
+            a.positions = b.positions = 1u << i;
+            struct interval v = difference ? report_difference(a, b) : report_ratio(a);
+            if (v.n == 0 || isnan(v.value)) continue;
+            if (!any) look_add(&look, d, row, shown);
+            any = shown[row] = used[i] = true;
+            if (v.n > documents) documents = v.n;
+            buffer_printf(&table, "%s %s %d %.9g %.9g %.9g %lld\n", a.row, position_names[i], i, v.value, isnan(v.low) ? v.value : v.low,
+                          isnan(v.high) ? v.value : v.high, (long long)v.n);
+        }
+        if (any) buffer_printf(&table, "\n\n");
+    }
+    int last = POSITIONS - 1, result = 0;
+    while (last > 0 && !used[last]) last--;
+    if (look.count) {
+        const char *kind = difference ? "difference" : "positions";
+        char *name = only_section ? xstrdup(kind) : xprintf("%s-%s", kind, d->sections[section].name), *caption;
+        if (difference)
+            caption = xprintf("Bits per byte of each row minus the local-only twin (%s) on the same documents, by segment of the document: below 0 is "
+                              "better than no memory. 95 %% intervals, paired bootstrap over up to %lld documents.",
+                              twin, (long long)documents);
+        else
+            caption = xprintf("Bits per byte by segment of the document, with 95 %% intervals (bootstrap over up to %lld documents). The intervals hold the "
+                              "spread between documents, which all rows share; differences between rows are paired and narrower.",
+                              (long long)documents);
+        set_text(&settings, "names", look.names.data);
+        set_text(&settings, "colors", look.colors.data);
+        set_text(&settings, "twins", look.twins.data);
+        set_text(&settings, "ylabel", difference ? "bits per byte minus local-only twin" : "bits per byte");
+        buffer_printf(&settings, "difference=%d;last=%d;", difference, last);
+        result = draw(p, d, "positions", name, &table, settings.data, caption, e);
+        free(caption);
+        free(name);
+    }
+    look_free(&look);
+    buffer_free(&table);
+    buffer_free(&settings);
+    return result;
+}
+
+int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
+    int stages = 0, sections = 0, result = 0;
+    memset(p, 0, sizeof *p);
+    for (int i = 0; i < d->section_count; i++) {
+        stages += strcmp(d->sections[i].task, "training") == 0;
+        sections += strcmp(d->sections[i].task, "language_modeling") == 0;
+    }
+    for (int i = 0; i < d->section_count && result == 0; i++) {
+        if (strcmp(d->sections[i].task, "training") == 0) result = training_plot(p, d, d->sections[i].stage, stages == 1, e);
+        if (strcmp(d->sections[i].task, "language_modeling") != 0) continue;
+        result = position_plot(p, d, i, sections == 1, false, e);
+        if (result == 0 && d->twin >= 0) result = position_plot(p, d, i, sections == 1, true, e);
+    }
+    return result;
+}
+
+void plots_free(struct plots *p) {
+    for (int i = 0; i < p->count; i++) free(p->figure[i].caption);
+    memset(p, 0, sizeof *p);
+}

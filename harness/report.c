@@ -1,0 +1,271 @@
+/* report.c - report.md, report.html and the pictures of a results folder, and the comparison of two folders.
+ *
+ * Only what the folder's files hold is printed; nothing is measured. Tables are made in report_tables.c, text in report_html.c,
+ * pictures in plot.c. */
+#include "report.h"
+#include "plot.h"
+#include "report_document.h"
+#include "task.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- metadata of the runs in use ---- */
+struct facts {
+    char *line[32];
+    int count;
+};
+
+static void add_fact(struct facts *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add_fact(struct facts *f, const char *format, ...) {
+    char text[512];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    for (int i = 0; i < f->count; i++)
+        if (strcmp(f->line[i], text) == 0) return;
+    if (f->count < 32) f->line[f->count++] = xstrdup(text);
+}
+
+static const char *text_of(const json_t *j, const char *key) {
+    const char *s = json_string_value(json_object_get(j, key));
+    return s && *s ? s : "unknown";
+}
+
+static void run_facts(struct facts *f, const struct report_data *d) {
+    for (int64_t i = 0; i < d->result_count; i++) {
+        if (i && strcmp(d->results[i].run, d->results[i - 1].run) == 0) continue;
+        char *path = xprintf("%s/runs/%s.json", d->folder, d->results[i].run);
+        json_t *j = json_load_file(path, 0, NULL), *b = json_object_get(j, "backend");
+        free(path);
+        if (!j) {
+            add_fact(f, "Some runs have no runs/ID.json; their program and machine are not known.");
+            continue;
+        }
+        if (json_is_string(json_object_get(j, "commit")))
+            add_fact(f, "Commit %.12s%s.", text_of(j, "commit"), json_is_true(json_object_get(j, "dirty")) ? ", with uncommitted changes" : "");
+        else add_fact(f, "Built outside a git checkout: the commit is not known.");
+        add_fact(f, "Compiler: %s; flags: %s.", text_of(j, "compiler"), text_of(j, "flags"));
+        if (b)
+            add_fact(f, "Machine: %s, %lld threads, backend %s (%s); BLAS: %s, core type %s.", text_of(b, "device"),
+                     (long long)json_integer_value(json_object_get(b, "threads")), text_of(b, "backend"), text_of(b, "instruction_set"),
+                     text_of(b, "blas"), text_of(b, "core"));
+        json_decref(j);
+    }
+    double low = INFINITY, high = 0;
+    for (int64_t i = 0; i < d->result_count; i++) {
+        char *path = xprintf("%s/runs/%s.json", d->folder, d->results[i].run);
+        json_t *j = i && strcmp(d->results[i].run, d->results[i - 1].run) == 0 ? NULL : json_load_file(path, 0, NULL);
+        double roof = json_real_value(json_object_get(j, "roof_gflops"));
+        if (roof > 0) low = fmin(low, roof), high = fmax(high, roof);
+        json_decref(j);
+        free(path);
+    }
+    if (high > 0) add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same runs: %.0f to %.0f GFLOP/s.", low, high);
+}
+
+/* ---- parts of a report ---- */
+static void say_what(struct page *doc, const struct report_data *d) {
+    if (d->paper && *d->paper) document_text(doc, "Paper: %s", d->paper);
+    struct text_buffer seeds = {0};
+    for (int i = 0; i < d->seed_count; i++) buffer_printf(&seeds, "%s%lld", i ? ", " : "", (long long)d->seeds[i]);
+    document_text(doc, "Experiment %s; seed%s %s. All numbers are in results.csv, samples.csv and curves.csv beside this file.", d->name,
+                  d->seed_count == 1 ? "" : "s", seeds.data ? seeds.data : "-");
+    buffer_free(&seeds);
+}
+
+static void section_title(struct page *doc, const struct report_data *d, int s) {
+    const struct report_section *x = &d->sections[s];
+    if (strcmp(x->name, x->task) == 0) document_heading(doc, "%s, after stage %s", x->task, x->stage);
+    else document_heading(doc, "%s (task %s), after stage %s", x->name, x->task, x->stage);
+}
+
+static void say_protocol(struct page *doc, const struct report_section *s) {
+    struct error ignored;
+    const struct task *t = task_find(s->task, &ignored);
+    if (!t) return;
+    if (t->version == s->version) document_text(doc, "Protocol: %s", t->protocol);
+    else
+        document_text(doc, "Measured by version %lld of the task; this program has version %d, whose protocol may differ: %s", (long long)s->version,
+                      t->version, t->protocol);
+}
+
+static void language_section(struct page *doc, const struct report_data *d, int s, const struct plots *plots, bool only, FILE *out) {
+    struct table t;
+    section_title(doc, d, s);
+    say_protocol(doc, &d->sections[s]);
+    main_table(&t, d, s);
+    document_table(doc, &t);
+    fprintf(out, "%s after stage %s\n", d->sections[s].name, d->sections[s].stage);
+    table_print(&t, out);
+    fputc('\n', out);
+    table_free(&t);
+    document_text(doc, "Bits per byte: ratio of sums over documents, 95 %% interval from 10,000 bootstrap resamples of documents%s. State: elements that one "
+                       "document carries after 32,768 tokens. Memory off and memory zero: bits per byte with the compressive memory knocked out minus "
+                       "bits per byte as trained, on the same documents (off: gate forced to 0; zero: the memory reads 0, the gate stays). FLOP by formula, "
+                       "products only.",
+                  d->seed_count > 1 ? "; the seeds of a document are resampled together, so that the spread between training seeds is not in the interval: see the table by seed" : "");
+    if (d->seed_count > 1) {
+        document_text(doc, "Bits per byte by training seed:");
+        seed_table(&t, d, s);
+        document_table(doc, &t);
+        table_free(&t);
+    }
+    document_text(doc, "Bits per byte by segment of the document:");
+    position_table(&t, d, s);
+    document_table(doc, &t);
+    table_free(&t);
+    difference_table(&t, d, s);
+    if (d->twin >= 0 && t.count) {
+        document_text(doc, "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without the memory). Below 0 is "
+                           "better than the twin. Both rows read the same documents%s; the pairs are resampled together. Detectable: where the interval holds 0, "
+                           "the smallest true difference that a test at 5 %% would have found with a power of 80 %%.",
+                      d->rows[d->twin].name, d->seed_count > 1 ? " with the same training seeds" : "");
+        document_table(doc, &t);
+        fprintf(out, "Bits per byte minus the local-only twin %s\n", d->rows[d->twin].name);
+        table_print(&t, out);
+        fputc('\n', out);
+    } else {
+        document_text(doc, "This experiment has no local-only twin (architecture infini with update = none), or only the twin: no memory claim can be made from it.");
+    }
+    table_free(&t);
+    for (int i = 0; i < plots->count; i++) {
+        const char *name = plots->figure[i].name;
+        char own[2][96];
+        snprintf(own[0], sizeof own[0], "positions-%s", d->sections[s].name);
+        snprintf(own[1], sizeof own[1], "difference-%s", d->sections[s].name);
+        if (only ? strncmp(name, "training", 8) != 0 : strcmp(name, own[0]) == 0 || strcmp(name, own[1]) == 0)
+            document_figure(doc, d->folder, name, plots->figure[i].caption);
+    }
+}
+
+static void other_section(struct page *doc, const struct report_data *d, int s) {
+    struct table t;
+    int left_out;
+    section_title(doc, d, s);
+    say_protocol(doc, &d->sections[s]);
+    long_table(&t, d, s, &left_out);
+    document_table(doc, &t);
+    table_free(&t);
+    if (left_out) document_text(doc, "%d more lines are in results.csv.", left_out);
+}
+
+static int save(const struct report_data *d, const char *name, const struct text_buffer *b, struct error *e) {
+    char *path = xprintf("%s/%s", d->folder, name);
+    int result = write_file(path, b->data, b->n, e);
+    free(path);
+    return result;
+}
+
+int report(const char *folder, FILE *out, struct error *e) {
+    struct report_data *d = report_load(folder, e);
+    if (!d) return -1;
+    struct plots plots;
+    if (plots_draw(&plots, d, e) != 0) {
+        plots_free(&plots);
+        report_data_free(d);
+        return -1;
+    }
+    struct page doc;
+    document_begin(&doc, d->title ? d->title : d->name);
+    say_what(&doc, d);
+    int language = 0;
+    for (int i = 0; i < d->section_count; i++) language += strcmp(d->sections[i].task, "language_modeling") == 0;
+    for (int i = 0; i < d->section_count; i++)
+        if (strcmp(d->sections[i].task, "language_modeling") == 0) language_section(&doc, d, i, &plots, language == 1, out);
+    for (int i = 0; i < d->section_count; i++)
+        if (strcmp(d->sections[i].task, "language_modeling") != 0 && strcmp(d->sections[i].task, "training") != 0) other_section(&doc, d, i);
+    for (int i = 0, first = 1; i < plots.count; i++)
+        if (strncmp(plots.figure[i].name, "training", 8) == 0) {
+            if (first) document_heading(&doc, "Training");
+            first = 0;
+            document_figure(&doc, d->folder, plots.figure[i].name, plots.figure[i].caption);
+        }
+    struct facts facts = {.count = 0};
+    run_facts(&facts, d);
+    document_heading(&doc, "Program and machine");
+    for (int i = 0; i < facts.count; i++) {
+        document_item(&doc, "%s", facts.line[i]);
+        free(facts.line[i]);
+    }
+    if (plots.notice[0]) document_text(&doc, "%s%s.", "This report has ", plots.notice);
+    document_end(&doc);
+    int result = save(d, "report.md", &doc.md, e);
+    if (result == 0) result = save(d, "report.html", &doc.html, e);
+    if (result == 0) {
+        if (plots.notice[0]) fprintf(out, "%s\n", plots.notice);
+        fprintf(out, "%s/report.md, report.html%s\n", d->folder, plots.count ? ", pictures as .svg and .png" : "");
+    }
+    buffer_free(&doc.md);
+    buffer_free(&doc.html);
+    plots_free(&plots);
+    report_data_free(d);
+    return result;
+}
+
+/* ---- two folders ---- */
+static int same_section(const struct report_data *b, const struct report_section *s) {
+    for (int i = 0; i < b->section_count; i++)
+        if (strcmp(b->sections[i].name, s->name) == 0 && strcmp(b->sections[i].stage, s->stage) == 0) return i;
+    for (int i = 0; i < b->section_count; i++)
+        if (strcmp(b->sections[i].task, s->task) == 0) return i;
+    return -1;
+}
+
+/* Every (metric, condition) of which a section has samples at position "all". */
+static void compare_row(struct table *t, const struct report_data *a, const struct report_data *b, int s, int other, const char *row) {
+    const struct sample_row *last[64];
+    int seen = 0;
+    for (int64_t i = 0; i < a->sample_count; i++) {
+        const struct sample_row *x = &a->samples[i];
+        bool known = a->sample_section[i] != s || strcmp(x->row, row) != 0 || strcmp(x->position, "all") != 0;
+        for (int j = 0; j < seen && !known; j++) known = strcmp(last[j]->metric, x->metric) == 0 && strcmp(last[j]->condition, x->condition) == 0;
+        if (known || seen == 64) continue;
+        last[seen++] = x;
+        struct selection l = {.data = a, .section = s, .row = row, .condition = x->condition, .metric = x->metric, .seed = -1}, r = l;
+        r.data = b;
+        r.section = other;
+        struct interval v = report_difference(l, r);
+        if (v.n == 0) continue;
+        struct interval va = report_ratio(l), vb = report_ratio(r);
+        table_cell(t, "%s", row);
+        table_cell(t, "%s", a->sections[s].name);
+        table_cell(t, "%s", x->metric);
+        table_cell(t, "%s", *x->condition ? x->condition : "–");
+        table_cell(t, "%.4f", va.value);
+        table_cell(t, "%.4f", vb.value);
+        table_cell(t, "%s", show_interval(v, 4, true));
+        table_cell(t, "%lld", (long long)v.n);
+        if (v.low <= 0 && v.high >= 0) table_cell(t, "%.4f", minimum_detectable(v.standard_error));
+        else table_cell(t, isnan(v.low) ? "–" : "");
+    }
+}
+
+int report_compare(const char *a, const char *b, FILE *out, struct error *e) {
+    static const char *const heads[] = {"<row", "<task", "<metric", "<condition", "A", "B", "A - B [95 %]", "n", "detectable"};
+    struct report_data *x = report_load(a, e), *y = x ? report_load(b, e) : NULL;
+    struct table t = {.heads = heads, .columns = 9};
+    int result = y ? 0 : -1;
+    for (int s = 0; result == 0 && s < x->section_count; s++) {
+        int other = strcmp(x->sections[s].task, "training") == 0 ? -1 : same_section(y, &x->sections[s]);
+        if (other < 0) continue;
+        if (x->sections[s].version != y->sections[other].version)
+            fprintf(out, "Note: %s was measured by version %lld in A and %lld in B.\n", x->sections[s].name, (long long)x->sections[s].version,
+                    (long long)y->sections[other].version);
+        for (int i = 0; i < x->row_count; i++)
+            if (report_row_index(y, x->rows[i].name) >= 0) compare_row(&t, x, y, s, other, x->rows[i].name);
+    }
+    if (result == 0 && t.count == 0)
+        result = fail(e, "%s and %s have no row with common documents; compare needs the same rows, tasks and seeds in both", a, b);
+    if (result == 0) {
+        fprintf(out, "A = %s\nB = %s\nPaired by document and seed; 95 %% intervals; detectable: smallest true difference that would have been found where the interval holds 0.\n\n", a, b);
+        table_print(&t, out);
+    }
+    table_free(&t);
+    report_data_free(x);
+    report_data_free(y);
+    return result;
+}

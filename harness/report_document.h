@@ -1,0 +1,41 @@
+/* report_document.h - a report written once and rendered three ways: Markdown, self-contained HTML, aligned text for a terminal. */
+#ifndef INFINIBENCH_REPORT_DOCUMENT_H
+#define INFINIBENCH_REPORT_DOCUMENT_H
+
+#include "report_data.h"
+
+struct page {
+    struct text_buffer md, html;
+};
+struct table {
+    const char *const *heads; /* columns; a head that begins with '<' is aligned left (the sign is not shown) */
+    int columns, count;
+    char **cells; /* count cells, row by row */
+};
+void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void table_free(struct table *t);
+void table_print(const struct table *t, FILE *out);
+
+void document_begin(struct page *d, const char *title);
+void document_end(struct page *d);
+void document_heading(struct page *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void document_text(struct page *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void document_item(struct page *d, const char *format, ...) __attribute__((format(printf, 2, 3))); /* of a list */
+void document_table(struct page *d, const struct table *t);
+/* name: the picture NAME.svg in folder; left out where the file is not there. */
+void document_figure(struct page *d, const char *folder, const char *name, const char *caption);
+
+/* report_tables.c: static memory, good for a few cells of one line */
+const char *show_number(double x);   /* 1.05 M */
+const char *show_integer(double x);  /* 131 072 */
+const char *show_bytes(double x);
+const char *show_seconds(double x);
+const char *show_interval(struct interval i, int digits, bool sign);
+
+void main_table(struct table *t, const struct report_data *d, int section);
+void position_table(struct table *t, const struct report_data *d, int section);
+void difference_table(struct table *t, const struct report_data *d, int section);
+void seed_table(struct table *t, const struct report_data *d, int section);
+void long_table(struct table *t, const struct report_data *d, int section, int *left_out);
+
+#endif

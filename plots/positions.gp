@@ -1,0 +1,22 @@
+# positions.gp - a value by segment of the document (1, 2-4, 5-16, 17-64, 65+) with 95 % intervals; rows stand side by side.
+# Called by `infinibench report` with: data output_file kind names colors twins ylabel difference last
+#   data: blocks of one row "row position index value low high documents"
+load ARG0[1:strlen(ARG0) - strlen('positions.gp')] . 'style.gp'
+rows = words(names)
+width = 0.66
+dodge(r) = rows == 1 ? 0 : (r - 1.0) / (rows - 1) * width - width / 2
+set xrange [-0.5:last + 0.5]
+set xtics ('1' 0, '2–4' 1, '5–16' 2, '17–64' 3, '65+' 4)
+set tics scale 0, 0
+set for [i = 0:3] arrow from i + 0.5, graph 0 to i + 0.5, graph 1 nohead linecolor rgb '#eeeeee' linewidth 0.7 back
+set xlabel 'segment of the document'
+set ylabel ylabel
+set ytics format '%g'
+set offsets 0, 0, graph 0.04, graph 0.04
+if (difference) {
+    set arrow 9 from graph 0, first 0 to graph 1, first 0 nohead linecolor rgb '#4d4d4d' linewidth 1 back
+}
+plot for [r = 1:rows] data index r - 1 using ($3 + dodge(r)):4:5:6 with yerrorbars linecolor rgb color(r) linewidth 1.3 \
+         pointtype markers[int(word(twins, r)) % 8 + 1] pointsize 0.9 notitle, \
+     for [r = 1:rows] keyentry with points linecolor rgb color(r) pointtype markers[int(word(twins, r)) % 8 + 1] pointsize 1.2 \
+         title word(names, r)

@@ -1,0 +1,18 @@
+# style.gp - what all pictures have in common. Loaded by the scripts beside it; `kind` is svg or png, `output_file` where it goes.
+if (kind eq 'png') {
+    set terminal pngcairo size 1640,920 font 'DejaVu Sans,22' linewidth 2 background 'white'
+    scale = 2.0
+} else {
+    set terminal svg size 820,460 dynamic font 'DejaVu Sans, Helvetica, Arial, sans-serif,13' linewidth 1.2 background 'white'
+    scale = 1.0
+}
+set output output_file
+set encoding utf8
+set border 3 linecolor rgb '#444444' linewidth 0.8
+set tics nomirror out scale 0.6 textcolor rgb '#222222'
+set grid ytics linecolor rgb '#e6e6e6' linewidth 0.7 linetype 1
+set key outside right center vertical Left reverse samplen 2.2 spacing 1.25 noenhanced
+set xlabel textcolor rgb '#222222' offset 0,-0.2
+set ylabel textcolor rgb '#222222' offset 0.3,0
+array markers[8] = [7, 5, 9, 13, 11, 15, 6, 4]
+color(i) = int('0x' . substr(word(colors, i), 2, 7))
