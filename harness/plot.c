@@ -95,7 +95,10 @@ static int gnuplot(const char *script, const char *settings, struct error *e) {
     char block[512];
     for (ssize_t n; (n = read(tube[0], block, sizeof block)) > 0;)
         for (ssize_t i = 0; i < n; i++)
-            if (at + 1 < sizeof words) words[at++] = block[i] == '\n' ? ' ' : block[i];
+            if (block[i] != '\n') { /* the last words say what is wrong */
+                if (at + 1 == sizeof words) memmove(words, words + 1, --at);
+                words[at++] = block[i];
+            }
     close(tube[0]);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
@@ -119,6 +122,7 @@ static int draw(struct plots *p, const struct report_data *d, const char *script
         set_text(&b, "kind", png ? "png" : "svg");
         buffer_printf(&b, "%s", settings);
         status = gnuplot(path, b.data, &problem);
+        if (status != 0) unlink(out);
         buffer_free(&b);
         free(out);
     }
@@ -136,8 +140,32 @@ static int draw(struct plots *p, const struct report_data *d, const char *script
 
 /* ---- training curves ---- */
 struct point {
+    int64_t step;
     double tokens, loss;
+    int seeds;
 };
+
+/* The loss of a row in a stage, mean over its seeds at the steps that all of them have; in bits. */
+static int loss_points(struct point *p, const struct report_data *d, const char *row, const char *stage) {
+    int n = 0, most = 0, kept = 0;
+    for (int64_t i = 0; i < d->curve_count; i++) {
+        const struct curve_row *c = &d->curves[i];
+        int j = 0;
+        if (strcmp(c->metric, "loss") != 0 || strcmp(c->row, row) != 0 || strcmp(c->stage, stage) != 0) continue;
+        while (j < n && p[j].step != c->step) j++;
+        if (j == n) p[n++] = (struct point){.step = c->step};
+        p[j].tokens += (double)c->tokens;
+        p[j].loss += c->value / log(2);
+        if (++p[j].seeds > most) most = p[j].seeds;
+    }
+    for (int j = 0; j < n; j++) {
+        if (p[j].seeds != most) continue;
+        p[kept] = p[j];
+        p[kept].tokens /= most;
+        p[kept++].loss /= most;
+    }
+    return kept;
+}
 
 /* Mean over a window of five logged points, smaller towards the ends. */
 static double smooth(const struct point *p, int n, int i) {
@@ -149,53 +177,42 @@ static double smooth(const struct point *p, int n, int i) {
 }
 
 static int training_plot(struct plots *p, const struct report_data *d, const char *stage, bool only_stage, struct error *e) {
-    struct text_buffer table = {0}, settings = {0}, lines = {0};
+    struct text_buffer table = {0}, settings = {0};
     struct look look = {0};
     struct point *points = xcalloc((size_t)d->curve_count, sizeof *points);
     bool shown[REPORT_ROWS] = {false};
     double low = INFINITY, high = -INFINITY, most = 0;
-    int line_count = 0, hidden = -1;
-    buffer_printf(&table, "# training loss of stage %s, blocks of one (row, seed): row seed tokens bits\n", stage);
+    int hidden = -1;
+    buffer_printf(&table, "# training loss of stage %s: row step tokens bits seeds\n", stage);
     for (int row = 0; row < d->row_count; row++) {
         if (strcmp(d->rows[row].architecture, "null") == 0 && d->row_count > 1) { /* would squeeze all others together */
             hidden = row;
             continue;
         }
-        for (int k = 0; k < d->seed_count; k++) {
-            int n = 0;
-            for (int64_t i = 0; i < d->curve_count; i++) {
-                const struct curve_row *c = &d->curves[i];
-                if (strcmp(c->metric, "loss") != 0 || c->seed != d->seeds[k] || strcmp(c->row, d->rows[row].name) != 0 ||
-                    strcmp(c->stage, stage) != 0)
-                    continue;
-                points[n++] = (struct point){(double)c->tokens, c->value / log(2)};
-            }
-            if (n < 2) continue;
-            if (!shown[row]) look_add(&look, d, row, shown);
-            shown[row] = true;
-            buffer_printf(&lines, "%s%d", line_count++ ? " " : "", look.count);
-            for (int i = 0; i < n; i++) {
-                double y = smooth(points, n, i);
-                buffer_printf(&table, "%s %lld %.9g %.6g\n", d->rows[row].name, (long long)d->seeds[k], points[i].tokens, y);
-                if (y < low) low = y;
-                if (i * 20 >= n && y > high) high = y; /* the first twentieth may leave the picture */
-            }
-            if (points[n - 1].tokens > most) most = points[n - 1].tokens;
-            buffer_printf(&table, "\n\n");
+        int n = loss_points(points, d, d->rows[row].name, stage);
+        if (n < 2) continue;
+        look_add(&look, d, row, shown);
+        shown[row] = true;
+        for (int i = 0; i < n; i++) {
+            double y = smooth(points, n, i);
+            buffer_printf(&table, "%s %lld %.9g %.6g %d\n", d->rows[row].name, (long long)points[i].step, points[i].tokens, y, points[i].seeds);
+            if (y < low) low = y;
+            if (i * 10 >= n && y > high) high = y; /* the first tenth may leave the picture */
         }
+        if (points[n - 1].tokens > most) most = points[n - 1].tokens;
+        buffer_printf(&table, "\n\n");
     }
     int result = 0;
-    if (line_count) {
+    if (look.count) {
         char *name = only_stage ? xstrdup("training") : xprintf("training-%s", stage);
         struct text_buffer caption = {0};
-        buffer_printf(&caption, "Training loss%s%s%s, mean over 1 %% of the steps, smoothed over five such points; the first twentieth may lie above the picture.",
-                      only_stage ? "" : " of stage ", only_stage ? "" : stage, d->seed_count > 1 ? ", one line per seed" : "");
+        buffer_printf(&caption, "Training loss%s%s%s, mean over 1 %% of the steps, smoothed over five such points; the first tenth may lie above the picture.",
+                      only_stage ? "" : " of stage ", only_stage ? "" : stage, d->seed_count > 1 ? ", mean over the seeds" : "");
         if (hidden >= 0) buffer_printf(&caption, " The null model (%s) is not drawn.", d->rows[hidden].name);
         set_text(&settings, "names", look.names.data);
         set_text(&settings, "colors", look.colors.data);
         set_text(&settings, "twins", look.twins.data);
-        set_text(&settings, "lines", lines.data);
-        set_text(&settings, "unit", strstr(d->title ? d->title : "", "sentencepiece") ? "bits per token" : "bits per byte");
+        set_text(&settings, "unit", d->tokenizer[0] && strcmp(d->tokenizer, "bytes") != 0 ? "bits per token" : "bits per byte");
         buffer_printf(&settings, "low=%.6g;high=%.6g;most=%.9g;", low, high, most);
         result = draw(p, d, "training", name, &table, settings.data, caption.data, e);
         buffer_free(&caption);
@@ -204,7 +221,6 @@ static int training_plot(struct plots *p, const struct report_data *d, const cha
     look_free(&look);
     buffer_free(&table);
     buffer_free(&settings);
-    buffer_free(&lines);
     free(points);
     return result;
 }
@@ -251,7 +267,7 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
         set_text(&settings, "names", look.names.data);
         set_text(&settings, "colors", look.colors.data);
         set_text(&settings, "twins", look.twins.data);
-        set_text(&settings, "ylabel", difference ? "bits per byte minus local-only twin" : "bits per byte");
+        set_text(&settings, "ylabel", difference ? "difference to local-only twin (bits per byte)" : "bits per byte");
         buffer_printf(&settings, "difference=%d;last=%d;", difference, last);
         result = draw(p, d, "positions", name, &table, settings.data, caption, e);
         free(caption);

@@ -88,6 +88,7 @@ static void read_ini(struct report_data *d, struct manifest *m) {
         } else if (sscanf(line, "%63[^ =] = %639[^\n]", key, value) == 2) {
             prose = strcmp(kind, "experiment") != 0 ? NULL : strcmp(key, "title") == 0 ? &d->title : strcmp(key, "paper") == 0 ? &d->paper : NULL;
             if (prose) keep_prose(prose, value);
+            if (strcmp(kind, "budget") == 0 && strcmp(key, "tokenizer") == 0) snprintf(d->tokenizer, sizeof d->tokenizer, "%.31s", value);
             if (row && strcmp(key, "architecture") == 0) snprintf(row->architecture, sizeof row->architecture, "%.39s", value);
             if (row && strcmp(key, "update") == 0) snprintf(row->update, sizeof row->update, "%.23s", value);
         }

@@ -24,7 +24,7 @@ struct report_row {
 };
 struct report_data {
     char *folder, *title, *paper;
-    char name[64];
+    char name[64], tokenizer[32];
     struct report_row rows[REPORT_ROWS];
     struct report_section sections[REPORT_SECTIONS];
     int row_count, section_count, seed_count, twin; /* twin: index of the local-only row, -1: none */

@@ -12,11 +12,12 @@ set for [i = 0:3] arrow from i + 0.5, graph 0 to i + 0.5, graph 1 nohead linecol
 set xlabel 'segment of the document'
 set ylabel ylabel
 set ytics format '%g'
+set errorbars 0
 set offsets 0, 0, graph 0.04, graph 0.04
 if (difference) {
     set arrow 9 from graph 0, first 0 to graph 1, first 0 nohead linecolor rgb '#4d4d4d' linewidth 1 back
 }
-plot for [r = 1:rows] data index r - 1 using ($3 + dodge(r)):4:5:6 with yerrorbars linecolor rgb color(r) linewidth 1.3 \
-         pointtype markers[int(word(twins, r)) % 8 + 1] pointsize 0.9 notitle, \
-     for [r = 1:rows] keyentry with points linecolor rgb color(r) pointtype markers[int(word(twins, r)) % 8 + 1] pointsize 1.2 \
+plot for [r = 1:rows] data index r - 1 using ($3 + dodge(r)):4:5:6 with yerrorbars linecolor rgb color(r) linewidth 1.5 \
+         pointtype markers[(r - 1) % 8 + 1] pointsize 1.25 notitle, \
+     for [r = 1:rows] keyentry with points linecolor rgb color(r) pointtype markers[(r - 1) % 8 + 1] pointsize 1.4 \
          title word(names, r)

@@ -11,7 +11,7 @@ set encoding utf8
 set border 3 linecolor rgb '#444444' linewidth 0.8
 set tics nomirror out scale 0.6 textcolor rgb '#222222'
 set grid ytics linecolor rgb '#e6e6e6' linewidth 0.7 linetype 1
-set key outside right center vertical Left reverse samplen 2.2 spacing 1.25 noenhanced
+set key outside right center vertical Left reverse samplen 1.6 spacing 1.3 noenhanced textcolor rgb '#222222'
 set xlabel textcolor rgb '#222222' offset 0,-0.2
 set ylabel textcolor rgb '#222222' offset 0.3,0
 array markers[8] = [7, 5, 9, 13, 11, 15, 6, 4]
