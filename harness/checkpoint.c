@@ -142,12 +142,18 @@ static int check_params(const struct model *m, const struct st_file *f, const ch
     return 0;
 }
 
+/* Of the gate group those that are gates: "beta", "memory_gate"; not the biases and scales that share its rate. */
+static bool is_gate(const struct param *p) {
+    size_t n = strlen(p->name);
+    return p->group == GROUP_GATE && (n >= 4 && (!strcmp(p->name + n - 4, "beta") || !strcmp(p->name + n - 4, "gate")));
+}
+
 static void put_params(struct model *m, const struct st_file *f, const char *path) {
     for (int i = 0; i < m->param_count; i++) {
         struct param *p = m->params[i];
         const struct st_tensor *t = st_find(f, p->name);
         upload_reals(m->k, p->leaf.data, t);
-        if (p->group != GROUP_GATE || progress_quiet) continue;
+        if (!is_gate(p) || progress_quiet) continue;
         fprintf(stderr, "%s: gate %s", path, p->name);
         for (int64_t j = 0; j < p->n && j < 32; j++) fprintf(stderr, " %.3f", 1 / (1 + exp(-(double)((const float *)t->data)[j])));
         fputs(p->n > 32 ? " ...\n" : "\n", stderr);
@@ -204,22 +210,12 @@ int model_load_into(struct model *m, const char *path, struct error *e) {
 
 /* ---- training checkpoints ---- */
 
-/* Elements of the two moments of a parameter as train.c keeps them. */
-static void optimizer_elements(enum optimizer_kind kind, const struct param *p, int64_t *m, int64_t *v) {
-    if (kind == OPTIMIZER_ADAMW) {
-        *m = *v = p->n;
-        return;
-    }
-    *m = p->shape[0] == 1 ? 0 : p->shape[0]; /* rows; a vector is not factored */
-    *v = p->shape[1];
-}
-
 static void collect_optimizer(struct list *l, const struct trainer *t) {
     for (int i = 0; i < t->model->param_count; i++) {
         const struct param *p = t->model->params[i];
         int64_t m, v;
-        optimizer_elements(t->config.optimizer, p, &m, &v);
-        if (m) list_add_reals(l, t->model->k, "m.", p->name, t->m[i], m);
+        optimizer_sizes(t->config.optimizer, p, &m, &v);
+        list_add_reals(l, t->model->k, "m.", p->name, t->m[i], m);
         list_add_reals(l, t->model->k, "v.", p->name, t->v[i], v);
     }
 }
@@ -343,10 +339,10 @@ static int check_optimizer(const struct trainer *t, const struct st_file *f, con
     for (int i = 0; i < t->model->param_count; i++) {
         const struct param *p = t->model->params[i];
         int64_t m, v;
-        optimizer_elements(t->config.optimizer, p, &m, &v);
-        if (m && !expect(f, path, "m.", p->name, "F32", m, e)) return -1;
+        optimizer_sizes(t->config.optimizer, p, &m, &v);
+        if (!expect(f, path, "m.", p->name, "F32", m, e)) return -1;
         if (!expect(f, path, "v.", p->name, "F32", v, e)) return -1;
-        count += (m > 0) + 1;
+        count += 2;
     }
     return f->count == count ? 0 : fail(e, "%s holds %d tensors, this optimizer needs %d", path, f->count, count);
 }
@@ -356,8 +352,8 @@ static void put_optimizer(struct trainer *t, const struct st_file *f) {
         const struct param *p = t->model->params[i];
         struct error e;
         int64_t m, v;
-        optimizer_elements(t->config.optimizer, p, &m, &v);
-        if (m) upload_reals(t->model->k, t->m[i], expect(f, "", "m.", p->name, "F32", m, &e));
+        optimizer_sizes(t->config.optimizer, p, &m, &v);
+        upload_reals(t->model->k, t->m[i], expect(f, "", "m.", p->name, "F32", m, &e));
         upload_reals(t->model->k, t->v[i], expect(f, "", "v.", p->name, "F32", v, &e));
     }
 }

@@ -1,6 +1,6 @@
 /* test_checkpoint.c - safetensors and NumPy files, models, training checkpoints: round trips, damaged and foreign files, processes
- * killed at every point of a save. Trainers are put together by hand here: no step is taken; resumed training is tested on the
- * program. */
+ * killed at every point of a save, training continued in a fresh trainer. Most trainers are put together by hand and take no step;
+ * SIGKILL during real training is tested on the program. */
 #include "harness/checkpoint.h"
 
 #include <math.h>
@@ -477,9 +477,10 @@ static struct trainer *make_trainer(const char *arch, enum optimizer_kind kind, 
     t->batcher = batcher_create(sources[slot], 3, 2, t->model->config.segment);
     for (int i = 0; i < t->model->param_count; i++) {
         const struct param *p = t->model->params[i];
-        bool adamw = kind == OPTIMIZER_ADAMW;
-        t->m[i] = xcalloc((size_t)(adamw ? p->n : p->shape[0]), sizeof(real));
-        t->v[i] = xcalloc((size_t)(adamw ? p->n : p->shape[1]), sizeof(real));
+        int64_t m, v;
+        optimizer_sizes(kind, p, &m, &v);
+        t->m[i] = xcalloc((size_t)m, sizeof(real));
+        t->v[i] = xcalloc((size_t)v, sizeof(real));
     }
     return t;
 }
@@ -490,8 +491,8 @@ static void advance(struct trainer *t, int64_t step) {
     rng_seed(&r, (uint64_t)step, 0);
     for (int i = 0; i < t->model->param_count; i++) {
         const struct param *p = t->model->params[i];
-        bool adamw = t->config.optimizer == OPTIMIZER_ADAMW;
-        int64_t m = adamw ? p->n : p->shape[0] == 1 ? 0 : p->shape[0], v = adamw ? p->n : p->shape[1];
+        int64_t m, v;
+        optimizer_sizes(t->config.optimizer, p, &m, &v);
         for (int64_t j = 0; j < p->n; j++) p->leaf.data[j] = (real)rng_normal(&r);
         for (int64_t j = 0; j < m; j++) t->m[i][j] = (real)rng_normal(&r);
         for (int64_t j = 0; j < v; j++) t->v[i][j] = (real)rng_uniform(&r);
@@ -527,19 +528,20 @@ static void free_trainer(struct trainer *t) {
 
 /* A hash of everything that training goes on from. */
 static uint64_t fingerprint(const struct trainer *t) {
-    uint64_t h = 0;
+    uint64_t h = 0, rows = (uint64_t)t->state->batch;
     for (int i = 0; i < t->model->param_count; i++) {
         const struct param *p = t->model->params[i];
-        bool adamw = t->config.optimizer == OPTIMIZER_ADAMW;
+        int64_t m, v;
+        optimizer_sizes(t->config.optimizer, p, &m, &v);
         h = hash64(p->leaf.data, (size_t)p->n * sizeof(real), h);
-        h = hash64(t->m[i], (size_t)(adamw ? p->n : p->shape[0] == 1 ? 0 : p->shape[0]) * sizeof(real), h);
-        h = hash64(t->v[i], (size_t)(adamw ? p->n : p->shape[1]) * sizeof(real), h);
+        h = hash64(t->m[i], (size_t)m * sizeof(real), h);
+        h = hash64(t->v[i], (size_t)v * sizeof(real), h);
     }
     for (int i = 0; i < t->model->state_count; i++)
         h = hash64(t->state->data[i], (size_t)(t->state->batch * t->state->capacity[i] * t->model->states[i].width) * sizeof(real),
                    h);
-    h = hash64(t->state->since, 3 * sizeof(int32_t), h);
-    h = hash64(t->state->head, 3 * sizeof(int32_t), h);
+    h = hash64(t->state->since, rows * sizeof(int32_t), h);
+    h = hash64(t->state->head, rows * sizeof(int32_t), h);
     h = hash64(&t->step, sizeof t->step, hash64(&t->tokens, sizeof t->tokens, h));
     h = hash64(&t->flops, sizeof t->flops, hash64(&t->seconds, sizeof t->seconds, h));
     char *cursor = batcher_save(t->batcher);
@@ -670,6 +672,52 @@ static void test_training_killed(void **state) {
     free(path);
 }
 
+/* Training on real steps: stopped, saved and continued in a fresh trainer, it arrives at the same bits. */
+static uint64_t trained(const char *arch, const char *const *settings, int64_t stop, const char *path) {
+    struct options o;
+    struct train_config c;
+    options_init(&o, train_options);
+    for (; settings[0]; settings += 2) assert_int_equal(options_set(&o, settings[0], settings[1], "test", &e), 0);
+    assert_int_equal(options_set(&o, "steps", "9", "test", &e), 0);
+    train_config_from(&c, &o);
+    uint64_t result = 0;
+    for (int part = 0; part < 2; part++) {
+        struct model *m = make_model(arch, NULL, NULL, 1 + (uint64_t)part); /* what is loaded must not matter */
+        if (!stop) part = 1;
+        struct source *s = corpus_source(&corpus, 4);
+        c.steps = part ? 9 : stop;
+        c.cosine = false;
+        struct trainer *t = trainer_create(m, &c, s, &e);
+        if (!t) fail_msg("%s", e.text);
+        if (train(t, stop ? path : NULL, 0, tokenizer_bytes(), NULL, &e)) fail_msg("%s", e.text);
+        assert_int_equal(t->step, 9 * part + stop * !part);
+        t->seconds = 0; /* of the clock */
+        result = fingerprint(t);
+        trainer_free(t);
+        model_free(m);
+        s->free(s);
+    }
+    return result;
+}
+
+static void test_resume(void **state) {
+    (void)state;
+    struct trainer *made = make_trainer("infini", OPTIMIZER_ADAMW, 1); /* fills the texts */
+    free_trainer(made);
+    for (int i = 0; baselines[i]; i++)
+        for (int k = 0; k < 3; k++) {
+            const char *const settings[3][5] = {{"optimizer", "adamw", "step_mode", "layer"},
+                                                {"optimizer", "adafactor", "step_mode", "segment"},
+                                                {"carry", "no", "step_mode", "recompute"}};
+            char *path = xprintf("%s/resume-%d-%d", folder, i, k);
+            uint64_t straight = trained(baselines[i]->name, settings[k], 0, path);
+            if (straight != trained(baselines[i]->name, settings[k], 4, path))
+                fail_msg("%s with %s %s: stopped at step 4 and continued, the bits differ", baselines[i]->name, settings[k][0],
+                         settings[k][1]);
+            free(path);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_safetensors),
@@ -682,6 +730,7 @@ int main(void) {
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_training_errors),
         cmocka_unit_test(test_training_killed),
+        cmocka_unit_test(test_resume),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, setup, teardown);
 }
