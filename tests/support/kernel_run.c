@@ -374,6 +374,16 @@ static int nan_passes(const struct kernels *k, const struct kernel_case *c, char
     return !failed;
 }
 
+int kernel_repeats(const struct kernels *k, const struct kernel_case *c, char *why) {
+    struct run first, second;
+    run_kernels(k, c, &first, PLAIN);
+    run_kernels(k, c, &second, PLAIN);
+    int good = guards_hold(c, &first, 0, why) && same_bits(c, &first, &second, "%s differs between two equal calls", why);
+    free_run(&first);
+    free_run(&second);
+    return !good;
+}
+
 int kernel_sentinels(const struct kernels *k, const struct kernel_case *c, char *why) {
     struct run first, r;
     struct how how = PLAIN;
@@ -381,12 +391,7 @@ int kernel_sentinels(const struct kernels *k, const struct kernel_case *c, char 
     for (int i = 0; i < c->count; i++)
         if (c->buf[i].role == ROLE_GRAD && c->buf[i].n) grads |= 1u << i;
     run_kernels(k, c, &first, how);
-    int good = guards_hold(c, &first, 0, why);
-    if (good) {
-        run_kernels(k, c, &r, how);
-        good = same_bits(c, &first, &r, "%s differs between two equal calls", why);
-        free_run(&r);
-    }
+    int good = !kernel_repeats(k, c, why);
     for (int beta = 0; good && beta < (grads ? 2 : 1); beta++) { /* no alignment but that of the type */
         how = PLAIN;
         how.shift = 1;
