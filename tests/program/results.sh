@@ -1,0 +1,58 @@
+#!/bin/bash
+# results.sh - a rerun does nothing twice; folders in use or of another schema are refused; reports with and without gnuplot.
+. "$(dirname "$0")/lib.sh"
+make_corpus corpus
+make_experiment x.ini 4
+
+right run x.ini --dry-run --out res
+holds "a dry run writes nothing" test ! -e res
+holds "a dry run states memory" grep -Eq "activations|carried state" out.txt
+right run x.ini --out res
+cp -r res before
+holds "the three-gram is beside null" grep -q "null.*ngram3_bits_per_byte" res/results.csv
+holds "knock-out of the memory is measured" grep -q "infini.*knockout=off" res/results.csv
+before=$(find res -type f ! -name '.lock*' -exec md5sum {} + | sort)
+right run x.ini --out res
+after=$(find res -type f ! -name '.lock*' -exec md5sum {} + | sort)
+holds "a rerun changes nothing" test "$before" = "$after"
+
+# What changed is run again, and only that.
+lines=$(wc -l <res/results.csv)
+sed -i 's/^update = delta/update = linear/' x.ini
+right run x.ini --out res
+holds "a changed row is run again" test "$(wc -l <res/results.csv)" -gt "$lines"
+holds "the other row is not" test "$(grep -c ',null,null,.*,nll_sum,' res/results.csv)" -eq 1
+
+# Another schema, a folder in use.
+cp -r before other
+sed -i '2s/^1,/99,/' other/results.csv
+wrong "other/results.csv:2: schema 99.*--out" run x.ini --out other
+wrong "schema 99" report other
+make_experiment long.ini 100000
+"$BIN" --quiet run long.ini --out busy >/dev/null 2>&1 &
+pid=$!
+children="$children $pid"
+for _ in $(seq 100); do [ -s busy/.lock.tmp ] && break; sleep 0.1; done
+wrong "busy: in use by process $pid.*--out" run x.ini --out busy
+# shellcheck disable=SC2086
+kill -KILL $children
+wait 2>/dev/null
+right run x.ini --out busy
+
+# Reports
+right report res
+holds "report.md has the table" grep -q "infini" res/report.md
+holds "report.html is there" test -s res/report.html
+wrong "nowhere" report nowhere
+right compare before before
+if command -v gnuplot >/dev/null; then
+    holds "pictures are there" test -n "$(find res -name '*.svg' -size +0)"
+fi
+rm -rf res/*.svg res/*.png res/report.*
+mkdir empty
+checks=$((checks + 1))
+PATH=$PWD/empty "$BIN" --quiet report res >out.txt 2>err.txt || say_failed "a report without gnuplot ends with $?: $(cat err.txt)"
+holds "without gnuplot the report is written" test -s res/report.md
+holds "one notice says that gnuplot is missing" test "$(cat out.txt err.txt | grep -ci gnuplot)" -eq 1
+
+finish
