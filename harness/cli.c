@@ -17,7 +17,7 @@ const struct command commands[] = {
      "continues a text; temperature 0 takes the most probable token", command_generate},
     {"report", "report DIR", "tables and pictures of a results folder as Markdown, HTML, SVG and PNG", command_report},
     {"compare", "compare DIR DIR", "paired differences between two results folders", command_compare},
-    {"check", "check DIR --against FILE [--xml FILE]", "the accuracy gate: exit status 1 when a number left its band", command_check},
+    {"check", "check DIR --against FILE", "the accuracy gate: exit status 1 when a number left its band; writes DIR/check.xml", command_check},
     {"bench", "bench [kernels|train|stream] [--preset P] [--only ARCHITECTURE] [--context LIST] [--csv FILE]",
      "kernels and training steps against this machine's own GEMM roof; streaming at growing context", command_bench},
     {"info", "info CKPT", "configuration, metadata and tensors of a model file", command_info},

@@ -1,6 +1,7 @@
 /* cli_experiment.c - commands on experiments and results: run, train, eval, report, compare, check. */
 #include "checkpoint.h"
 #include "cli.h"
+#include "gate_check.h"
 #include "report.h"
 #include <dirent.h>
 #include <math.h>
@@ -192,4 +193,14 @@ int command_compare(int count, char **argv, const struct setting *s, struct erro
     struct arguments a = {0};
     if (arguments_read(&a, count, argv, "compare DIR DIR", 2, 2, e)) return -1;
     return report_compare(a.word[0], a.word[1], stdout, e);
+}
+
+int command_check(int count, char **argv, const struct setting *s, struct error *e) {
+    const char *usage = "check DIR --against FILE";
+    struct flag flags[] = {{"against", false, NULL}, {NULL, false, NULL}};
+    struct arguments a = {.flags = flags};
+    (void)s;
+    if (arguments_read(&a, count, argv, usage, 1, 1, e)) return -1;
+    if (!flag_value(&a, "against")) return fail(e, "--against is needed: the committed reference; usage: infinibench %s", usage);
+    return gate_check(a.word[0], flag_value(&a, "against"), stdout, e);
 }
