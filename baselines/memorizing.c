@@ -155,7 +155,8 @@ static double mixing_flops(const struct model_config *c, int64_t before, bool tr
 
 /* A bank row depends on what its own layer saw, through the caches below it. */
 static int64_t reach(const struct model_config *c) {
-    return c->segment - 1 + options_int(&c->options, "memory") + c->layers * cache(c);
+    int64_t n = c->segment, near = (cache(c) + n - 1) / n * n, far = (options_int(&c->options, "memory") + n - 1) / n * n;
+    return n - 1 + (c->layers - 1) * near + (far > near ? far : near); /* every layer looks back from the start of a segment */
 }
 
 const struct baseline baseline_memorizing = {

@@ -105,7 +105,11 @@ static double mixing_flops(const struct model_config *c, int64_t before, bool tr
     return flops * (double)c->layers;
 }
 
-static int64_t reach(const struct model_config *c) { return c->segment - 1 + c->layers * cache(c); }
+/* A layer's oldest row lies `cache` before its segment's start; the layer below looks back from the start of that row's segment. */
+static int64_t reach(const struct model_config *c) {
+    int64_t n = c->segment, whole = (cache(c) + n - 1) / n * n;
+    return n - 1 + (c->layers - 1) * whole + cache(c);
+}
 
 const struct baseline baseline_transformer_xl = {
     .name = "transformer_xl",
