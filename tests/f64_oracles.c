@@ -299,10 +299,11 @@ static void heads_are_alike(void **state) {
         struct model *m = variant_model(v, "");
         struct text_batch *x = engine_text(2, 4, 4, 11, NULL, NULL);
         double *base = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE);
-        for (int l = 0; l < m->config.layers; l++)
+        for (int l = -1; l < m->config.layers; l++)
             for (int i = 0; i < 11; i++) {
                 char name[64];
                 snprintf(name, sizeof name, "layers.%d.%s", l, i < 5 ? rows[i] : columns[i - 5]);
+                if (l < 0) snprintf(name, sizeof name, "%s", i < 5 ? rows[i] : columns[i - 5]); /* shared by the layers */
                 if ((i == 1 || i == 2) && m->config.kv_heads == 1) continue;
                 swap_halves(m, model_find(m, name), i >= 5);
             }

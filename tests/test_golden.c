@@ -7,7 +7,7 @@
 
 #include "support/golden.h"
 
-static void golden(void **state) { assert_int_equal(golden_check(*state, 1e-4, 3e-4), 0); }
+static void golden(void **state) { assert_int_equal(golden_check(*state, 1e-5, 3e-5), 0); }
 
 int main(void) {
     struct CMUnitTest tests[16];

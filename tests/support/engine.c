@@ -178,23 +178,34 @@ struct batch engine_batch(const struct text_batch *b) {
     return out;
 }
 
-/* ---- calls ---- */
-
 static int32_t *columns(const int32_t *x, int64_t batch, int64_t width, int64_t from, int64_t count) {
     int32_t *out = xcalloc((size_t)(batch * count), sizeof *out);
     for (int64_t b = 0; b < batch; b++) memcpy(out + b * count, x + b * width + from, (size_t)count * sizeof *out);
     return out;
 }
 
+struct text_batch *engine_slice(const struct text_batch *b, int64_t first, int64_t segments) {
+    struct text_batch *x = xcalloc(1, sizeof *x);
+    int64_t width = b->segments * b->n, from = first * b->n, count = segments * b->n;
+    *x = (struct text_batch){.batch = b->batch, .segments = segments, .n = b->n};
+    x->tokens = columns(b->tokens, b->batch, width, from, count);
+    x->targets = columns(b->targets, b->batch, width, from, count);
+    x->since = columns(b->since, b->batch, b->segments, first, segments);
+    x->len = columns(b->len, b->batch, b->segments, first, segments);
+    x->weights = xcalloc((size_t)(b->batch * count), sizeof *x->weights);
+    for (int64_t i = 0; i < b->batch * count; i++) x->weights[i] = b->weights[i / count * width + from + i % count];
+    return x;
+}
+
+/* ---- calls ---- */
+
 double *engine_logits(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
                       enum knock_out knock_out) {
     struct error e = {""};
     struct state *own = NULL;
     if (!s) MUST(!(s = own = state_create(m, b->batch, segments, &e)), "state");
-    int32_t *tokens = columns(b->tokens, b->batch, b->segments * b->n, first * b->n, segments * b->n);
-    int32_t *since = columns(b->since, b->batch, b->segments, first, segments);
-    int32_t *len = columns(b->len, b->batch, b->segments, first, segments);
-    struct call c = {.batch = b->batch, .segments = segments, .n = b->n, .tokens = tokens, .since = since, .len = len,
+    struct text_batch *x = engine_slice(b, first, segments);
+    struct call c = {.batch = b->batch, .segments = segments, .n = b->n, .tokens = x->tokens, .since = x->since, .len = x->len,
                      .knock_out = knock_out};
     struct tape t;
     struct forward f;
@@ -213,9 +224,7 @@ double *engine_logits(struct model *m, struct state *s, const struct text_batch 
         }
     }
     tape_free(&t);
-    free(tokens);
-    free(since);
-    free(len);
+    engine_text_free(x);
     if (own) state_free(own);
     return out;
 }

@@ -25,6 +25,7 @@ struct text_batch {
 /* Rows by the formula, token at document position 0 is BOS. documents[b*S+s]: 1 = a document starts with this segment (the first of
  * a row always does); NULL: one document a row. lens[b*S+s] or NULL (all n). */
 struct text_batch *engine_text(int64_t batch, int64_t segments, int64_t n, int64_t vocab, const int *documents, const int *lens);
+struct text_batch *engine_slice(const struct text_batch *b, int64_t first, int64_t segments); /* a copy of those segments */
 void engine_text_free(struct text_batch *b);
 struct batch engine_batch(const struct text_batch *b);
 
