@@ -319,6 +319,11 @@ struct tensor **stream_unroll(struct tape *t, struct state *scratch, const int32
         if (first) forward_chain(&f, &previous);
         model_forward(&f, false);
         previous = f;
+        /* Rings of the scratch move on, so that a further call with `in` goes on from here; carried values stay on the tape. */
+        for (int64_t b = 0; !t->dry && first + step >= segments && b < rows; b++) {
+            scratch->since[b] = (int32_t)(since[b * step + step - 1] + n);
+            scratch->head[b] += (int32_t)(segments * n);
+        }
     }
     free(piece);
     free(since);

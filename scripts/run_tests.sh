@@ -23,7 +23,7 @@ report() {
     local name=$1 status seconds tests
     status=$(cat "$work/$name.status")
     seconds=$(cat "$work/$name.time")
-    tests=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1 tests/p' "$work/$name.out" | tail -n 1)
+    tests=$(sed -n -e 's/.*\[  PASSED  \] \([0-9]*\) test.*/\1 tests/p' -e 's/^\([0-9]* checks\), 0 failed$/\1/p' "$work/$name.out" | tail -n 1)
     if [ "$status" -eq 0 ]; then
         passed=$((passed + 1))
         printf 'ok      %-32s %7s s  %s\n' "$name" "$seconds" "$tests"
