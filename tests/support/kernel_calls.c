@@ -17,7 +17,7 @@
 #include "kernel_calls.h"
 
 #define FORWARD(name) {#name, make_##name, call_##name, call_f64_##name, NULL},
-#define BACKWARD(name) {#name, make_##name, call_##name, call_f64_##name, forward_##name},
+#define BACKWARD(name) {#name, make_##name, call_##name, call_f64_##name, fwd_##name},
 const struct kernel_slot kernel_slot_table[] = {KERNEL_SLOTS(FORWARD, BACKWARD)};
 const int kernel_slot_count = sizeof kernel_slot_table / sizeof *kernel_slot_table;
 

@@ -98,7 +98,7 @@ void case_alias(struct kernel_case *c, int output, int input);
                 B(memory_bwd) X(mix_fwd) B(mix_bwd) X(ring_write) X(ring_read) X(topk) X(hits_fwd) B(hits_bwd) X(sumsq) X(clip)    \
                     X(adamw) X(adafactor) X(sample) X(first_bad)
 #define KERNEL_MAKE(name) void make_##name(struct kernel_case *c);
-#define KERNEL_MAKE_BWD(name) KERNEL_MAKE(name) double forward_##name(const struct kernel_case *c, void **p, int save);
+#define KERNEL_MAKE_BWD(name) KERNEL_MAKE(name) double fwd_##name(const struct kernel_case *c, void **p, int save);
 KERNEL_SLOTS(KERNEL_MAKE, KERNEL_MAKE_BWD)
 
 #endif

@@ -107,7 +107,7 @@ void make_reset_rows_bwd(struct kernel_case *c) {
     c->terms = (double)c->d[0];
 }
 
-double forward_reset_rows_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_reset_rows_bwd(const struct kernel_case *c, void **p, int save) {
     int64_t n = c->d[0] * c->d[1];
     double *y = room(n);
     kernels_ref()->reset_rows(y, p[4], p[5], p[3], c->d[2], c->d[0], c->d[1]);
@@ -141,7 +141,7 @@ void make_rmsnorm_bwd(struct kernel_case *c) {
 }
 
 /* extra is the gradient of x along another path: the loss has the term extra . x */
-double forward_rmsnorm_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_rmsnorm_bwd(const struct kernel_case *c, void **p, int save) {
     int64_t n = c->d[0] * c->d[1];
     double *y = room(n), *rstd = room(c->d[0]);
     kernels_ref()->rmsnorm_fwd(y, rstd, p[3], p[4], c->s[0], c->d[0], c->d[1]);
@@ -188,7 +188,7 @@ void make_headnorm_bwd(struct kernel_case *c) {
     c->terms = (double)(c->d[0] + c->d[2]);
 }
 
-double forward_headnorm_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_headnorm_bwd(const struct kernel_case *c, void **p, int save) {
     int64_t n = c->d[0] * c->d[1] * c->d[2];
     double *y = room(n), *rinv = room(c->d[0] * c->d[1]);
     kernels_ref()->headnorm_fwd(y, rinv, p[3], p[4], c->s[0], c->d[0], c->d[1], c->d[2]);
@@ -222,7 +222,7 @@ void make_embed_bwd(struct kernel_case *c) {
     c->terms = (double)c->d[0];
 }
 
-double forward_embed_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_embed_bwd(const struct kernel_case *c, void **p, int save) {
     double *y = room(c->d[0] * c->d[2]);
     kernels_ref()->embed_fwd(y, p[3], p[2], c->d[0], c->d[2]);
     double loss = contract(p[1], y, c->d[0] * c->d[2]);
@@ -254,7 +254,7 @@ void make_rope(struct kernel_case *c) {
     case_alias(c, 0, 1);
 }
 
-double forward_rope(const struct kernel_case *c, void **p, int save) {
+double fwd_rope(const struct kernel_case *c, void **p, int save) {
     int64_t n = c->d[0] * c->d[1] * c->d[2];
     double *y = room(n);
     kernels_ref()->rope((struct gout_f64){y, 0}, p[3], p[2], !c->d[3], c->d[0], c->d[1], c->d[2]);
@@ -294,7 +294,7 @@ void make_swiglu_bwd(struct kernel_case *c) {
     c->terms = 9;
 }
 
-double forward_swiglu_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_swiglu_bwd(const struct kernel_case *c, void **p, int save) {
     double *y = room(c->d[0]);
     kernels_ref()->swiglu_fwd(y, p[3], p[4], c->d[0]);
     double loss = contract(p[2], y, c->d[0]);
@@ -316,7 +316,7 @@ void make_relu_bwd(struct kernel_case *c) {
         if (c->d[1] ? fabs(x[i]) < 0.01 : i % 5 == 0) x[i] = c->d[1] ? 0.5 : 0;
 }
 
-double forward_relu_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_relu_bwd(const struct kernel_case *c, void **p, int save) {
     double *y = room(c->d[0]);
     kernels_ref()->relu_fwd(y, p[2], c->d[0]);
     double loss = contract(p[1], y, c->d[0]);
@@ -349,7 +349,7 @@ void make_xent_bwd(struct kernel_case *c) {
     c->terms = 16 * (1 + c->s[0] * c->s[0]);
 }
 
-double forward_xent_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_xent_bwd(const struct kernel_case *c, void **p, int save) {
     double *nll = room(c->d[0]), *lse = room(c->d[0]);
     kernels_ref()->xent_fwd(nll, lse, p[2], p[4], c->d[0], c->d[1]);
     double loss = contract(p[1], nll, c->d[0]);

@@ -112,7 +112,7 @@ void make_attention_bwd(struct kernel_case *c) {
     for (int i = 0; i < 8; i++) c->buf[i].magnitude = 1;
 }
 
-double forward_attention_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_attention_bwd(const struct kernel_case *c, void **p, int save) {
     const struct attention_shape *a = &c->attention;
     int64_t nq = a->batch * a->queries * a->heads * a->e, nl = a->batch * a->queries * a->heads;
     double *out = room(nq), *lse = room(nl);
@@ -210,7 +210,7 @@ void make_memory_bwd(struct kernel_case *c) {
     for (int i = 0; i < 5; i++) c->buf[i].magnitude = 0.1;
 }
 
-double forward_memory_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_memory_bwd(const struct kernel_case *c, void **p, int save) {
     const struct memory_shape *a = &c->memory;
     int64_t nz = a->batch * a->kv_heads * a->e, nm = nz * a->f, S = a->segments, no = a->batch * S * a->n * a->heads * a->f;
     double *out = room(no), *m = room((S + 1) * nm), *z = room((S + 1) * nz);
@@ -263,7 +263,7 @@ void make_mix_bwd(struct kernel_case *c) {
     c->terms = (double)(rows * c->d[4]);
 }
 
-double forward_mix_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_mix_bwd(const struct kernel_case *c, void **p, int save) {
     int64_t n = c->d[0] * c->d[1] * c->d[2] * c->d[3] * c->d[4];
     double *y = room(n);
     kernels_ref()->mix_fwd(y, p[4], p[5], p[6], p[7], (int)c->d[5], c->d[0], c->d[1], c->d[2], c->d[3], c->d[4]);
@@ -365,7 +365,7 @@ void make_hits_bwd(struct kernel_case *c) {
     c->buf[0].magnitude = 1;
 }
 
-double forward_hits_bwd(const struct kernel_case *c, void **p, int save) {
+double fwd_hits_bwd(const struct kernel_case *c, void **p, int save) {
     const struct bank_shape *a = &c->bank;
     int64_t rows = a->batch * a->segments * a->n * a->heads;
     double *y = room(rows * a->e), *w = room(rows * a->topk);
