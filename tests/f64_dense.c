@@ -9,12 +9,12 @@
 #include <cmocka.h> /* after the engine: it has a macro fail() */
 
 struct rule {
-    int64_t n, window;        /* segment; 0: none */
-    int64_t cache;            /* transformer_xl */
-    int64_t memory, k;        /* memorizing */
-    int update;               /* enum memory_update */
-    int first_bypass, knock;  /* infini */
-    double gate;              /* memorizing: NAN = the parameter, else the gate itself */
+    int64_t n, window;       /* segment; 0: none */
+    int64_t cache;           /* transformer_xl */
+    int64_t memory, k;       /* memorizing */
+    int update;              /* enum memory_update */
+    int first_bypass, knock; /* infini */
+    double gate;             /* memorizing: NAN = the parameter, else the gate itself */
 };
 
 static const double *query(const struct dense *d, int64_t t, int64_t h) { return d->q + (t * d->H + h) * d->E; }
@@ -28,8 +28,9 @@ static void full_mixer(const struct dense *d) {
         for (int64_t h = 0; h < d->H; h++) {
             int64_t g = h / (d->H / d->G);
             for (int64_t a = 0; a <= t; a++)
-                score[a] = !r->window || t - a < r->window ? dense_rope_dot(d, query(d, t, h), key(d, a, g), t - a) / sqrt((double)d->E)
-                                                           : -INFINITY;
+                score[a] = !r->window || t - a < r->window
+                               ? dense_rope_dot(d, query(d, t, h), key(d, a, g), t - a) / sqrt((double)d->E)
+                               : -INFINITY;
             dense_attend(d, result(d, t, h), 1, score, t + 1, g);
         }
     free(score);
@@ -51,7 +52,8 @@ static void written_values(const struct dense *d, const struct rule *r, int64_t 
         memcpy(w + t * d->E, d->v + (t * d->G + g) * d->E, (size_t)d->E * sizeof *w);
         for (int64_t a = 0; a < start; a++) seen += count[a] * kernel(d, key(d, t, g), key(d, a, g));
         for (int64_t a = 0; a < start && r->update != MEMORY_LINEAR; a++)
-            for (int64_t i = 0; i < d->E; i++) w[t * d->E + i] -= kernel(d, key(d, t, g), key(d, a, g)) * w[a * d->E + i] / (seen + 1e-6);
+            for (int64_t i = 0; i < d->E; i++)
+                w[t * d->E + i] -= kernel(d, key(d, t, g), key(d, a, g)) * w[a * d->E + i] / (seen + 1e-6);
         count[t] = r->update == MEMORY_DELTA_GAMMA ? fmin(1, fmax(0, 1 - seen / kernel(d, key(d, t, g), key(d, t, g)))) : 1;
     }
 }
@@ -85,8 +87,10 @@ static void infini_mixer(const struct dense *d) {
 static void xl_mixer(const struct dense *d) {
     const struct rule *r = d->data;
     int64_t D = d->D, HE = d->H * d->E;
-    double *wr = dense_param(d, "wr"), *u = dense_param(d, "u"), *v = dense_param(d, "v"), *score = xcalloc((size_t)d->T, sizeof *score);
-    double *rel = xcalloc((size_t)(d->T * HE), sizeof *rel), *qu = xcalloc((size_t)d->E, sizeof *qu), *qv = xcalloc((size_t)d->E, sizeof *qv);
+    double *wr = dense_param(d, "wr"), *u = dense_param(d, "u"), *v = dense_param(d, "v"),
+           *score = xcalloc((size_t)d->T, sizeof *score);
+    double *rel = xcalloc((size_t)(d->T * HE), sizeof *rel), *qu = xcalloc((size_t)d->E, sizeof *qu),
+           *qv = xcalloc((size_t)d->E, sizeof *qv);
     for (int64_t t = 0; t < d->T; t++)
         for (int64_t o = 0; o < HE; o++)
             for (int64_t i = 0; i < D / 2; i++) {
@@ -127,7 +131,8 @@ static void memorizing_mixer(const struct dense *d) {
     const struct rule *r = d->data;
     int64_t where = (int64_t)floor(0.75 * (double)d->model->config.layers) - 1;
     int has_bank = d->layer == (where < 0 ? 0 : where);
-    double *scale = dense_param(d, "qk_scale"), *bias = dense_param(d, "rel_bias"), *gate = has_bank ? dense_param(d, "memory_gate") : NULL;
+    double *scale = dense_param(d, "qk_scale"), *bias = dense_param(d, "rel_bias"),
+           *gate = has_bank ? dense_param(d, "memory_gate") : NULL;
     double *dot = xcalloc((size_t)d->T, sizeof *dot), *score = xcalloc((size_t)d->T, sizeof *score);
     for (int64_t t = 0; t < d->T; t++)
         for (int64_t h = 0; h < d->H; h++) {
@@ -171,14 +176,16 @@ static void compare(struct model *m, dense_mixer mixer, const struct rule *r, in
     assert_non_null(s);
     double *want = dense_logits(m, x->tokens, T, mixer, r), *got = engine_logits(m, NULL, x, 0, segments, (enum knock_out)r->knock);
     double error = engine_error(got, want, scored * V, 1, &at);
-    if (!(error <= 1e-11)) fail_msg("one call: logits of token %d differ by %g: %.15g, dense %.15g", (int)(at / V), error, got[at], want[at]);
+    if (!(error <= 1e-11))
+        fail_msg("one call: logits of token %d differ by %g: %.15g, dense %.15g", (int)(at / V), error, got[at], want[at]);
     for (int64_t i = 0; i < segments; i++) {
         double *part = engine_logits(m, s, x, i, 1, (enum knock_out)r->knock);
         memcpy(got + i * n * V, part, (size_t)(n * V) * sizeof *part);
         free(part);
     }
     error = engine_error(got, want, scored * V, 1, &at);
-    if (!(error <= 1e-11)) fail_msg("call by call: logits of token %d differ by %g: %.15g, dense %.15g", (int)(at / V), error, got[at], want[at]);
+    if (!(error <= 1e-11))
+        fail_msg("call by call: logits of token %d differ by %g: %.15g, dense %.15g", (int)(at / V), error, got[at], want[at]);
     free(want);
     free(got);
     free(lens);
@@ -202,6 +209,9 @@ static void transformer(void **state) {
     m = filled("transformer", "window=7", "segment=5 segments=6");
     compare(m, full_mixer, &(struct rule){.n = 5, .window = 7}, 6);
     model_free(m);
+    m = filled("transformer", "window=0", "segment=5 segments=2"); /* beyond the trained length: a window of it */
+    compare(m, full_mixer, &(struct rule){.n = 5, .window = 10}, 6);
+    model_free(m);
 }
 
 /* With a cache of one segment, of two and a half, and of everything: full relative attention. */
@@ -217,8 +227,8 @@ static void transformer_xl(void **state) {
     }
 }
 
-/* k = all of the memory: dense attention over it; fewer: the best of the last `memory` tokens. Then the gate at its ends. Segments of
- * 80 reach all buckets. */
+/* k = all of the memory: dense attention over it; fewer: the best of the last `memory` tokens. Then the gate at its ends. Segments
+ * of 80 reach all buckets. */
 static void memorizing(void **state) {
     (void)state;
     static const char *const options[] = {"memory=160 topk=160", "memory=100 topk=3"};

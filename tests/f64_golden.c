@@ -1,4 +1,5 @@
-/* f64_golden.c - the engine in double against the golden states of scripts/golden.py: loss, logits, every gradient, all three step modes. */
+/* f64_golden.c - the engine in double against the golden states of scripts/golden.py: loss, logits, every gradient, all three step
+ * modes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@ static void golden(void **state) { assert_int_equal(golden_check(*state, 1e-6, 1
 int main(void) {
     struct CMUnitTest tests[16];
     size_t n = 0;
-    for (; golden_names[n]; n++) tests[n] = (struct CMUnitTest){golden_names[n], golden, NULL, NULL, (void *)(uintptr_t)golden_names[n]};
+    for (; golden_names[n]; n++)
+        tests[n] = (struct CMUnitTest){golden_names[n], golden, NULL, NULL, (void *)(uintptr_t)golden_names[n]};
     return _cmocka_run_group_tests("f64_golden", tests, n, NULL, NULL);
 }

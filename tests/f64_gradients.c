@@ -1,5 +1,5 @@
-/* f64_gradients.c - gradients of the whole model by central finite differences, signed, along directions in every parameter tensor and
- * over all of them, for every architecture and all three ways of a step, through four segments. Where an architecture cuts the
+/* f64_gradients.c - gradients of the whole model by central finite differences, signed, along directions in every parameter tensor
+ * and over all of them, for every architecture and all three ways of a step, through four segments. Where an architecture cuts the
  * gradient, the loss is differenced with the cached values held (every segment starts from the state of the unchanged model). */
 #include "support/variants.h"
 #include "ref/ref.h"
@@ -10,14 +10,17 @@
 #include <string.h>
 #include <cmocka.h> /* after the engine: it has a macro fail() */
 
-#define STEPS 4 /* of four segments; the last one is differenced, the others only carry their state to it: rings wrap on the way */
+#define STEPS                                                                                                                      \
+    4 /* of four segments; the last one is differenced, the others only carry their state to it: rings wrap on the way             \
+       */
 #define SEGMENTS (4 * STEPS)
 
 /* One step from an empty state, or the last of STEPS. */
 struct setting {
-    struct text_batch *x;                    /* the whole text */
-    int64_t first;                           /* segment with which the differenced step begins */
-    struct state *start, *frozen[SEGMENTS];  /* the state at its beginning; before each of its segments, where caches are constants */
+    struct text_batch *x; /* the whole text */
+    int64_t first;        /* segment with which the differenced step begins */
+    struct state *start,
+        *frozen[SEGMENTS]; /* the state at its beginning; before each of its segments, where caches are constants */
 };
 
 /* Two rows: documents that change in the last step; the text before it is one document a row. */
@@ -92,7 +95,7 @@ static double *gradients(struct model *m, enum step_mode mode, const struct sett
 
 /* Compares the slope along a unit direction within [from, to) of all parameters. */
 static int along(const struct variant *v, const char *what, struct model *m, const struct setting *u, double **g,
-                  const double *base, int64_t from, int64_t to, int round) {
+                 const double *base, int64_t from, int64_t to, int round) {
     double h = 2e-5, size = 0, norm = 0, slope, loss[2];
     double *dir = xcalloc((size_t)m->elements, sizeof *dir), *moved = xcalloc((size_t)m->elements, sizeof *moved);
     for (int64_t i = from; i < to; i++) {
@@ -112,8 +115,8 @@ static int along(const struct variant *v, const char *what, struct model *m, con
         double by_gradient = 0, tolerance = 1e-6 * sqrt(norm) + 2e-9;
         for (int64_t i = from; i < to; i++) by_gradient += dir[i] * g[mode][i];
         if (!(fabs(slope - by_gradient) <= tolerance)) {
-            print_error("%s, %s, way %d: slope %.10g by differences, %.10g by the gradient, tolerance %.2g\n", v->name, what, mode, slope,
-                        by_gradient, tolerance);
+            print_error("%s, %s, way %d: slope %.10g by differences, %.10g by the gradient, tolerance %.2g\n", v->name, what, mode,
+                        slope, by_gradient, tolerance);
             bad = 1;
         }
     }
@@ -153,14 +156,43 @@ static int differences_of(const struct variant *v, int carried) {
     return bad;
 }
 
+/* In training the full transformer sees the tokens of its step and no others: what came before changes nothing (rotation is
+ * relative). */
+static int step_alone(const struct variant *v) {
+    struct model *m = variant_model(v, "");
+    struct setting u;
+    double loss;
+    int bad = 0;
+    set_up(&u, m, 1, CROSS_FULL);
+    struct text_batch *x = engine_slice(u.x, u.first, 4);
+    for (int64_t i = 0; i < 8; i++)
+        if (x->since[i] >= u.first * 4) x->since[i] -= (int32_t)(u.first * 4);
+    for (int mode = 0; mode < 3; mode++) {
+        double *g = gradients(m, (enum step_mode)mode, &u, &loss), alone = engine_gradients(m, (enum step_mode)mode, x);
+        double *h = engine_all_gradients(m);
+        if (!(engine_error(g, h, m->elements, 0, NULL) <= 1e-11 && fabs(loss - alone) <= 1e-12)) {
+            print_error("%s, way %d: the step depends on what was before it: loss %.15g, alone %.15g\n", v->name, mode, loss,
+                        alone);
+            bad++;
+        }
+        free(g);
+        free(h);
+    }
+    engine_text_free(x);
+    tear_down(&u);
+    model_free(m);
+    return bad;
+}
+
 static void differences(void **state) {
     const struct variant *v = *state;
     assert_int_equal(differences_of(v, 0), 0);
-    /* the full transformer sees the tokens of its step only in training, a window of that length at evaluation */
-    if (!strstr(v->options, "window=0")) assert_int_equal(differences_of(v, 1), 0);
+    /* window = 0: the step alone in training, a window of its length at evaluation */
+    assert_int_equal(strstr(v->options, "window=0") ? step_alone(v) : differences_of(v, 1), 0);
 }
 
-/* The loss of the last segment alone has a gradient to an earlier segment's token where, and only where, the architecture lets it. */
+/* The loss of the last segment alone has a gradient to an earlier segment's token where, and only where, the architecture lets it.
+ */
 static void crossing(void **state) {
     int bad = 0;
     (void)state;

@@ -10,43 +10,23 @@
 #include <string.h>
 #include <cmocka.h> /* after the engine: it has a macro fail() */
 
-#define EXPECT(condition, ...)                                                                                                         \
-    do {                                                                                                                               \
-        if (!(condition)) {                                                                                                            \
-            print_error("%s:%d: %s: %s: ", __FILE__, __LINE__, v->name, #condition);                                                   \
-            print_error(__VA_ARGS__);                                                                                                  \
-            print_error("\n");                                                                                                         \
-            failures++;                                                                                                                \
-        }                                                                                                                              \
+#define EXPECT(condition, ...)                                                                                                     \
+    do {                                                                                                                           \
+        if (!(condition)) {                                                                                                        \
+            print_error("%s:%d: %s: %s: ", __FILE__, __LINE__, v->name, #condition);                                               \
+            print_error(__VA_ARGS__);                                                                                              \
+            print_error("\n");                                                                                                     \
+            failures++;                                                                                                            \
+        }                                                                                                                          \
     } while (0)
-#define EACH                                                                                                                           \
-    int failures = 0;                                                                                                                  \
-    (void)state;                                                                                                                       \
+#define EACH                                                                                                                       \
+    int failures = 0;                                                                                                              \
+    (void)state;                                                                                                                   \
     for (const struct variant *v = variants; v->name; v++)
 #define DONE assert_int_equal(failures, 0)
 
 static void forwards_only(void **state) {
-    static const int documents[] = {1, 0, 0, 1, 1, 0, 0, 0};
-    EACH {
-        struct model *m = variant_model(v, "");
-        struct text_batch *x = engine_text(2, 4, 4, 11, documents, NULL);
-        int64_t T = 16, V = 11;
-        double *base = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE);
-        for (int64_t t = 1; t < T; t += 2) {
-            int32_t old = x->tokens[t];
-            x->tokens[t] = old % 10 + 1;
-            double *now_ = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE);
-            EXPECT(engine_same(now_, base, t * V), "token %d changes what is before it", (int)t);
-            EXPECT(!strcmp(v->arch, "null") || !engine_same(now_ + t * V, base + t * V, V), "token %d changes nothing", (int)t);
-            EXPECT(t >= 12 || engine_same(now_ + 12 * V, base + 12 * V, 4 * V), "token %d reaches the next document", (int)t);
-            EXPECT(engine_same(now_ + T * V, base + T * V, T * V), "token %d reaches the other batch row", (int)t);
-            free(now_);
-            x->tokens[t] = old;
-        }
-        free(base);
-        engine_text_free(x);
-        model_free(m);
-    }
+    EACH failures += variant_causality(v, "");
     DONE;
 }
 
@@ -93,8 +73,8 @@ static void calls(void **state) {
                 for (int64_t b = 0; b < 2; b++) {
                     int64_t n = step[way][i] * 4 * 11;
                     double error = engine_error(part + b * n, whole + b * row + done * 4 * 11, n, 1, &at);
-                    EXPECT(error <= 1e-12, "segments %d.. in calls of %d: error %g at %d of row %d", (int)done, (int)step[way][i], error,
-                           (int)at, (int)b);
+                    EXPECT(error <= 1e-12, "segments %d.. in calls of %d: error %g at %d of row %d", (int)done, (int)step[way][i],
+                           error, (int)at, (int)b);
                 }
                 free(part);
             }
@@ -120,7 +100,8 @@ static void resets(void **state) {
         double *whole = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE), *first = engine_logits(m, s, x, 0, 2, KNOCK_NONE);
         EXPECT(s->since[0] == 8 && s->since[1] == 8, "since is %d after 8 tokens", (int)s->since[0]);
         state_reset(s, 0);
-        EXPECT(s->since[0] == 0 && s->since[1] == 8, "since is %d, %d after the reset of row 0", (int)s->since[0], (int)s->since[1]);
+        EXPECT(s->since[0] == 0 && s->since[1] == 8, "since is %d, %d after the reset of row 0", (int)s->since[0],
+               (int)s->since[1]);
         double *next = engine_logits(m, s, y, 0, 2, KNOCK_NONE);
         int64_t at;
         EXPECT(engine_error(next, whole, 8 * 11, 1, &at) <= 1e-12, "a reset row differs from a fresh one at %d", (int)at);
@@ -208,36 +189,19 @@ static void step_modes(void **state) {
     DONE;
 }
 
-static double *train_some(const struct variant *v, enum step_mode mode, bool carry, int steps, double *losses) {
-    struct model *m = variant_model(v, "");
-    engine_longest = 60;
-    struct trainer *t = engine_trainer(m, mode, carry, 1e-2, steps);
-    for (int i = 0; i < steps; i++) {
-        struct step_result r;
-        struct error e;
-        if (trainer_step(t, &r, &e)) fail_msg("%s: %s", v->name, e.text);
-        losses[i] = r.loss;
-    }
-    double *values = engine_all_values(m);
-    engine_trainer_free(t);
-    model_free(m);
-    return values;
-}
-
-/* Steps that go on from one another: banks and rings wrap several times (7 steps of 16 tokens, documents up to 60). */
+/* Steps that go on from one another: banks and rings wrap several times. */
 static void steps_wrap(void **state) {
     EACH {
         for (int carry = 0; carry < 2; carry++) {
             double loss[4][7], *p[4];
+            int64_t n = 0;
             static const enum step_mode mode[4] = {STEP_SEGMENT_MAJOR, STEP_RECOMPUTE, STEP_RECOMPUTE, STEP_LAYER_MAJOR};
-            for (int i = 0; i < 4; i++) p[i] = train_some(v, mode[i], carry, 7, loss[i]);
-            struct model *m = variant_model(v, "");
-            EXPECT(engine_same(p[0], p[1], m->elements), "carry %d: recomputation changes bits", carry);
-            EXPECT(engine_same(p[2], p[1], m->elements), "carry %d: the same seed gives other bits", carry);
+            for (int i = 0; i < 4; i++) p[i] = variant_train(v, "", mode[i], carry, 1, loss[i], &n);
+            EXPECT(engine_same(p[0], p[1], n), "carry %d: recomputation changes bits", carry);
+            EXPECT(engine_same(p[2], p[1], n), "carry %d: the same seed gives other bits", carry);
             EXPECT(engine_error(loss[3], loss[0], 7, 1, NULL) <= 1e-9, "carry %d: layer-major goes another way", carry);
             EXPECT(loss[0][6] != loss[0][0], "nothing was learnt");
             for (int i = 0; i < 4; i++) free(p[i]);
-            model_free(m);
         }
     }
     DONE;
@@ -260,8 +224,8 @@ static void reach(void **state) {
             x->tokens[t - d] = old;
         }
         EXPECT(furthest <= far, "a token %d back has influence, reach is %d", (int)furthest, (int)far);
-        EXPECT(furthest >= (far < t ? far : t) / 2 || far == 0, "reach is %lld, but only %d back matters",
-               (long long)far, (int)furthest);
+        EXPECT(furthest >= (far < t ? far : t) / 2 || far == 0, "reach is %lld, but only %d back matters", (long long)far,
+               (int)furthest);
         if (far < t - 4) {
             int64_t start = (t - far) / 4;
             struct text_batch *y = engine_text(1, S - start, 4, 11, NULL, NULL);
@@ -293,8 +257,8 @@ static void swap_halves(struct model *m, struct param *p, int columns) {
 
 /* Two heads change places, with all that belongs to them: the output stays. */
 static void heads_are_alike(void **state) {
-    static const char *const rows[] = {"wq", "wk", "wv", "wr", "rel_bias"}, *const columns[] = {"wo", "u", "v", "beta", "qk_scale",
-                                                                                              "memory_gate"};
+    static const char *const rows[] = {"wq", "wk", "wv", "wr", "rel_bias"}, *const columns[] = {"wo",   "u",        "v",
+                                                                                                "beta", "qk_scale", "memory_gate"};
     EACH {
         struct model *m = variant_model(v, "");
         struct text_batch *x = engine_text(2, 4, 4, 11, NULL, NULL);
@@ -338,9 +302,11 @@ static void sizes(void **state) {
             int64_t spare = m->states[i].kind == STATE_RING ? s->capacity[i] - m->states[i].rows : 0;
             without_spare += (s->capacity[i] - spare) * m->states[i].width;
             bytes += ((size_t)(3 * s->capacity[i] * m->states[i].width) * sizeof(real) + 63) / 64 * 64;
-            EXPECT(m->states[i].kind != STATE_RING || (spare >= 2 * 32 && spare < 3 * 32), "%s has %d spare rows", m->states[i].name, (int)spare);
+            EXPECT(m->states[i].kind != STATE_RING || (spare >= 2 * 32 && spare < 3 * 32), "%s has %d spare rows",
+                   m->states[i].name, (int)spare);
         }
-        EXPECT(without_spare == formula && bytes == state_bytes(s), "%zu bytes in the arena, %zu by the capacities", state_bytes(s), bytes);
+        EXPECT(without_spare == formula && bytes == state_bytes(s), "%zu bytes in the arena, %zu by the capacities", state_bytes(s),
+               bytes);
         state_free(s);
         model_free(m);
     }
@@ -349,8 +315,8 @@ static void sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forwards_only), cmocka_unit_test(alone), cmocka_unit_test(calls),           cmocka_unit_test(resets),
-        cmocka_unit_test(streams),       cmocka_unit_test(reach), cmocka_unit_test(heads_are_alike), cmocka_unit_test(sizes),
+        cmocka_unit_test(forwards_only), cmocka_unit_test(alone),      cmocka_unit_test(calls),           cmocka_unit_test(resets),
+        cmocka_unit_test(streams),       cmocka_unit_test(reach),      cmocka_unit_test(heads_are_alike), cmocka_unit_test(sizes),
         cmocka_unit_test(step_modes),    cmocka_unit_test(steps_wrap),
     };
     return cmocka_run_group_tests_name("f64_oracles", tests, NULL, NULL);

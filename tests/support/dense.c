@@ -71,7 +71,8 @@ double *dense_logits(struct model *m, const int32_t *tokens, int64_t T, dense_mi
     free(table);
     for (int l = 0; l < c->layers; l++) {
         struct layer_params *p = m->layer + l;
-        double *h = normed(m, p->norm1, x, T), *q = product(m, p->wq, h, T), *k = product(m, p->wk, h, T), *v = product(m, p->wv, h, T);
+        double *h = normed(m, p->norm1, x, T), *q = product(m, p->wq, h, T), *k = product(m, p->wk, h, T),
+               *v = product(m, p->wv, h, T);
         struct dense d = {m, T, c->heads, c->kv_heads, c->e, D, l, x, h, q, k, v, room(T * c->heads * c->e), data};
         mixer(&d);
         add_to(x, product(m, p->wo, d.out, T), T * D);

@@ -9,9 +9,9 @@ struct dense {
     struct model *model;
     int64_t T, H, G, E, D;
     int layer;
-    const double *x, *h;      /* [T,D] layer input and its norm */
-    const double *q, *k, *v;  /* [T,H,E], [T,G,E], [T,G,E] */
-    double *out;              /* [T,H,E] */
+    const double *x, *h;     /* [T,D] layer input and its norm */
+    const double *q, *k, *v; /* [T,H,E], [T,G,E], [T,G,E] */
+    double *out;             /* [T,H,E] */
     const void *data;
 };
 typedef void (*dense_mixer)(const struct dense *d);

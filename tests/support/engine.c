@@ -29,8 +29,8 @@ double formula_value(const char *param, int64_t i) {
     static const struct {
         const char *name;
         double offset, scale;
-    } table[] = {{"norm1", 1, 0.1}, {"norm2", 1, 0.1},  {"final_norm", 1, 0.1}, {"embed", 0, 1}, {"beta", 0, 1},
-                 {"qk_scale", 3, 1}, {"memory_gate", 0, 1}, {"rel_bias", 0, 1},    {"u", 0, 0.5},   {"v", 0, 0.5}};
+    } table[] = {{"norm1", 1, 0.1},  {"norm2", 1, 0.1},     {"final_norm", 1, 0.1}, {"embed", 0, 1}, {"beta", 0, 1},
+                 {"qk_scale", 3, 1}, {"memory_gate", 0, 1}, {"rel_bias", 0, 1},     {"u", 0, 0.5},   {"v", 0, 0.5}};
     const char *dot = strrchr(param, '.'), *last = dot ? dot + 1 : param;
     for (size_t j = 0; j < sizeof table / sizeof *table; j++)
         if (!strcmp(table[j].name, last)) return table[j].offset + table[j].scale * formula_uniform(param, i);
@@ -172,8 +172,15 @@ void engine_text_free(struct text_batch *b) {
 }
 
 struct batch engine_batch(const struct text_batch *b) {
-    struct batch out = {.rows = b->batch, .segments = b->segments, .n = b->n, .tokens = b->tokens, .targets = b->targets,
-                        .weights = b->weights, .since = b->since, .len = b->len, .weight_sum = 1};
+    struct batch out = {.rows = b->batch,
+                        .segments = b->segments,
+                        .n = b->n,
+                        .tokens = b->tokens,
+                        .targets = b->targets,
+                        .weights = b->weights,
+                        .since = b->since,
+                        .len = b->len,
+                        .weight_sum = 1};
     for (int64_t i = 0; i < b->batch * b->segments * b->n; i++) out.scored += b->weights[i] > 0;
     return out;
 }
@@ -205,15 +212,22 @@ double *engine_logits(struct model *m, struct state *s, const struct text_batch 
     struct state *own = NULL;
     if (!s) MUST(!(s = own = state_create(m, b->batch, segments, &e)), "state");
     struct text_batch *x = engine_slice(b, first, segments);
-    struct call c = {.batch = b->batch, .segments = segments, .n = b->n, .tokens = x->tokens, .since = x->since, .len = x->len,
+    struct call c = {.batch = b->batch,
+                     .segments = segments,
+                     .n = b->n,
+                     .tokens = x->tokens,
+                     .since = x->since,
+                     .len = x->len,
                      .knock_out = knock_out};
     struct tape t;
     struct forward f;
     double *out = NULL;
     tape_init(&t, m->k);
     for (int pass = 0; pass < 2; pass++) { /* dry, then real */
-        if (pass == 0) tape_dry(&t);
-        else MUST(tape_allocate(&t, &e), "tape");
+        if (pass == 0)
+            tape_dry(&t);
+        else
+            MUST(tape_allocate(&t, &e), "tape");
         memset(&f, 0, sizeof f);
         forward_begin(&f, &t, s, &c);
         struct tensor *logits = model_forward(&f, true);
@@ -261,7 +275,8 @@ static void source_next(struct source *s, int64_t row, struct document *d) {
     d->weights = NULL;
     f->tokens[row] = xrealloc(f->tokens[row], (size_t)d->n, sizeof *f->tokens[row]);
     for (int64_t i = 0; i < d->n; i++)
-        f->tokens[row][i] = 1 + (int32_t)floor((formula_uniform("document token", id * 100000 + i) + 1) / 2 * (double)(f->vocab - 1));
+        f->tokens[row][i] =
+            1 + (int32_t)floor((formula_uniform("document token", id * 100000 + i) + 1) / 2 * (double)(f->vocab - 1));
     d->tokens = f->tokens[row];
 }
 
@@ -284,7 +299,8 @@ static void source_free(struct source *s) {
 
 static struct source *formula_source(int64_t vocab) {
     struct formula_source *f = xcalloc(1, sizeof *f);
-    f->s = (struct source){.name = "formula", .next = source_next, .save = source_save, .load = source_load, .free = source_free, .data = f};
+    f->s = (struct source){
+        .name = "formula", .next = source_next, .save = source_save, .load = source_load, .free = source_free, .data = f};
     f->vocab = vocab;
     return &f->s;
 }

@@ -12,7 +12,7 @@ double formula_value(const char *param, int64_t i); /* offset + scale u, by the 
 /* options, shape: "key=value key=value"; the shape starts from preset nano. Prints the reason and aborts where it
  * cannot be built. */
 struct model *engine_model(const char *arch, const char *options, const char *shape);
-void engine_fill(struct model *m); /* parameters by the formula */
+void engine_fill(struct model *m);                                           /* parameters by the formula */
 double *engine_download(const struct model *m, const real *data, int64_t n); /* malloc'd */
 void engine_upload(const struct model *m, real *data, const double *values, int64_t n);
 
@@ -29,7 +29,8 @@ struct text_batch *engine_slice(const struct text_batch *b, int64_t first, int64
 void engine_text_free(struct text_batch *b);
 struct batch engine_batch(const struct text_batch *b);
 
-/* Logits [B,S*n,V] of segments [first, first + segments) of the text, from the state (NULL: a fresh empty one). The state moves on. */
+/* Logits [B,S*n,V] of segments [first, first + segments) of the text, from the state (NULL: a fresh empty one). The state moves on.
+ */
 double *engine_logits(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
                       enum knock_out knock_out);
 /* Mean weighted nll of those segments' scored tokens (weights as in b), by hand from engine_logits. */

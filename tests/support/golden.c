@@ -98,8 +98,8 @@ static int compare_gradients(const char *name, const char *way, struct model *m,
         int64_t at;
         double *want = doubles(t), *got = engine_download(m, q->grad, q->n), error = engine_error(got, want, q->n, 1e-6, &at);
         if (!(error <= tolerance)) {
-            fprintf(stderr, "%s, %s: gradient of %s[%lld] = %.9g, golden %.9g, error %.3g > %.3g of the largest\n", name, way, q->name,
-                    (long long)at, got[at], want[at], error, tolerance);
+            fprintf(stderr, "%s, %s: gradient of %s[%lld] = %.9g, golden %.9g, error %.3g > %.3g of the largest\n", name, way,
+                    q->name, (long long)at, got[at], want[at], error, tolerance);
             bad++;
         }
         free(want);

@@ -2,6 +2,7 @@
 #include "variants.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const struct variant variants[] = {
     {"null", "null", "", "", CROSS_NONE},
@@ -30,4 +31,50 @@ struct model *variant_model(const struct variant *v, const char *more_shape) {
     engine_fill(m);
     free(shape);
     return m;
+}
+
+int variant_causality(const struct variant *v, const char *more_shape) {
+    static const int documents[] = {1, 0, 0, 1, 1, 0, 0, 0};
+    struct model *m = variant_model(v, more_shape);
+    int64_t n = m->config.segment, T = 4 * n, V = m->config.vocab, step = n / 2 > 1 ? n / 2 - 1 : 1;
+    struct text_batch *x = engine_text(2, 4, n, V, documents, NULL);
+    double *base = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE);
+    int bad = 0;
+    for (int64_t t = 1; t < T; t += step) {
+        const char *wrong = NULL;
+        int32_t old = x->tokens[t];
+        x->tokens[t] = old % (int32_t)(V - 1) + 1;
+        double *changed = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE);
+        if (!engine_same(changed, base, t * V)) wrong = "changes what is before it";
+        if (strcmp(v->arch, "null") && engine_same(changed + t * V, base + t * V, V)) wrong = "changes nothing";
+        if (t < 3 * n && !engine_same(changed + 3 * n * V, base + 3 * n * V, n * V)) wrong = "reaches the next document";
+        if (!engine_same(changed + T * V, base + T * V, T * V)) wrong = "reaches the other batch row";
+        if (wrong) fprintf(stderr, "%s: token %d %s\n", v->name, (int)t, wrong), bad++;
+        free(changed);
+        x->tokens[t] = old;
+    }
+    free(base);
+    engine_text_free(x);
+    model_free(m);
+    return bad;
+}
+
+double *variant_train(const struct variant *v, const char *more_shape, enum step_mode mode, bool carry, int threads, double *losses,
+                      int64_t *elements) {
+    struct model *m = variant_model(v, more_shape);
+    kernels_cpu_threads(threads);
+    engine_longest = 15 * m->config.segment;
+    struct trainer *t = engine_trainer(m, mode, carry, 1e-2, 7);
+    for (int i = 0; i < 7; i++) {
+        struct step_result r;
+        struct error e;
+        CHECK(!trainer_step(t, &r, &e), "%s: %s", v->name, e.text);
+        losses[i] = r.loss;
+    }
+    double *values = engine_all_values(m);
+    *elements = m->elements;
+    engine_trainer_free(t);
+    model_free(m);
+    kernels_cpu_threads(1);
+    return values;
 }

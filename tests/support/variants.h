@@ -19,5 +19,11 @@ struct variant {
 extern const struct variant variants[]; /* ends with name NULL */
 
 struct model *variant_model(const struct variant *v, const char *more_shape); /* filled by the formula */
+/* Changes tokens one by one: what is before them, the next document and the other batch row keep their bits, what they are part of
+ * changes. 2 rows of 4 segments; prints what is wrong and returns how often. */
+int variant_causality(const struct variant *v, const char *more_shape);
+/* Parameters after 7 steps, malloc'd; documents of up to 15 segments, so that rings and banks wrap. losses: 7. */
+double *variant_train(const struct variant *v, const char *more_shape, enum step_mode mode, bool carry, int threads, double *losses,
+                      int64_t *elements);
 
 #endif
