@@ -61,7 +61,7 @@ static double quantile(const double *sorted, int64_t n, double p) {
 static double ratio(const double *v, const double *w, int64_t n) {
     double a = 0, b = 0;
     for (int64_t i = 0; i < n; i++) a += v[i], b += w[i];
-    return a / b;
+    return b != 0 ? a / b : NAN;
 }
 
 /* vb NULL: the ratio of a alone. */

@@ -1,0 +1,134 @@
+/* test_stats.c - intervals against known values, coverage of the bootstrap on data whose truth is known, bits that repeat. */
+#include "harness/stats.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void near(double found, double expected, double tolerance) {
+    if (!(fabs(found - expected) <= tolerance)) fail_msg("%.17g, expected %.17g within %g", found, expected, tolerance);
+}
+
+static void quantiles(void **state) {
+    (void)state;
+    near(normal_quantile(0.5), 0, 1e-15);
+    near(normal_quantile(0.975), 1.9599639845400545, 1e-13);
+    near(normal_quantile(0.8), 0.8416212335729143, 1e-13);
+    near(normal_quantile(1e-6), -4.753424308822899, 1e-11);
+    near(normal_quantile(0.999), 3.090232306167813, 1e-12);
+    assert_true(isinf(normal_quantile(1)) && isinf(normal_quantile(0)) && isnan(normal_quantile(-1)) && isnan(normal_quantile(NAN)));
+    near(minimum_detectable(1), 2.8015852181129688, 1e-12);
+    near(minimum_detectable(0.01), 0.028015852181129688, 1e-14);
+}
+
+/* Known values, as a percentage with one digit. */
+static void wilson_known(void **state) {
+    static const struct {
+        int64_t k, n;
+        double low, high;
+    } cases[] = {{10, 10, 72.2, 100}, {50, 50, 92.9, 100}, {100, 100, 96.3, 100}, {500, 500, 99.2, 100}, {94, 100, 87.5, 97.2},
+                 {0, 10, 0, 27.8},    {1, 2, 9.5, 90.5}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct interval w = wilson(cases[i].k, cases[i].n);
+        near(100 * w.low, cases[i].low, 0.05);
+        near(100 * w.high, cases[i].high, 0.05);
+        near(w.value, (double)cases[i].k / (double)cases[i].n, 0);
+        assert_int_equal(w.n, cases[i].n);
+    }
+    assert_true(wilson(500, 500).high == 1 && wilson(0, 10).low == 0);
+    assert_true(isnan(wilson(0, 0).value) && isnan(wilson(0, 0).low));
+}
+
+enum { DOCUMENTS = 60 };
+struct data {
+    double va[DOCUMENTS], vb[DOCUMENTS], w[DOCUMENTS];
+};
+
+/* Documents of unequal length whose difficulty is shared by A and B; the ratios are 2 and 2 - gain in the population. */
+static void draw(struct data *d, struct rng *r, double gain) {
+    for (int i = 0; i < DOCUMENTS; i++) {
+        double difficulty = 0.2 * rng_normal(r);
+        d->w[i] = 500 + 1500 * rng_uniform(r);
+        d->va[i] = d->w[i] * (2 + difficulty + 0.01 * rng_normal(r));
+        d->vb[i] = d->w[i] * (2 - gain + difficulty + 0.01 * rng_normal(r));
+    }
+}
+
+static void coverage(void **state) {
+    enum { TRIALS = 200 };
+    struct rng r;
+    struct data d;
+    int single = 0, paired = 0;
+    (void)state;
+    rng_seed(&r, 7, 1);
+    for (int i = 0; i < TRIALS; i++) {
+        draw(&d, &r, 0.02);
+        struct interval a = bootstrap_ratio(d.va, d.w, DOCUMENTS, 1), p = bootstrap_paired(d.va, d.w, d.vb, d.w, DOCUMENTS, 1);
+        single += a.low <= 2 && 2 <= a.high;
+        paired += p.low <= 0.02 && 0.02 <= p.high;
+        assert_true(a.low < a.value && a.value < a.high && a.n == DOCUMENTS);
+    }
+    /* 95 % nominal; percentile intervals of 60 documents are a little narrow. Five standard deviations of the count below and above. */
+    if (single < 0.86 * TRIALS || single > 0.995 * TRIALS) fail_msg("single intervals hold the truth in %d of %d trials", single, TRIALS);
+    if (paired < 0.86 * TRIALS || paired > 0.995 * TRIALS) fail_msg("paired intervals hold the truth in %d of %d trials", paired, TRIALS);
+}
+
+static void paired_is_narrower(void **state) {
+    struct rng r;
+    struct data d;
+    (void)state;
+    rng_seed(&r, 8, 1);
+    draw(&d, &r, 0.02);
+    struct interval a = bootstrap_ratio(d.va, d.w, DOCUMENTS, 1), b = bootstrap_ratio(d.vb, d.w, DOCUMENTS, 2);
+    struct interval p = bootstrap_paired(d.va, d.w, d.vb, d.w, DOCUMENTS, 1);
+    double apart = hypot(a.standard_error, b.standard_error);
+    assert_true(p.standard_error < apart / 5);
+    assert_true(p.high - p.low < (a.high - a.low) / 5);
+    near(p.value, a.value - b.value, 1e-12);
+    assert_true(p.low > 0);
+    /* The bootstrap's standard error is that of the ratio estimator (linearised). */
+    double sw = 0, s2 = 0;
+    for (int i = 0; i < DOCUMENTS; i++) sw += d.w[i];
+    for (int i = 0; i < DOCUMENTS; i++) s2 += pow(d.va[i] - a.value * d.w[i], 2);
+    near(a.standard_error, sqrt(s2) / sw, 0.05 * a.standard_error);
+}
+
+static void same_bits(void **state) {
+    struct rng r;
+    struct data d;
+    (void)state;
+    rng_seed(&r, 9, 1);
+    draw(&d, &r, 0.02);
+    struct interval a = bootstrap_ratio(d.va, d.w, DOCUMENTS, 5), b = bootstrap_ratio(d.va, d.w, DOCUMENTS, 5);
+    assert_memory_equal(&a, &b, sizeof a);
+    struct interval c = bootstrap_ratio(d.va, d.w, DOCUMENTS, 6);
+    assert_true(a.low != c.low && a.value == c.value);
+    a = bootstrap_paired(d.va, d.w, d.vb, d.w, DOCUMENTS, 5);
+    b = bootstrap_paired(d.va, d.w, d.vb, d.w, DOCUMENTS, 5);
+    assert_memory_equal(&a, &b, sizeof a);
+}
+
+static void few_documents(void **state) {
+    double v[2] = {3, 5}, w[2] = {1, 1}, zero[2] = {0, 0}, half[2] = {0, 2}, bad[2] = {NAN, 1};
+    (void)state;
+    struct interval one = bootstrap_ratio(v, w, 1, 1);
+    assert_true(one.value == 3 && one.n == 1 && isnan(one.low) && isnan(one.high) && isnan(one.standard_error));
+    assert_true(isnan(bootstrap_ratio(v, w, 0, 1).value));
+    assert_true(isnan(bootstrap_ratio(v, zero, 2, 1).value));
+    struct interval gap = bootstrap_ratio(v, half, 2, 1); /* resamples without any weight are left out */
+    assert_true(gap.value == 4 && isfinite(gap.low) && isfinite(gap.high));
+    struct interval nan = bootstrap_ratio(bad, w, 2, 1);
+    assert_true(isnan(nan.value) && isnan(nan.low));
+    struct interval equal = bootstrap_paired(v, w, v, w, 2, 1);
+    assert_true(equal.value == 0 && equal.low == 0 && equal.high == 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(quantiles), cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),
+                                       cmocka_unit_test(same_bits), cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
