@@ -231,7 +231,7 @@ def memorizing(row, o, p, l, x, h, q, k, v, scale):
         return local
     bank = row.earlier & (np.arange(row.T)[None, :] >= row.start[:, None] - o["memory"])
     dense = (q @ kd.transpose(1, 2)).masked_fill(~mask(bank), -math.inf)
-    # equal tokens have equal keys in the first layer: exactly k hits, of equals the older (rounded: equal up to the order of the sum)
+    # Equal tokens have equal keys in the first layer: exactly k hits, of equals the older (equal up to the order of the sum).
     order = torch.sort(torch.round(dense.detach() * 1e9), dim=-1, descending=True, stable=True).indices[..., :o["topk"]]
     hit = mask(bank) & torch.zeros_like(dense, dtype=torch.bool).scatter(-1, order, True)
     some = mask(bank.any(1))[:, None]
@@ -268,7 +268,8 @@ def compute(name):
         row.gamma = []
         logits.append(decoder(row, arch, options, p, layers, H, G, E, tokens[b]))
         scored = targets[b] >= 0
-        nll = torch.nn.functional.cross_entropy(logits[b][scored], torch.tensor(targets[b][scored], dtype=torch.int64), reduction="none")
+        target = torch.tensor(targets[b][scored], dtype=torch.int64)
+        nll = torch.nn.functional.cross_entropy(logits[b][scored], target, reduction="none")
         loss = loss + (nll * torch.tensor(weight[b][scored])).sum() / weight.sum()
         gammas += [g.flatten() for g in row.gamma]
     if options.get("update") == "delta_gamma":
