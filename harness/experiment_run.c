@@ -186,8 +186,9 @@ static char *checkpoint_folder(const struct pair *p, const struct stage_spec *st
 }
 
 static double measured_roof(struct session *s) {
-    if (s->roof == 0) s->roof = s->o->info && strcmp(s->o->info->backend, "cpu") != 0 ? NAN : kernels_cpu_roof();
-    return s->roof;
+    static double roof; /* once a process */
+    if (roof == 0) roof = s->o->info && strcmp(s->o->info->backend, "cpu") != 0 ? NAN : kernels_cpu_roof();
+    return s->roof = roof;
 }
 
 /* The model after a stage (NULL: initialised): loaded if it was trained and recorded, else trained. *status: -1 or -2 on failure. */

@@ -64,7 +64,10 @@ static void run_facts(struct facts *f, const struct report_data *d) {
         json_decref(j);
         free(path);
     }
-    if (high > 0) add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same runs: %.0f to %.0f GFLOP/s.", low, high);
+    if (high > 0 && lround(low) == lround(high))
+        add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same run: %.0f GFLOP/s.", high);
+    else if (high > 0)
+        add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same runs: %.0f to %.0f GFLOP/s.", low, high);
 }
 
 /* ---- parts of a report ---- */
