@@ -56,34 +56,30 @@ int arguments_read(struct arguments *a, int count, char **argv, const char *usag
             a->word[a->count++] = argv[i];
             continue;
         }
-        char *name = xstrdup(argv[i] + 2), *equal = strchr(name, '=');
-        if (equal) *equal = 0;
+        char name[64];
+        const char *equal = strchr(argv[i], '='), *value = NULL;
+        size_t n = equal ? (size_t)(equal - argv[i] - 2) : strlen(argv[i] + 2);
+        snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), argv[i] + 2);
         struct flag *f = find_flag(a, name);
-        if (!f && !a->take_unknown) {
-            int status = unknown_flag(a, name, usage, e);
-            free(name);
-            return status;
-        }
-        const char *value = NULL;
+        if (!f && !a->take_unknown) return unknown_flag(a, name, usage, e);
         if (f && f->is_switch) {
-            if (equal) return fail(e, "--%s takes no value; usage: infinibench %s", f->name, usage);
+            if (equal) return fail(e, "--%s takes no value; usage: infinibench %s", name, usage);
             value = "";
         } else if (equal)
-            value = argv[i] + 2 + (equal - name) + 1;
+            value = equal + 1;
         else if (i + 1 < count)
             value = argv[++i];
         else
             return fail(e, "--%s needs a value; usage: infinibench %s", name, usage);
         if (f) {
             f->value = value;
-            free(name);
             continue;
         }
         if (a->extra_count == OPTION_LIMIT) return fail(e, "more than %d options", OPTION_LIMIT);
         for (char *c = name; *c; c++)
             if (*c == '-') *c = '_';
-        a->extra[a->extra_count][0] = a->own[a->extra_count] = name;
-        a->extra[a->extra_count++][1] = value;
+        memcpy(a->extra[a->extra_count].key, name, sizeof name);
+        a->extra[a->extra_count++].value = value;
     }
     if (a->count < min_words) return fail(e, "an operand is missing; usage: infinibench %s", usage);
     return 0;

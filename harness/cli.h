@@ -19,8 +19,10 @@ struct arguments {
     /* Flags that no table of the command knows go here when take_unknown is set (task options of eval). */
     bool take_unknown;
     int extra_count;
-    const char *extra[OPTION_LIMIT][2];
-    const char *own[OPTION_LIMIT]; /* copies of names cut from --name=value, freed by nobody */
+    struct {
+        char key[64]; /* '-' turned into '_' */
+        const char *value;
+    } extra[OPTION_LIMIT];
 };
 /* Reads argv[0..count) after the command's name. usage is shown in the sentence of an error. */
 int arguments_read(struct arguments *a, int count, char **argv, const char *usage, int min_words, int max_words, struct error *e);

@@ -158,7 +158,7 @@ int command_eval(int count, char **argv, const struct setting *s, struct error *
     char where[80];
     snprintf(where, sizeof where, "task %s", task->name);
     for (int i = 0; i < a.extra_count; i++)
-        if (options_set(&options, a.extra[i][0], a.extra[i][1], where, e)) return -1;
+        if (options_set(&options, a.extra[i].key, a.extra[i].value, where, e)) return -1;
     const char *path = flag_value(&a, "model"), *out = flag_value(&a, "out");
     if (!path) return fail(e, "--model is needed; usage: infinibench %s", usage);
     const struct tokenizer *t;
