@@ -64,8 +64,8 @@ struct variant {
     struct model_config config;
 };
 
-static int add_variant(struct variant *v, int *count, const char *preset, const struct baseline *b, const char *key, const char *value,
-                       struct error *e) {
+static int add_variant(struct variant *v, int *count, const char *preset, const struct baseline *b, const char *key,
+                       const char *value, struct error *e) {
     struct variant *x = &v[*count];
     memset(x, 0, sizeof *x);
     x->config.arch = b;
@@ -130,7 +130,8 @@ static int bench_train_one(struct bench *b, const struct variant *v, struct erro
         printf("  %-24s %10lld %12.0f %14.0f %10.1f %8.1f %%\n", v->name, (long long)m->elements, tokens / step, flops, rate,
                100 * rate / b->roof);
         if (b->csv)
-            fprintf(b->csv, "train,%s,%s,%.3f,%.3f,%.1f,%.2f,gemm\n", v->name, c->preset, step * 1e6, rate, tokens / step, 100 * rate / b->roof);
+            fprintf(b->csv, "train,%s,%s,%.3f,%.3f,%.1f,%.2f,gemm\n", v->name, c->preset, step * 1e6, rate, tokens / step,
+                    100 * rate / b->roof);
         fflush(stdout);
     }
     if (t) trainer_free(t);
@@ -189,8 +190,8 @@ static int bench_stream_one(struct bench *b, const struct variant *v, const int6
         }
         double rate = (double)(at - from) / (now() - start);
         int64_t carried = c->arch->carried(c, at);
-        printf("  %-24s %10lld %12.0f %16lld %16zu %14.1f\n", v->name, (long long)at, rate, (long long)carried, stream_state_bytes(s),
-               (double)resident() / 1048576);
+        printf("  %-24s %10lld %12.0f %16lld %16zu %14.1f\n", v->name, (long long)at, rate, (long long)carried,
+               stream_state_bytes(s), (double)resident() / 1048576);
         if (b->csv) fprintf(b->csv, "stream,%s,%lld,0,0,%.1f,%zu,bytes\n", v->name, (long long)at, rate, stream_state_bytes(s));
         fflush(stdout);
     }
@@ -215,8 +216,8 @@ static int bench_stream(struct bench *b, const struct variant *v, int count, con
 /* ---- the command ---- */
 
 static void print_machine(struct bench *b, const struct backend_info *info) {
-    printf("machine    %s\nbackend    %s, instruction set %s, %d threads\nlibrary    %s\ncore type  %s (%s)\n", info->device, info->backend,
-           info->isa, info->threads, info->library, info->core, info->note);
+    printf("machine    %s\nbackend    %s, instruction set %s, %d threads\nlibrary    %s\ncore type  %s (%s)\n", info->device,
+           info->backend, info->isa, info->threads, info->library, info->core, info->note);
     b->roof = kernels_cpu_roof();
     b->bandwidth = kernels_cpu_bandwidth();
     printf("GEMM roof  %.1f GFLOP/s\nbandwidth  %.1f GB/s\n", b->roof, b->bandwidth);
@@ -226,7 +227,8 @@ static void print_machine(struct bench *b, const struct backend_info *info) {
 int command_bench(int count, char **argv, const struct setting *s, struct error *e) {
     static const char *const kinds[] = {"kernels", "train", "stream"};
     const char *usage = "bench [kernels|train|stream] [--preset P] [--only ARCHITECTURE] [--context LIST] [--csv FILE]";
-    struct flag flags[] = {{"preset", false, NULL}, {"only", false, NULL}, {"context", false, NULL}, {"csv", false, NULL}, {NULL, false, NULL}};
+    struct flag flags[] = {
+        {"preset", false, NULL}, {"only", false, NULL}, {"context", false, NULL}, {"csv", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     if (arguments_read(&a, count, argv, usage, 0, 1, e)) return -1;
     int kind = a.count ? -1 : 0;

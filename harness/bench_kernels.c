@@ -1,5 +1,6 @@
-/* bench_kernels.c - the main kernels at the shapes of a training step, each against the measured roof: products against the GEMM rate,
- * everything else against the memory bandwidth (what stays in the cache can exceed it). FLOP and bytes as kernels_slots.h counts them. */
+/* bench_kernels.c - the main kernels at the shapes of a training step, each against the measured roof: products against the GEMM
+ * rate, everything else against the memory bandwidth (what stays in the cache can exceed it). FLOP and bytes as kernels_slots.h
+ * counts them. */
 #include "bench.h"
 #include <stdlib.h>
 #include <string.h>
@@ -53,23 +54,23 @@ static void print_case(struct bench *b, const char *name, const char *shape, dou
         printf(" %9s %9.1f", "", gbs);
     printf(" %7.1f %% of %s\n", percent, product ? "GEMM" : "bandwidth");
     if (b->csv)
-        fprintf(b->csv, "kernels,%s,%s,%.3f,%.3f,%.3f,%.2f,%s\n", name, shape, seconds * 1e6, product ? gflops : 0, product ? 0 : gbs, percent,
-                product ? "gemm" : "bandwidth");
+        fprintf(b->csv, "kernels,%s,%s,%.3f,%.3f,%.3f,%.2f,%s\n", name, shape, seconds * 1e6, product ? gflops : 0,
+                product ? 0 : gbs, percent, product ? "gemm" : "bandwidth");
     fflush(stdout);
 }
 
-#define CASE(name, shape, flop, bytes, call)                                                                                           \
-    do {                                                                                                                               \
-        double times_[REPEATS], start_ = now();                                                                                        \
-        int n_ = 0;                                                                                                                    \
-        call;                                                                                                                          \
-        while (n_ < REPEATS && (n_ < 3 || now() - start_ < KERNEL_SECONDS)) {                                                          \
-            double t_ = now();                                                                                                         \
-            call;                                                                                                                      \
-            k->sync();                                                                                                                 \
-            times_[n_++] = now() - t_;                                                                                                 \
-        }                                                                                                                              \
-        print_case(b, name, shape, bench_median(times_, n_), flop, bytes);                                                             \
+#define CASE(name, shape, flop, bytes, call)                                                                                       \
+    do {                                                                                                                           \
+        double times_[REPEATS], start_ = now();                                                                                    \
+        int n_ = 0;                                                                                                                \
+        call;                                                                                                                      \
+        while (n_ < REPEATS && (n_ < 3 || now() - start_ < KERNEL_SECONDS)) {                                                      \
+            double t_ = now();                                                                                                     \
+            call;                                                                                                                  \
+            k->sync();                                                                                                             \
+            times_[n_++] = now() - t_;                                                                                             \
+        }                                                                                                                          \
+        print_case(b, name, shape, bench_median(times_, n_), flop, bytes);                                                         \
     } while (0)
 
 #define OUT(p) ((struct gout){(p), 0})
@@ -114,7 +115,8 @@ static void elementwise(struct bench *b, struct dims z) {
     snprintf(logits_shape, sizeof logits_shape, "%lld x %lld", (long long)r, (long long)z.v);
     real *x = take(&p, r * d, 1), *y = take(&p, r * d, 1), *g = take(&p, r * d, 1), *w = take(&p, d, 1), *rstd = take(&p, r, 1);
     real *dw = take(&p, d, 1), *tmp = take(&p, KERNEL_PARTIALS * (d > f ? d : f), 1), *cs = take(&p, r * z.e, 1);
-    real *u = take(&p, r * f, 1), *gate = take(&p, r * f, 1), *o = take(&p, r * f, 1), *dg = take(&p, r * f, 1), *du = take(&p, r * f, 1);
+    real *u = take(&p, r * f, 1), *gate = take(&p, r * f, 1), *o = take(&p, r * f, 1), *dg = take(&p, r * f, 1),
+         *du = take(&p, r * f, 1);
     real *logits = take(&p, r * z.v, 4), *dl = take(&p, r * z.v, 1), *nll = take(&p, r, 1), *lse = take(&p, r, 1);
     real *table = take(&p, z.v * d, 1), *dt = take(&p, z.v * d, 1), *hyper = take(&p, HYPER_COUNT, 1);
     int32_t *ids = take_ints(&p, r, 3, 7, (int32_t)z.v), *pos = take_ints(&p, r, 0, 1, (int32_t)z.n);
@@ -144,9 +146,10 @@ static void mixers(struct bench *b, struct dims z) {
     int64_t rows = z.r * z.h * z.e, g = z.h;
     double heads = (double)(z.r * z.h), e = (double)z.e;
     char shape[64];
-    snprintf(shape, sizeof shape, "B %lld S %lld N %lld H %lld E %lld", (long long)z.b, (long long)z.s, (long long)z.n, (long long)z.h,
-             (long long)z.e);
-    real *q = take(&p, rows, 1), *key = take(&p, rows, 1), *v = take(&p, rows, 1), *out = take(&p, rows, 1), *lse = take(&p, z.r * z.h, 1);
+    snprintf(shape, sizeof shape, "B %lld S %lld N %lld H %lld E %lld", (long long)z.b, (long long)z.s, (long long)z.n,
+             (long long)z.h, (long long)z.e);
+    real *q = take(&p, rows, 1), *key = take(&p, rows, 1), *v = take(&p, rows, 1), *out = take(&p, rows, 1),
+         *lse = take(&p, z.r * z.h, 1);
     real *dq = take(&p, rows, 1), *dk = take(&p, rows, 1), *dv = take(&p, rows, 1), *dout = take(&p, rows, 1);
     int32_t *since = take_ints(&p, z.b * z.s, 0, 0, 1), *len = take_ints(&p, z.b * z.s, (int32_t)z.n, 0, (int32_t)z.n + 1);
     int32_t *host = xcalloc((size_t)(z.b * z.s), sizeof *host);
@@ -160,23 +163,25 @@ static void mixers(struct bench *b, struct dims z) {
     int64_t need = attention_tmp(&a);
     struct memory_shape m = {.batch = z.b, .segments = z.s, .n = z.n, .heads = z.h, .kv_heads = g, .e = z.e, .f = z.e, .eps = 1e-6};
     if (memory_tmp(&m) * z.b > need) need = memory_tmp(&m) * z.b;
-    real *tmp = take(&p, need, 1), *state = take(&p, (z.s + 1) * z.b * g * z.e * z.e, 1), *norm = take(&p, (z.s + 1) * z.b * g * z.e, 1);
-    real *dm = take(&p, z.b * g * z.e * z.e, 1), *dz = take(&p, z.b * g * z.e, 1), *beta = take(&p, z.h, 1), *dbeta = take(&p, z.h, 1);
+    real *tmp = take(&p, need, 1), *state = take(&p, (z.s + 1) * z.b * g * z.e * z.e, 1),
+         *norm = take(&p, (z.s + 1) * z.b * g * z.e, 1);
+    real *dm = take(&p, z.b * g * z.e * z.e, 1), *dz = take(&p, z.b * g * z.e, 1), *beta = take(&p, z.h, 1),
+         *dbeta = take(&p, z.h, 1);
     k->fill(norm, 1, (z.s + 1) * z.b * g * z.e);
     double local = 4 * e * heads * (double)(z.n + 1) / 2, all = 4 * e * heads * (double)(z.t + 1) / 2;
-    CASE("attention_fwd segment", shape, local, 0,
-         k->attention_fwd(out, lse, q, key, v, NULL, NULL, NULL, NULL, NULL, since, &a));
+    CASE("attention_fwd segment", shape, local, 0, k->attention_fwd(out, lse, q, key, v, NULL, NULL, NULL, NULL, NULL, since, &a));
     CASE("attention_bwd segment", shape, 2 * local, 0,
-         k->attention_bwd(OUT(dq), OUT(dk), OUT(dv), NONE, NONE, NONE, NONE, NONE, dout, out, lse, q, key, v, NULL, NULL, NULL, NULL, NULL,
-                          since, tmp, &a));
+         k->attention_bwd(OUT(dq), OUT(dk), OUT(dv), NONE, NONE, NONE, NONE, NONE, dout, out, lse, q, key, v, NULL, NULL, NULL,
+                          NULL, NULL, since, tmp, &a));
     CASE("attention_fwd step", shape, all, 0, k->attention_fwd(out, lse, q, key, v, NULL, NULL, NULL, NULL, NULL, since, &full));
     CASE("attention_bwd step", shape, 2 * all, 0,
-         k->attention_bwd(OUT(dq), OUT(dk), OUT(dv), NONE, NONE, NONE, NONE, NONE, dout, out, lse, q, key, v, NULL, NULL, NULL, NULL, NULL,
-                          since, tmp, &full));
+         k->attention_bwd(OUT(dq), OUT(dk), OUT(dv), NONE, NONE, NONE, NONE, NONE, dout, out, lse, q, key, v, NULL, NULL, NULL,
+                          NULL, NULL, since, tmp, &full));
     static const struct {
         int update;
         const char *forward, *backward;
-    } updates[] = {{MEMORY_LINEAR, "memory_fwd linear", "memory_bwd linear"}, {MEMORY_DELTA, "memory_fwd delta", "memory_bwd delta"}};
+    } updates[] = {{MEMORY_LINEAR, "memory_fwd linear", "memory_bwd linear"},
+                   {MEMORY_DELTA, "memory_fwd delta", "memory_bwd delta"}};
     for (int i = 0; i < 2; i++) {
         m.update = updates[i].update;
         double flop = heads * (2 * e * (e + 1) + 2 * e * e + (i ? 2 * e * (e + 1) : 0));
@@ -192,7 +197,8 @@ static void mixers(struct bench *b, struct dims z) {
     bank.capacity = (bank.visible + z.t + z.n - 1) / z.n * z.n;
     real *keys = take(&p, z.b * bank.capacity * z.h * z.e, 1), *values = take(&p, z.b * bank.capacity * z.h * z.e, 1);
     real *prob = take(&p, z.r * z.h * bank.topk, 1);
-    int32_t *head = take_ints(&p, z.b, (int32_t)(1000 * z.n), 0, INT32_MAX), *index = take_ints(&p, z.r * z.h * bank.topk, 0, 1, 2048);
+    int32_t *head = take_ints(&p, z.b, (int32_t)(1000 * z.n), 0, INT32_MAX),
+            *index = take_ints(&p, z.r * z.h * bank.topk, 0, 1, 2048);
     CASE("topk 32 of 2048", shape, 2 * e * heads * (double)bank.visible, 0, k->topk(index, q, keys, head, since, &bank));
     CASE("hits_fwd", shape, 4 * e * heads * (double)bank.topk, 0, k->hits_fwd(out, prob, q, keys, values, index, &bank));
     CASE("hits_bwd", shape, 6 * e * heads * (double)bank.topk, 0, k->hits_bwd(OUT(dq), dout, prob, q, keys, values, index, &bank));
@@ -200,7 +206,8 @@ static void mixers(struct bench *b, struct dims z) {
 }
 
 void bench_kernels(struct bench *b, const struct model_config *c) {
-    struct dims z = {.b = c->batch, .s = c->segments, .n = c->segment, .d = c->d, .f = c->ffn, .h = c->heads, .e = c->e, .v = c->vocab};
+    struct dims z = {
+        .b = c->batch, .s = c->segments, .n = c->segment, .d = c->d, .f = c->ffn, .h = c->heads, .e = c->e, .v = c->vocab};
     while (z.b * z.s * z.n < 4096) z.b *= 2; /* rows enough to measure */
     z.t = z.s * z.n;
     z.r = z.b * z.t;

@@ -5,10 +5,12 @@
 #include <string.h>
 
 const struct command commands[] = {
-    {"list", "list [architectures|tasks|experiments|presets]", "what there is to choose from, with options and defaults", command_list},
+    {"list", "list [architectures|tasks|experiments|presets]", "what there is to choose from, with options and defaults",
+     command_list},
     {"run", "run X.ini [--only ROW] [--seed N] [--jobs J] [--dry-run] [--out DIR]",
      "trains and measures an experiment; goes on where it stopped, does nothing twice", command_run},
-    {"train", "train X.ini --row ROW --out CKPT [--seed N] [--dry-run]", "trains one model of an experiment and saves it", command_train},
+    {"train", "train X.ini --row ROW --out CKPT [--seed N] [--dry-run]", "trains one model of an experiment and saves it",
+     command_train},
     {"eval", "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]", "one measurement of one model",
      command_eval},
     {"logits", "logits --model CKPT --input FILE --output X.npy [--nll] [--last K] [--segments S]",
@@ -17,7 +19,8 @@ const struct command commands[] = {
      "continues a text; temperature 0 takes the most probable token", command_generate},
     {"report", "report DIR", "tables and pictures of a results folder as Markdown, HTML, SVG and PNG", command_report},
     {"compare", "compare DIR DIR", "paired differences between two results folders", command_compare},
-    {"check", "check DIR --against FILE", "the accuracy gate: exit status 1 when a number left its band; writes DIR/check.xml", command_check},
+    {"check", "check DIR --against FILE", "the accuracy gate: exit status 1 when a number left its band; writes DIR/check.xml",
+     command_check},
     {"bench", "bench [kernels|train|stream] [--preset P] [--only ARCHITECTURE] [--context LIST] [--csv FILE]",
      "kernels and training steps against this machine's own GEMM roof; streaming at growing context", command_bench},
     {"info", "info CKPT", "configuration, metadata and tensors of a model file", command_info},
@@ -99,7 +102,8 @@ int flag_int(const struct arguments *a, const char *name, int64_t fallback, int6
     return 0;
 }
 
-int flag_real(const struct arguments *a, const char *name, double fallback, double min, double max, double *value, struct error *e) {
+int flag_real(const struct arguments *a, const char *name, double fallback, double min, double max, double *value,
+              struct error *e) {
     const char *text = flag_value(a, name);
     *value = fallback;
     if (!text) return 0;
@@ -134,7 +138,9 @@ static void list_tasks(void) {
         printf("  %s, version %d: %s\n    %s\n    metrics:", t->name, t->version, t->summary, t->protocol);
         for (const struct metric *m = t->metrics; m && m->name; m++)
             printf("%s %s%s%s%s%s", m == t->metrics ? "" : ",", m->name, *m->unit ? " [" : "", m->unit, *m->unit ? "]" : "",
-                   m->direction > 0 ? " (higher is better)" : m->direction < 0 ? " (lower is better)" : "");
+                   m->direction > 0   ? " (higher is better)"
+                   : m->direction < 0 ? " (lower is better)"
+                                      : "");
         printf("\n");
         list_options(t->options);
     }
@@ -165,8 +171,8 @@ static void list_experiments(void) {
 }
 
 static void list_presets(void) {
-    printf("Presets\n  %-8s %6s %7s %12s %12s %8s %9s %6s  %s\n", "name", "layers", "d_model", "heads", "FFN", "segment", "segments", "batch",
-           "learning rates");
+    printf("Presets\n  %-8s %6s %7s %12s %12s %8s %9s %6s  %s\n", "name", "layers", "d_model", "heads", "FFN", "segment",
+           "segments", "batch", "learning rates");
     for (int i = 0; preset_names[i]; i++) {
         struct model_config c = {0};
         struct error e;
@@ -174,8 +180,8 @@ static void list_presets(void) {
         char heads[32], ffn[40];
         snprintf(heads, sizeof heads, "%lld x %lld", (long long)c.heads, (long long)c.e);
         snprintf(ffn, sizeof ffn, "%lld %s", (long long)c.ffn, c.ffn_relu ? "relu" : "swiglu");
-        printf("  %-8s %6lld %7lld %12s %12s %8lld %9lld %6lld  %g %g %g\n", preset_names[i], (long long)c.layers, (long long)c.d, heads, ffn,
-               (long long)c.segment, (long long)c.segments, (long long)c.batch, c.rates[0], c.rates[1], c.rates[2]);
+        printf("  %-8s %6lld %7lld %12s %12s %8lld %9lld %6lld  %g %g %g\n", preset_names[i], (long long)c.layers, (long long)c.d,
+               heads, ffn, (long long)c.segment, (long long)c.segments, (long long)c.batch, c.rates[0], c.rates[1], c.rates[2]);
     }
 }
 
@@ -192,6 +198,6 @@ int command_list(int count, char **argv, const struct setting *s, struct error *
     }
     if (!a.count) return 0;
     const char *near = nearest_name(a.word[0], kinds, 4);
-    return fail(e, "unknown list '%s'%s%s%s; lists: architectures, tasks, experiments, presets", a.word[0], near ? "; did you mean '" : "",
-                near ? near : "", near ? "'?" : "");
+    return fail(e, "unknown list '%s'%s%s%s; lists: architectures, tasks, experiments, presets", a.word[0],
+                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }

@@ -14,8 +14,8 @@ struct flag {
 };
 struct arguments {
     int count;
-    const char *word[8];      /* what is no flag: command's operands */
-    struct flag *flags;       /* ends with name NULL */
+    const char *word[8]; /* what is no flag: command's operands */
+    struct flag *flags;  /* ends with name NULL */
     /* Flags that no table of the command knows go here when take_unknown is set (task options of eval). */
     bool take_unknown;
     int extra_count;

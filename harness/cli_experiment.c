@@ -37,12 +37,14 @@ int command_run(int count, char **argv, const struct setting *s, struct error *e
 
 int command_train(int count, char **argv, const struct setting *s, struct error *e) {
     const char *usage = "train X.ini --row ROW --out CKPT [--seed N] [--dry-run]";
-    struct flag flags[] = {{"row", false, NULL}, {"seed", false, NULL}, {"out", false, NULL}, {"dry-run", true, NULL}, {NULL, false, NULL}};
+    struct flag flags[] = {
+        {"row", false, NULL}, {"seed", false, NULL}, {"out", false, NULL}, {"dry-run", true, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     int64_t seed;
     if (arguments_read(&a, count, argv, usage, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e)) return -1;
     if (!flag_value(&a, "row")) return fail(e, "--row is needed: which row of %s; usage: infinibench %s", a.word[0], usage);
-    if (!flag_value(&a, "out") && !flag_value(&a, "dry-run")) return fail(e, "--out is needed: where the model goes; usage: infinibench %s", usage);
+    if (!flag_value(&a, "out") && !flag_value(&a, "dry-run"))
+        return fail(e, "--out is needed: where the model goes; usage: infinibench %s", usage);
     struct experiment *x = experiment_read(a.word[0], e);
     if (!x) return -1;
     struct backend_info info;
@@ -82,7 +84,8 @@ static void print_number(double x) {
 }
 
 static void print_rows(const struct result_row *r, int64_t count, const char *run) {
-    printf("%-22s %-14s %-8s %12s %12s %12s %12s %6s %s\n", "metric", "condition", "position", "value", "std. error", "low", "high", "n", "unit");
+    printf("%-22s %-14s %-8s %12s %12s %12s %12s %6s %s\n", "metric", "condition", "position", "value", "std. error", "low", "high",
+           "n", "unit");
     for (int64_t i = 0; i < count; i++) {
         if (strcmp(r[i].run, run) != 0) continue;
         printf("%-22s %-14s %-8s", r[i].metric, *r[i].condition ? r[i].condition : "-", r[i].position);
@@ -114,7 +117,8 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
     char run[40], cell[20], *options = options_join(r->options, " ", false), *key;
     struct stat st = {0};
     stat(model_path, &st);
-    key = xprintf("%s %s %d %s %lld %lld", model_path, task->name, task->version, options, (long long)st.st_size, (long long)st.st_mtime);
+    key = xprintf("%s %s %d %s %lld %lld", model_path, task->name, task->version, options, (long long)st.st_size,
+                  (long long)st.st_mtime);
     snprintf(cell, sizeof cell, "%016llx", (unsigned long long)hash64(key, strlen(key), 0));
     snprintf(run, sizeof run, "eval-%s", cell);
     free(key);
@@ -124,7 +128,8 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
     snprintf(row, sizeof row, "%s", base ? base + 1 : model_path);
     int status = 0;
     if (!results_has_cell(out, cell)) {
-        r->out = cell_begin(out, cell, run, "eval", row, r->model->config.arch->name, "", (int64_t)r->seed, task->name, task->version);
+        r->out =
+            cell_begin(out, cell, run, "eval", row, r->model->config.arch->name, "", (int64_t)r->seed, task->name, task->version);
         status = task->run(r, e);
         if (status)
             cell_drop(r->out);
@@ -147,7 +152,8 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
 
 int command_eval(int count, char **argv, const struct setting *s, struct error *e) {
     const char *usage = "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]";
-    struct flag flags[] = {{"model", false, NULL}, {"csv", false, NULL}, {"out", false, NULL}, {"seed", false, NULL}, {NULL, false, NULL}};
+    struct flag flags[] = {
+        {"model", false, NULL}, {"csv", false, NULL}, {"out", false, NULL}, {"seed", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags, .take_unknown = true};
     int64_t seed;
     if (arguments_read(&a, count, argv, usage, 1, 1, e) || flag_int(&a, "seed", 1, 0, &seed, e)) return -1;

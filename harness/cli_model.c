@@ -18,7 +18,8 @@ static int64_t read_tokens(const char *path, const struct tokenizer *t, int32_t 
     if (!size)
         fail(e, "%s: the file is empty; give a text of at least one byte", path);
     else if (zero)
-        fail(e, "%s: byte 0 at offset %zu; it marks the start of a document and may not occur in a text", path, (size_t)(zero - text));
+        fail(e, "%s: byte 0 at offset %zu; it marks the start of a document and may not occur in a text", path,
+             (size_t)(zero - text));
     else
         n = t->encode(t, text, size, tokens);
     free(text);
@@ -88,13 +89,14 @@ static int write_logits(const struct logits_job *j, const char *path, FILE *f, s
 
 int command_logits(int count, char **argv, const struct setting *set, struct error *e) {
     const char *usage = "logits --model CKPT --input FILE --output X.npy [--nll] [--last K] [--segments S]";
-    struct flag flags[] = {{"model", false, NULL}, {"input", false, NULL}, {"output", false, NULL},   {"nll", true, NULL},
+    struct flag flags[] = {{"model", false, NULL}, {"input", false, NULL},    {"output", false, NULL}, {"nll", true, NULL},
                            {"last", false, NULL},  {"segments", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     int64_t last, segments;
     if (arguments_read(&a, count, argv, usage, 0, 0, e) || flag_int(&a, "last", 0, 1, &last, e)) return -1;
     const char *input = flag_value(&a, "input"), *output = flag_value(&a, "output");
-    if (!flag_value(&a, "model") || !input || !output) return fail(e, "--model, --input and --output are needed; usage: infinibench %s", usage);
+    if (!flag_value(&a, "model") || !input || !output)
+        return fail(e, "--model, --input and --output are needed; usage: infinibench %s", usage);
     const struct tokenizer *t;
     struct model *m = model_load(flag_value(&a, "model"), backend(set, NULL), &t, e);
     if (!m) return -1;
@@ -180,7 +182,7 @@ static void generate(struct stream *s, struct sampler *p, const struct tokenizer
 
 int command_generate(int count, char **argv, const struct setting *set, struct error *e) {
     const char *usage = "generate --model CKPT --prompt FILE [--tokens N] [--temperature T] [--top-p P] [--seed N]";
-    struct flag flags[] = {{"model", false, NULL}, {"prompt", false, NULL}, {"tokens", false, NULL}, {"temperature", false, NULL},
+    struct flag flags[] = {{"model", false, NULL}, {"prompt", false, NULL}, {"tokens", false, NULL},   {"temperature", false, NULL},
                            {"top-p", false, NULL}, {"seed", false, NULL},   {"segments", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     struct sampler p = {0};
@@ -189,7 +191,8 @@ int command_generate(int count, char **argv, const struct setting *set, struct e
         flag_int(&a, "seed", 1, 0, &seed, e) || flag_real(&a, "temperature", 1, 0, 1e3, &p.temperature, e) ||
         flag_real(&a, "top-p", 1, 1e-9, 1, &p.top_p, e))
         return -1;
-    if (!flag_value(&a, "model") || !flag_value(&a, "prompt")) return fail(e, "--model and --prompt are needed; usage: infinibench %s", usage);
+    if (!flag_value(&a, "model") || !flag_value(&a, "prompt"))
+        return fail(e, "--model and --prompt are needed; usage: infinibench %s", usage);
     const struct tokenizer *t;
     struct model *m = model_load(flag_value(&a, "model"), backend(set, NULL), &t, e);
     if (!m) return -1;

@@ -84,7 +84,8 @@ struct stream *stream_open(struct model *m, int64_t rows, int64_t segments, stru
     size_t need = tape_bytes(&s->tape) + t * (size_t)s->vocab * sizeof *s->host, have = available_memory();
     if (need > have) {
         fail(e,
-             "streaming %lld rows of %lld segments needs %.1f MiB (%zu bytes) and %.1f MiB are available: use fewer rows or segments a call",
+             "streaming %lld rows of %lld segments needs %.1f MiB (%zu bytes) and %.1f MiB are available: use fewer rows or "
+             "segments a call",
              (long long)rows, (long long)s->segments, (double)need / 1048576, need, (double)have / 1048576);
         stream_close(s);
         return NULL;
@@ -242,7 +243,8 @@ void stream_next(struct stream *s, float *out) {
                      .len = s->len,
                      .knock_out = s->knock_out};
     struct forward f;
-    struct tensor *y = call_forward(s, &f, &c, 2); /* not committed: the open segment is computed again when its next token is known */
+    struct tensor *y =
+        call_forward(s, &f, &c, 2); /* not committed: the open segment is computed again when its next token is known */
     s->model->k->download(s->host, y->data, (size_t)(s->rows * longest * s->vocab) * sizeof *s->host);
     for (int64_t b = 0; b < s->rows; b++) {
         const real *from = s->host + (b * longest + s->position[b] % s->n) * s->vocab;

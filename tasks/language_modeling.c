@@ -1,8 +1,8 @@
 /* language_modeling.c - perplexity and bits per byte of whole documents.
  *
- * Each token of a text is scored exactly once, the first from BOS; state is carried through a document and reset before the next. Sums
- * are in double. Scores by position ask whether a model gains from the earlier parts of a document; knock-out asks whether the gain
- * comes from the compressive memory. */
+ * Each token of a text is scored exactly once, the first from BOS; state is carried through a document and reset before the next.
+ * Sums are in double. Scores by position ask whether a model gains from the earlier parts of a document; knock-out asks whether the
+ * gain comes from the compressive memory. */
 #include "harness/task.h"
 #include "ngram.h"
 #include <math.h>
@@ -28,14 +28,16 @@ static const struct metric metrics[] = {
 };
 
 static const struct option options[] = {
-    {"corpus", OPTION_TEXT, "", 0, 0, NULL, "kjv, pg19, math or a folder with split folders; empty: what the model was trained on, else kjv"},
+    {"corpus", OPTION_TEXT, "", 0, 0, NULL,
+     "kjv, pg19, math or a folder with split folders; empty: what the model was trained on, else kjv"},
     {"split", OPTION_CHOICE, "test", 0, 0, "test|validation|train", "which documents are scored"},
     {"limit", OPTION_INT, "0", 0, 1e15, NULL, "bytes of each document that are scored, 0: all"},
     {"documents", OPTION_INT, "0", 0, 1e9, NULL, "documents that are scored, in order of their names, 0: all"},
     {"rows", OPTION_INT, "1", 1, 4096, NULL, "documents at a time; 1 because the segments of a call fill the processor already"},
     {"segments", OPTION_INT, "0", 0, 4096, NULL, "segments of a document in one call, 0: about 2048 tokens"},
     {"knock_out", OPTION_BOOL, "yes", 0, 0, NULL, "score models with compressive memory also with the memory off and with it zero"},
-    {"ngram", OPTION_CHOICE, "3", 0, 0, "0|3", "beside the null model also score a 3-gram of the training split over the same documents"},
+    {"ngram", OPTION_CHOICE, "3", 0, 0, "0|3",
+     "beside the null model also score a 3-gram of the training split over the same documents"},
     {NULL, OPTION_INT, NULL, 0, 0, NULL, NULL},
 };
 
@@ -344,11 +346,15 @@ const struct task task_language_modeling = {
     .name = "language_modeling",
     .version = 1,
     .summary = "perplexity per token and per word, and bits per byte, of whole documents; by position; with the memory knocked out",
-    .protocol = "Each document is read from its start, state is carried through it and reset before the next. Each token is scored exactly "
-                "once given all tokens before it that the architecture can see, the first from BOS. bits_per_byte = sum of -log2 p / bytes, "
-                "token_perplexity = exp(nats / tokens), word_perplexity = exp(nats / words of the original text). Positions are segments of "
-                "the document, counted from 1. Intervals: percentile bootstrap over documents, 95 %. knockout=off: memory gate forced to 0; "
-                "knockout=zero: memory reads 0 and the local part keeps its factor 1 - g.",
+    .protocol =
+        "Each document is read from its start, state is carried through it and reset before the next. Each token is scored exactly "
+        "once given all tokens before it that the architecture can see, the first from BOS. bits_per_byte = sum of -log2 p / "
+        "bytes, "
+        "token_perplexity = exp(nats / tokens), word_perplexity = exp(nats / words of the original text). Positions are segments "
+        "of "
+        "the document, counted from 1. Intervals: percentile bootstrap over documents, 95 %. knockout=off: memory gate forced to "
+        "0; "
+        "knockout=zero: memory reads 0 and the local part keeps its factor 1 - g.",
     .metrics = metrics,
     .options = options,
     .run = run,

@@ -7,7 +7,7 @@
 #define TOKEN_BITS 20
 
 struct entry {
-    uint64_t key; /* tokens packed, plus one so that 0 is free */
+    uint64_t key;             /* tokens packed, plus one so that 0 is free */
     int64_t count, followers; /* followers: of a context, the number of different tokens after it */
 };
 struct counts {
@@ -58,7 +58,8 @@ static bool context_key(const int32_t *tokens, int64_t i, int k, uint64_t *key) 
 }
 
 struct ngram *ngram_fit(const struct corpus *c, int64_t vocab, int order) {
-    CHECK(order >= 1 && order <= NGRAM_MAX && vocab < (1 << TOKEN_BITS), "n-gram of order %d over %lld tokens", order, (long long)vocab);
+    CHECK(order >= 1 && order <= NGRAM_MAX && vocab < (1 << TOKEN_BITS), "n-gram of order %d over %lld tokens", order,
+          (long long)vocab);
     struct ngram *g = xcalloc(1, sizeof *g);
     g->order = order;
     g->vocab = vocab;

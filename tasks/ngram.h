@@ -1,7 +1,8 @@
 /* ngram.h - an interpolated Witten-Bell n-gram over tokens, the floor under every trained model.
  *
- * p(w | u v) = (c(u v w) + T(u v) p(w | v)) / (c(u v) + T(u v)), T(u v) the number of different tokens seen after u v; the recursion
- * ends in p(w) = (c(w) + T / V) / (c + T), T the number of different tokens seen. (Witten and Bell 1991; Chen and Goodman 1999.) */
+ * p(w | u v) = (c(u v w) + T(u v) p(w | v)) / (c(u v) + T(u v)), T(u v) the number of different tokens seen after u v; the
+ * recursion ends in p(w) = (c(w) + T / V) / (c + T), T the number of different tokens seen. (Witten and Bell 1991; Chen and Goodman
+ * 1999.) */
 #ifndef INFINIBENCH_NGRAM_H
 #define INFINIBENCH_NGRAM_H
 

@@ -1,5 +1,5 @@
-/* f64_stream.c - streams beyond feeding: the next token's distribution, forks, snapshots, knock-out, differentiable unrolling; and the
- * n-gram beside them. Feeding in pieces of any size is in f64_oracles.c. */
+/* f64_stream.c - streams beyond feeding: the next token's distribution, forks, snapshots, knock-out, differentiable unrolling; and
+ * the n-gram beside them. Feeding in pieces of any size is in f64_oracles.c. */
 #include "support/variants.h"
 #include "../harness/stream.h"
 #include "../tasks/ngram.h"
@@ -35,7 +35,8 @@ static void feed(struct stream *s, int64_t rows, int row, const int32_t *tokens,
 
 static void same(const char *what, const struct variant *v, const float *a, const float *b, int64_t n) {
     for (int64_t i = 0; i < n; i++)
-        if (!(fabsf(a[i] - b[i]) <= 2e-6f * (1 + fabsf(b[i])))) fail_msg("%s, %s: [%d] %.9g, not %.9g", v->name, what, (int)i, a[i], b[i]);
+        if (!(fabsf(a[i] - b[i]) <= 2e-6f * (1 + fabsf(b[i]))))
+            fail_msg("%s, %s: [%d] %.9g, not %.9g", v->name, what, (int)i, a[i], b[i]);
 }
 
 /* The distribution that stream_next gives is the one from which the next token is scored; asking changes nothing. */
@@ -108,7 +109,8 @@ static void unscored_tokens_count(void **state) {
         stream_knock_out(s, KNOCK_OFF);
         feed(s, 1, 0, letters, 48, got);
         bool changed = memcmp(got, want, sizeof want) != 0, memory = !strcmp(v->arch, "infini");
-        if (changed && !memory && strcmp(v->arch, "memorizing") != 0) fail_msg("%s: the knock-out changed a model without memory", v->name);
+        if (changed && !memory && strcmp(v->arch, "memorizing") != 0)
+            fail_msg("%s: the knock-out changed a model without memory", v->name);
         stream_close(s);
         model_free(m);
     }
@@ -145,7 +147,8 @@ static void unroll(void **state) {
                 assert_non_null(all[i]);
                 for (int64_t j = 0; j < all[i]->n; j++)
                     if (!(fabs((double)(all[i]->data[j] - want[j])) <= 1e-11 * (1 + fabs((double)want[j]))))
-                        fail_msg("%s, %s[%d]: %.15g, not %.15g", v->name, m->states[i].name, (int)j, (double)all[i]->data[j], (double)want[j]);
+                        fail_msg("%s, %s[%d]: %.15g, not %.15g", v->name, m->states[i].name, (int)j, (double)all[i]->data[j],
+                                 (double)want[j]);
             }
         }
         tape_free(&t);
@@ -199,8 +202,9 @@ static void ngram_sums_to_one(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(next_is_what_is_scored), cmocka_unit_test(forks_and_snapshots), cmocka_unit_test(unscored_tokens_count),
-        cmocka_unit_test(unroll),                 cmocka_unit_test(ngram_by_hand),       cmocka_unit_test(ngram_sums_to_one),
+        cmocka_unit_test(next_is_what_is_scored), cmocka_unit_test(forks_and_snapshots),
+        cmocka_unit_test(unscored_tokens_count),  cmocka_unit_test(unroll),
+        cmocka_unit_test(ngram_by_hand),          cmocka_unit_test(ngram_sums_to_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,7 @@ mkdir moments && cd moments || exit 2
 RANDOM=17
 for _ in 1 2 3 4 5 6; do
     # shellcheck disable=SC2046
-    $(train) >/dev/null 2>&1 &
+    env $(train) >/dev/null 2>&1 &
     pid=$!
     sleep "0.$((RANDOM % 60 + 10))"
     kill -KILL $pid 2>/dev/null

@@ -51,6 +51,19 @@ right eval language_modeling --model m.safetensors --corpus ./corpus --csv eval.
 score=$(awk -F, '$11 == "" && $12 == "nll_sum" { print $17 }' eval.csv)
 holds "sum of logits --nll ($sum) is nll_sum of eval ($score)" \
     awk -v a="$sum" -v b="$score" 'BEGIN { d = a - b; exit !(b > 0 && d * d < 1e-8 * b * b) }'
+holds "perplexities and bits per byte follow from the sums" awk -F, '
+    $11 == "" && $15 == "all" { v[$12] = $17 }
+    function near(a, b) { d = a - b; return b > 0 && d * d < 1e-10 * b * b }
+    END { exit !(near(v["token_perplexity"], exp(v["nll_sum"] / v["tokens"])) && near(v["word_perplexity"], exp(v["nll_sum"] / v["words"])) &&
+                 near(v["bits_per_byte"], v["nll_sum"] / log(2) / v["bytes"])) }' eval.csv
+holds "words and bytes are those of the files" awk -F, -v w="$(cat corpus/test/*.txt | wc -w)" -v b="$(cat corpus/test/*.txt | wc -c)" '
+    $11 == "" && $12 == "words" { words = $17 } $11 == "" && $12 == "bytes" { bytes = $17 } END { exit !(words == w && bytes == b) }' eval.csv
+right eval language_modeling --model m.safetensors --corpus ./corpus --out kept
+# samples.csv: metric 7, sample 8, position 9, value 10, weight 11, condition 6
+holds "positions of a document add up to the document" awk -F, '
+    $6 != "" || $7 != "bits_per_byte" { next }
+    $9 == "all" { all[$8] = $10; size[$8] = $11; next } { sum[$8] += $10; part[$8] += $11 }
+    END { for (d in all) { n++; e = all[d] - sum[d]; if (!(e * e < 1e-10 * all[d] * all[d] && part[d] == size[d])) exit 1 } exit n != 3 }' kept/samples.csv
 # rows and segments of a call do not matter
 right eval language_modeling --model m.safetensors --corpus ./corpus --rows 3 --segments 2 --csv rows.csv
 rows=$(awk -F, '$11 == "" && $12 == "nll_sum" { print $17 }' rows.csv)
