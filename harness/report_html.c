@@ -181,6 +181,19 @@ void document_table(struct page *d, const struct table *t) {
     buffer_printf(&d->html, "</tbody></table></div>\n");
 }
 
+/* Names inside a picture get its name in front: several pictures stand in one page. */
+static void add_picture(struct text_buffer *b, const char *svg, const char *name) {
+    static const char *const before[] = {" id=\"", " id='", "href='#", "href=\"#", "url(#"};
+    while (*svg) {
+        size_t n = 0;
+        for (size_t i = 0; i < sizeof before / sizeof *before && !n; i++)
+            if (strncmp(svg, before[i], strlen(before[i])) == 0) n = strlen(before[i]);
+        buffer_add(b, svg, n ? n : 1);
+        if (n) buffer_printf(b, "%s-", name);
+        svg += n ? n : 1;
+    }
+}
+
 void document_figure(struct page *d, const char *folder, const char *name, const char *caption) {
     char *path = xprintf("%s/%s.svg", folder, name);
     size_t size;
@@ -191,7 +204,7 @@ void document_figure(struct page *d, const char *folder, const char *name, const
     buffer_printf(&d->md, "\n![%s](%s.svg)\n\n%s\n", name, name, caption);
     const char *body = strstr(svg, "<svg");
     buffer_printf(&d->html, "<figure>\n");
-    if (body) buffer_add(&d->html, body, strlen(body));
+    if (body) add_picture(&d->html, body, name);
     buffer_printf(&d->html, "<figcaption>");
     escape(&d->html, caption);
     buffer_printf(&d->html, "</figcaption>\n</figure>\n");
