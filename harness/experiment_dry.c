@@ -1,30 +1,11 @@
 /* experiment_dry.c - `run --dry-run`: what an experiment would build and cost, row by row.
  *
- * Models and trainers are made on a backend that hands out no memory, so that sizes are those of the real allocation; no data is
- * opened and nothing is written. */
+ * Models and trainers are made without a backend: they plan as for the real allocation and take no memory. No data is opened and
+ * nothing is written. */
 #include "experiment_private.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static void *no_alloc(size_t bytes) {
-    (void)bytes;
-    static char nowhere[64] __attribute__((aligned(64)));
-    return nowhere; /* an address that is never written: the other slots do nothing */
-}
-static void no_release(void *p, size_t bytes) { (void)p, (void)bytes; }
-static void no_copy(void *to, const void *from, size_t bytes) { (void)to, (void)from, (void)bytes; }
-
-static void no_fill(real *x, double value, int64_t n) { (void)x, (void)value, (void)n; }
-
-static void no_next(struct source *s, int64_t row, struct document *d) {
-    static const int32_t token = 1;
-    (void)s, (void)row;
-    *d = (struct document){.tokens = &token, .n = 1};
-}
-static char *no_save(const struct source *s) { return (void)s, xstrdup(""); }
-static int no_load(struct source *s, const char *text, struct error *e) { return (void)s, (void)text, (void)e, 0; }
-static void no_free(struct source *s) { (void)s; }
 
 static void print_bytes(FILE *out, double bytes) {
     const char *unit = "bytes";
@@ -34,9 +15,9 @@ static void print_bytes(FILE *out, double bytes) {
     fprintf(out, unit[0] == 'b' ? "%.0f %s" : "%.2f %s", bytes, unit);
 }
 
-static int dry_row(const struct experiment *x, const struct row_spec *r, const struct kernels *k, FILE *out, struct error *e) {
+static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *out, struct error *e) {
     const struct model_config *c = &r->config;
-    struct model *m = model_create(c, k, 1, e);
+    struct model *m = model_create(c, NULL, 1, e);
     if (!m) return fail(e, "[row %s]: %s", r->name, e->text);
     int64_t step_tokens = c->segment * c->segments, contexts[3] = {step_tokens, 32768, 1048576};
     fprintf(out, "[row %s] %s, %lld parameters\n", r->name, c->arch->name, (long long)m->elements);
@@ -45,6 +26,7 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, const s
     fprintf(out, "  a training step: %lld rows x %lld segments x %lld tokens = %lld tokens; N/d_key = %g\n", (long long)c->batch,
             (long long)c->segments, (long long)c->segment, (long long)(c->batch * step_tokens), (double)c->segment / (double)c->e);
     for (int i = 0; i < 3; i++) {
+        if (i && contexts[i] == contexts[0]) continue;
         int64_t carried = c->arch->carried ? c->arch->carried(c, contexts[i]) : 0;
         fprintf(out, "  after %7lld tokens: carries %lld elements (", (long long)contexts[i], (long long)carried);
         print_bytes(out, (double)carried * (double)sizeof(real));
@@ -62,8 +44,7 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, const s
         fprintf(out, "  [stage %s] %lld steps, %.4g tokens, %.4g FLOP, source %s\n", x->stages[i].name, (long long)config.steps, tokens,
                 tokens * training, x->stages[i].source);
         if (i > 0) continue; /* the arenas are those of every stage */
-        struct source s = {.name = "nothing", .next = no_next, .save = no_save, .load = no_load, .free = no_free};
-        struct trainer *t = trainer_create(m, &config, &s, e);
+        struct trainer *t = trainer_create(m, &config, NULL, e);
         if (t) trainer_print_memory(t, out);
         else fprintf(out, "  %s\n", e->text);
         trainer_free(t);
@@ -73,18 +54,11 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, const s
 }
 
 int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e) {
-    struct kernels k = *o->k;
-    k.alloc = no_alloc;
-    k.release = no_release;
-    k.upload = no_copy;
-    k.download = no_copy;
-    k.move = no_copy;
-    k.fill = no_fill;
     fprintf(out, "%s: %s\n%d rows, %d seeds, %d stages, %d tasks\n", x->name, x->title, x->row_count, x->seed_count, x->stage_count,
             x->task_count);
     for (int i = 0; i < x->row_count; i++) {
         if (o->only && strcmp(o->only, x->rows[i].name) != 0) continue;
-        if (dry_row(x, &x->rows[i], &k, out, e) != 0) return -1;
+        if (dry_row(x, &x->rows[i], out, e) != 0) return -1;
     }
     return 0;
 }
