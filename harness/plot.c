@@ -23,10 +23,19 @@ static const struct {
                 {"transformer", "#e69f00"}, {"full", "#e69f00"}, {"window", "#e69f00"}};
 static const char *const spare[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#6b8e23"};
 
-static const char *family_color(const char *name) {
+static const char *name_color(const char *name) {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strstr(name, families[i].part)) return families[i].color;
-    return spare[hash64(name, strlen(name), 0) % 8];
+    return NULL;
+}
+
+static const char *row_color(const struct report_row *r) {
+    const char *color = NULL;
+    if (strcmp(r->architecture, "infini") == 0 && r->update[0]) /* whatever the row is called */
+        color = name_color(strcmp(r->update, "linear") == 0 ? "infini" : r->update);
+    if (!color) color = name_color(r->name);
+    if (!color) color = name_color(r->architecture);
+    return color ? color : spare[hash64(r->name, strlen(r->name), 0) % 8];
 }
 
 /* Words for gnuplot: colours, and how many rows before had the same one (another marker, another dash). */
@@ -36,9 +45,9 @@ struct look {
 };
 
 static void look_add(struct look *l, const struct report_data *d, int row, const bool *shown) {
-    const char *color = family_color(d->rows[row].name);
+    const char *color = row_color(&d->rows[row]);
     int before = 0;
-    for (int i = 0; i < row; i++) before += shown[i] && strcmp(family_color(d->rows[i].name), color) == 0;
+    for (int i = 0; i < row; i++) before += shown[i] && strcmp(row_color(&d->rows[i]), color) == 0;
     buffer_printf(&l->names, "%s%s", l->count ? " " : "", d->rows[row].name);
     buffer_printf(&l->colors, "%s%s", l->count ? " " : "", color);
     buffer_printf(&l->twins, "%s%d", l->count ? " " : "", before);
@@ -197,7 +206,7 @@ static int training_plot(struct plots *p, const struct report_data *d, const cha
             double y = smooth(points, n, i);
             buffer_printf(&table, "%s %lld %.9g %.6g %d\n", d->rows[row].name, (long long)points[i].step, points[i].tokens, y, points[i].seeds);
             if (y < low) low = y;
-            if (i * 10 >= n && y > high) high = y; /* the first tenth may leave the picture */
+            if (i * 5 >= n && y > high) high = y; /* the first fifth may leave the picture */
         }
         if (points[n - 1].tokens > most) most = points[n - 1].tokens;
         buffer_printf(&table, "\n\n");
@@ -206,7 +215,7 @@ static int training_plot(struct plots *p, const struct report_data *d, const cha
     if (look.count) {
         char *name = only_stage ? xstrdup("training") : xprintf("training-%s", stage);
         struct text_buffer caption = {0};
-        buffer_printf(&caption, "Training loss%s%s%s, mean over 1 %% of the steps, smoothed over five such points; the first tenth may lie above the picture.",
+        buffer_printf(&caption, "Training loss%s%s%s, mean over 1 %% of the steps, smoothed over five such points; the first fifth may lie above the picture.",
                       only_stage ? "" : " of stage ", only_stage ? "" : stage, d->seed_count > 1 ? ", mean over the seeds" : "");
         if (hidden >= 0) buffer_printf(&caption, " The null model (%s) is not drawn.", d->rows[hidden].name);
         set_text(&settings, "names", look.names.data);

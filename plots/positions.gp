@@ -3,8 +3,8 @@
 #   data: blocks of one row "row position index value low high documents"
 load ARG0[1:strlen(ARG0) - strlen('positions.gp')] . 'style.gp'
 rows = words(names)
-width = 0.66
-dodge(r) = rows == 1 ? 0 : (r - 1.0) / (rows - 1) * width - width / 2
+step = rows < 6 ? 0.13 : 0.66 / (rows - 1)
+dodge(r) = (r - (rows + 1) / 2.0) * step
 set xrange [-0.5:last + 0.5]
 set xtics ('1' 0, '2–4' 1, '5–16' 2, '17–64' 3, '65+' 4)
 set tics scale 0, 0
