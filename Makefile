@@ -19,7 +19,7 @@ OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize
 LDOPT := -fsanitize=address,undefined
 endif
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
-LIBS := -lopenblas -ljansson -lxxhash -lzstd -linih -lcsv -lm
+LIBS := -lopenblas -ljansson -lxxhash -linih -lcsv -lm
 
 ifeq ($(CUDA),1)
 $(error CUDA=1: this version has no CUDA backend yet; the kernel interface is harness/kernels/kernels_slots.h. Use CUDA=auto or CUDA=0)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
-#include <zstd.h>
 
 #ifndef BUILD_FLAGS
 #define BUILD_FLAGS "unknown"
@@ -32,10 +31,10 @@ static int print_version(const struct setting *s) {
     backend(s, &info);
     printf("infinibench %s\ncompiler   %s%s\nflags      %s\nbackend    %s, instruction set %s, %d threads\ndevice     %s\nlibrary  "
            "  %s\n"
-           "core type  %s (%s)\nlibraries  jansson %s, xxHash %u.%u.%u, zstd %s, libcsv %d.%d.%d\n",
+           "core type  %s (%s)\nlibraries  jansson %s, xxHash %u.%u.%u, libcsv %d.%d.%d\n",
            VERSION, COMPILER, __VERSION__, BUILD_FLAGS, info.backend, info.isa, info.threads, info.device, info.library, info.core,
            info.note, jansson_version_str(), XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100,
-           XXH_versionNumber() % 100, ZSTD_versionString(), CSV_MAJOR, CSV_MINOR, CSV_RELEASE);
+           XXH_versionNumber() % 100, CSV_MAJOR, CSV_MINOR, CSV_RELEASE);
     return 0;
 }
 

@@ -2,12 +2,12 @@
 #include "harness/task.h"
 #include <string.h>
 
-extern const struct task task_language_modeling;
+#define TASKS(X) X(language_modeling)
 
-const struct task *const tasks[] = {
-    &task_language_modeling,
-    NULL,
-};
+#define DECLARE(name) extern const struct task task_##name;
+#define ADDRESS(name) &task_##name,
+TASKS(DECLARE)
+const struct task *const tasks[] = {TASKS(ADDRESS) NULL};
 
 const struct task *task_find(const char *name, struct error *e) {
     const char *names[64];
