@@ -39,6 +39,7 @@ struct forward {
     const int32_t *tokens;           /* [B,T] inputs */
     const int32_t *since;            /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
     const int32_t *len;              /* [B,S] tokens in the segment; < n: partial, never written to any memory */
+    const real *whole, *partial;     /* [B,S] 1 and 0 where len == n (whole), 0 and 1 elsewhere */
     const int32_t *head;             /* [B] rows written to the rings before this call */
     const int32_t *pos_segment;      /* [B,T] position in the segment */
     const int32_t *pos_document;     /* [B,T] position in the document */
@@ -97,6 +98,9 @@ extern const struct baseline *const baselines[]; /* registry.c; ends with NULL *
 const struct baseline *baseline_find(const char *name, struct error *e);
 /* Rotation tables of this call over [B*T, E]. */
 struct tensor *forward_rope(struct forward *f, bool document);
+/* The successor of a carried state in a call of one segment: next where the segment is whole, previous where it is partial (a partial
+ * segment is never written to a memory). Shapes [B, ...]. */
+struct tensor *forward_keep(struct forward *f, struct tensor *next, struct tensor *previous);
 /* Joins the training loss. */
 void add_loss(struct forward *f, const char *name, struct tensor *node, double weight);
 

@@ -104,12 +104,12 @@ static int variants(struct variant v[32], const char *preset, const char *only, 
 
 static int bench_train_one(struct bench *b, const struct variant *v, struct error *e) {
     const struct model_config *c = &v->config;
-    struct model *m = model_create(c, b->k, 1, e);
-    if (!m) return -1;
     struct options o;
     struct train_config tc;
     options_init(&o, train_options);
     train_config_from(&tc, &o);
+    struct model *m = training_fits(c, &tc, e) ? NULL : model_create(c, b->k, 1, e);
+    if (!m) return -1;
     tc.steps = 1000000;
     tc.warmup = 0;
     tc.lr = 1e-4;

@@ -204,7 +204,13 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
     }
     char *file = xprintf("%s/model.safetensors", folder), *curve = xprintf("%s/curve.txt", folder);
     bool begun = access(file, R_OK) == 0, recorded = s->have(s, cell);
-    struct model *m = model_after(p, begun ? NULL : stage_find(s->x, stage->from), status, e);
+    struct options options;
+    struct train_config config;
+    stage_train_options(&options, p->row, stage);
+    train_config_from(&config, &options);
+    config.gate_rate = p->row->config.gate_rate;
+    bool fits = (begun && recorded) || training_fits(&p->row->config, &config, e) == 0; /* said before anything is taken */
+    struct model *m = fits ? model_after(p, begun ? NULL : stage_find(s->x, stage->from), status, e) : NULL;
     struct source *source = NULL;
     struct trainer *t = NULL;
     json_t *data = json_array();
@@ -212,11 +218,6 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
     if (m && begun && recorded) {
         result = model_load_into(m, file, e);
     } else if (m) {
-        struct options options;
-        struct train_config config;
-        stage_train_options(&options, p->row, stage);
-        train_config_from(&config, &options);
-        config.gate_rate = p->row->config.gate_rate;
         source = stage_source(s->x, stage, p->tokenizer, p->seed, data, e);
         t = source ? trainer_create(m, &config, source, e) : NULL;
         result = t ? make_folders(folder, e) : -1;

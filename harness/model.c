@@ -23,7 +23,8 @@ struct param *model_param(struct model *m, int layer, const char *name, int64_t 
     return p;
 }
 
-int model_state(struct model *m, int layer, const char *name, enum state_kind kind, int64_t rows, int64_t width, struct param *init) {
+int model_state(struct model *m, int layer, const char *name, enum state_kind kind, int64_t rows, int64_t width,
+                struct param *init) {
     CHECK(m->state_count < STATE_LIMIT, "more than %d states", STATE_LIMIT);
     struct state_spec *s = m->states + m->state_count;
     if (layer >= 0)
@@ -148,10 +149,17 @@ struct model *model_create(const struct model_config *c, const struct kernels *k
         struct rng r;
         rng_seed(&r, seed, hash64(p->name, strlen(p->name), 0));
         for (int64_t j = 0; j < p->n; j++) switch (p->init) {
-            case INIT_NORMAL: host[j] = (real)(p->std * rng_normal(&r)); break;
-            case INIT_UNIFORM: host[j] = (real)(p->std * (2 * rng_uniform(&r) - 1)); break;
-            case INIT_ONE: host[j] = p->std != 0 ? (real)p->std : 1; break; /* std: another constant than one */
-            case INIT_ZERO: break;
+            case INIT_NORMAL:
+                host[j] = (real)(p->std * rng_normal(&r));
+                break;
+            case INIT_UNIFORM:
+                host[j] = (real)(p->std * (2 * rng_uniform(&r) - 1));
+                break;
+            case INIT_ONE:
+                host[j] = p->std != 0 ? (real)p->std : 1;
+                break; /* std: another constant than one */
+            case INIT_ZERO:
+                break;
             }
         k->upload(p->leaf.data, host, (size_t)p->n * sizeof *host);
         free(host);
@@ -165,7 +173,8 @@ void model_free(struct model *m) {
     arena_release(&m->values);
     arena_release(&m->grads);
     for (int i = 0; i < m->constant_count; i++)
-        if (m->constants[i].data) m->k->release(m->constants[i].data, (size_t)(m->constants[i].rows * m->constants[i].width) * sizeof(real));
+        if (m->constants[i].data)
+            m->k->release(m->constants[i].data, (size_t)(m->constants[i].rows * m->constants[i].width) * sizeof(real));
     free(m->layer);
     free(m);
 }
@@ -187,8 +196,8 @@ void forward_begin(struct forward *f, struct tape *t, struct state *s, const str
     f->batch = c->batch, f->segments = c->segments, f->n = c->n;
     f->training = c->training, f->knock_out = c->knock_out, f->first = c->first;
     CHECK(c->batch == s->batch, "a call of %lld rows on a state of %lld", (long long)c->batch, (long long)s->batch);
-    CHECK(c->first + c->segments <= s->segments, "a call of %lld segments, the state has room for %lld", (long long)(c->first + c->segments),
-          (long long)s->segments);
+    CHECK(c->first + c->segments <= s->segments, "a call of %lld segments, the state has room for %lld",
+          (long long)(c->first + c->segments), (long long)s->segments);
     CHECK(c->n == m->config.segment || c->segments == 1, "a short segment of %lld must stand alone", (long long)c->n);
     int64_t rows = c->batch * c->segments, tokens = rows * c->n;
     if (m->config.arch->rows) m->config.arch->rows(&m->config, &f->lead, &f->trail);
@@ -200,11 +209,15 @@ void forward_begin(struct forward *f, struct tape *t, struct state *s, const str
     f->head = tape_ints(t, s->head, c->batch);
     int64_t all = rows * f->n;
     int32_t *pos = s->stage;
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t r = 0; r < rows && !t->dry; r++)
         for (int64_t i = 0; i < f->n; i++) {
             pos[r * f->n + i] = (int32_t)i;
             pos[all + r * f->n + i] = c->since[r] + (int32_t)i;
         }
+    real *whole = s->share;
+    for (int64_t r = 0; r < rows && !t->dry; r++) whole[rows + r] = 1 - (whole[r] = c->len[r] == c->n);
+    f->whole = tape_reals(t, whole, rows);
+    f->partial = tape_reals(t, whole + rows, rows);
     f->pos_segment = tape_ints(t, pos, all);
     f->pos_document = tape_ints(t, pos + all, all);
     f->in = (struct tensor **)tape_pointers(t, m->state_count);
@@ -235,6 +248,11 @@ struct tensor *forward_rope(struct forward *f, bool document) {
     return *table;
 }
 
+struct tensor *forward_keep(struct forward *f, struct tensor *next, struct tensor *previous) {
+    CHECK(f->segments == 1, "a state is kept segment by segment");
+    return op_axpby(f->tape, f->whole, next, f->partial, previous, f->batch);
+}
+
 void add_loss(struct forward *f, const char *name, struct tensor *node, double weight) {
     CHECK(f->extras < 8, "more than 8 extra losses");
     f->extra[f->extras].name = name;
@@ -249,8 +267,8 @@ static struct tensor *feed_forward(struct forward *f, const struct layer_params 
     return op_linear(t, inner, &p->w_down->leaf, NULL);
 }
 
-/* Without recording, what a layer leaves behind is copied into places taken before the layers, and its inner tensors are given back:
- * the next layer works in the same, cache-warm memory. */
+/* Without recording, what a layer leaves behind is copied into places taken before the layers, and its inner tensors are given
+ * back: the next layer works in the same, cache-warm memory. */
 struct keep {
     struct tensor *x, **out;
 };
@@ -291,7 +309,8 @@ struct tensor *model_forward(struct forward *f, bool want_logits) {
     for (int l = 0; l < c->layers; l++) {
         const struct layer_params *p = m->layer + l;
         struct tape_mark mark = tape_mark(t);
-        struct tensor *h = y ? op_add_rmsnorm(t, &x, x, y, &p->norm1->leaf, c->norm_eps) : op_rmsnorm(t, x, &p->norm1->leaf, c->norm_eps);
+        struct tensor *h =
+            y ? op_add_rmsnorm(t, &x, x, y, &p->norm1->leaf, c->norm_eps) : op_rmsnorm(t, x, &p->norm1->leaf, c->norm_eps);
         struct tensor *a = c->arch->forward(f, l, (struct mixer_input){x, h, p->norm1});
         struct tensor *h2 = op_add_rmsnorm(t, &x, x, a, &p->norm2->leaf, c->norm_eps);
         y = feed_forward(f, p, h2);

@@ -82,6 +82,7 @@ struct state {
     int64_t capacity[STATE_LIMIT]; /* rows of a ring per batch row; 1 for carried tensors */
     int32_t *since, *head;     /* host, [B]: tokens of the document so far (whole segments), rows written */
     int32_t *stage;            /* host room for the positions of a call */
+    real *share;               /* host room for forward.whole and partial */
 };
 size_t state_need(const struct model *m, int64_t batch, int64_t segments); /* bytes that state_create will take */
 struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e);

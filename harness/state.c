@@ -42,7 +42,9 @@ struct state *state_create(struct model *m, int64_t batch, int64_t segments, str
     s->head = xcalloc((size_t)batch, sizeof *s->head);
     int64_t lead = 0, trail = 0;
     if (m->config.arch->rows) m->config.arch->rows(&m->config, &lead, &trail);
+    if (!m->k) return s; /* a plan: nobody looks at positions */
     s->stage = xcalloc((size_t)(2 * batch * segments * (n + lead + trail)), sizeof *s->stage);
+    s->share = xcalloc((size_t)(2 * batch * segments), sizeof *s->share);
     return s;
 }
 
@@ -52,6 +54,7 @@ void state_free(struct state *s) {
     free(s->since);
     free(s->head);
     free(s->stage);
+    free(s->share);
     free(s);
 }
 

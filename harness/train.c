@@ -64,15 +64,17 @@ struct step_room {
     bool recomputed;                /* they are in boundaries[0 ..] instead */
 };
 
-static struct step_room *room_create(const struct model *m) {
+static struct step_room *room_create(const struct model *m, bool plan) {
     const struct model_config *c = &m->config;
     size_t segments = (size_t)(c->batch * c->segments), tokens = segments * (size_t)c->segment;
     struct step_room *r = xcalloc(1, sizeof *r);
-    r->tokens = xcalloc(tokens, sizeof *r->tokens);
-    r->targets = xcalloc(tokens, sizeof *r->targets);
-    r->weights = xcalloc(tokens, sizeof *r->weights);
-    r->since = xcalloc(segments, sizeof *r->since);
-    r->len = xcalloc(segments, sizeof *r->len);
+    if (!plan) {
+        r->tokens = xcalloc(tokens, sizeof *r->tokens);
+        r->targets = xcalloc(tokens, sizeof *r->targets);
+        r->weights = xcalloc(tokens, sizeof *r->weights);
+        r->since = xcalloc(segments, sizeof *r->since);
+        r->len = xcalloc(segments, sizeof *r->len);
+    }
     size_t slots = (size_t)(c->segments + 1) * (size_t)(m->state_count + 1);
     r->boundaries = xcalloc(slots, sizeof *r->boundaries);
     r->sizes = xcalloc(slots, sizeof *r->sizes);
@@ -98,7 +100,7 @@ static void room_free(struct step_room *r) {
 /* Segments from .. from+count of the batch into the room, [B,count,N]; without carry no document reaches back beyond the step. */
 static struct call cut(struct trainer *t, const struct batch *b, int64_t from, int64_t count) {
     struct step_room *r = t->room;
-    for (int64_t row = 0; row < b->rows; row++)
+    for (int64_t row = 0; row < b->rows && !t->tape.dry; row++)
         for (int64_t s = 0; s < count; s++) {
             int64_t src = row * b->segments + from + s, dst = row * count + s;
             int64_t in_step = (from + s) * b->n;
@@ -352,45 +354,20 @@ struct trainer *trainer_create(struct model *m, const struct train_config *c, st
     t->model = m;
     t->config = *c;
     t->config.gate_rate = mc->gate_rate;
-    t->room = room_create(m);
+    t->room = room_create(m, plan);
     tape_init(&t->tape, m->k);
     t->optimizer.name = "optimizer";
-    /* The state is small beside the rest, except for banks; said before it is taken. */
-    uint64_t there = available_memory(), state = state_need(m, mc->batch, mc->segments);
     struct model planned = *m;
     planned.k = NULL;
     t->state = state_create(&planned, mc->batch, mc->segments, e);
-    size_t tokens = (size_t)(mc->batch * mc->segments * mc->segment);
-    struct batch blank = {.rows = mc->batch,
-                          .segments = mc->segments,
-                          .n = mc->segment,
-                          .tokens = xcalloc(tokens, sizeof(int32_t)),
-                          .targets = xcalloc(tokens, sizeof(int32_t)),
-                          .weights = xcalloc(tokens, sizeof(float)),
-                          .since = xcalloc(tokens, sizeof(int32_t)),
-                          .len = xcalloc(tokens, sizeof(int32_t))};
+    struct batch blank = {.rows = mc->batch, .segments = mc->segments, .n = mc->segment}; /* a dry pass looks at no token */
     tape_dry(&t->tape);
     take_optimizer(t, true);
     run_step(t, &blank, true);
     optimizer_step(t);
-    free(blank.tokens);
-    free(blank.targets);
-    free(blank.weights);
-    free(blank.since);
-    free(blank.len);
     state_free(t->state);
     t->state = NULL;
     if (plan) return t;
-    uint64_t need = tape_bytes(&t->tape) + t->optimizer.peak + t->room->boundary.peak + state;
-    if (need > there) {
-        fail(e,
-             "training '%s' needs %llu bytes beyond the %llu of its parameters and gradients, but the machine has %llu free; use a smaller batch or "
-             "preset, fewer segments a step, or step_mode = recompute",
-             mc->arch->name, (unsigned long long)need, (unsigned long long)(m->values.capacity + m->grads.capacity),
-             (unsigned long long)there);
-        trainer_free(t);
-        return NULL;
-    }
     t->state = state_create(m, mc->batch, mc->segments, e);
     if (!t->state || tape_allocate(&t->tape, e) || arena_allocate(&t->optimizer, m->k, 0, e) ||
         arena_allocate(&t->room->boundary, m->k, 0, e)) {
@@ -400,6 +377,20 @@ struct trainer *trainer_create(struct model *m, const struct train_config *c, st
     take_optimizer(t, false);
     t->batcher = batcher_create(s, mc->batch, mc->segments, mc->segment);
     return t;
+}
+
+int training_fits(const struct model_config *c, const struct train_config *tc, struct error *e) {
+    struct model *m = model_create(c, NULL, 0, e);
+    struct trainer *t = m ? trainer_create(m, tc, NULL, e) : NULL;
+    uint64_t need = t ? trainer_bytes(t) : 0, there = available_memory();
+    trainer_free(t);
+    model_free(m);
+    if (!t) return -1;
+    if (need <= there) return 0;
+    return fail(e,
+                "training '%s' needs %llu bytes, but the machine has %llu free; use a smaller batch or preset, fewer segments a step, or "
+                "step_mode = recompute",
+                c->arch->name, (unsigned long long)need, (unsigned long long)there);
 }
 
 void trainer_free(struct trainer *t) {

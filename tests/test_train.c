@@ -1,0 +1,160 @@
+/* test_train.c - what training promises beside its gradients: a loss that is not finite names its origin, the schedule, groups of
+ * parameters, Adafactor on a whole model, planned memory equals what is taken, too little memory is said before it is taken. */
+#include "support/engine.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define SHAPE "layers=2 d_model=16 heads=2 kv_heads=2 head_dim=8 ffn=20 segment=8 segments=3 batch=2 vocab=11"
+
+static struct trainer *make(const char *arch, enum step_mode mode, struct model **m) {
+    *m = engine_model(arch, "", SHAPE);
+    return engine_trainer(*m, mode, true, 1e-2, 40);
+}
+
+static void a_nan_is_named(void **state) {
+    (void)state;
+    engine_longest = 2000; /* documents that outlast the steps below */
+    for (int mode = STEP_LAYER_MAJOR; mode <= STEP_RECOMPUTE; mode++) {
+        struct model *m;
+        struct trainer *t = make("infini", mode, &m);
+        struct step_result r;
+        struct error e;
+        assert_int_equal(trainer_step(t, &r, &e), 0);
+        struct param *p = layer_param(m, 1, "w_up");
+        double *v = engine_download(m, p->leaf.data, p->n), keep = v[5];
+        v[5] = NAN;
+        engine_upload(m, p->leaf.data, v, p->n);
+        assert_int_equal(trainer_step(t, &r, &e), -1);
+        assert_non_null(strstr(e.text, "parameter layers.1.w_up[5]"));
+        /* healthy parameters, a poisoned carried state: the first tensor of the forward pass that shows it */
+        v[5] = keep;
+        engine_upload(m, p->leaf.data, v, p->n);
+        int i = layer_state(m, 0, "memory");
+        for (int64_t b = 0; b < 2; b++) t->state->data[i][b * m->states[i].width] = NAN;
+        /* the next batches go on in the same documents until one of them meets the memory */
+        int bad = 0;
+        for (int s = 0; s < 8 && !bad; s++) bad = trainer_step(t, &r, &e);
+        assert_int_equal(bad, -1);
+        assert_non_null(strstr(e.text, "memory_read["));
+        engine_trainer_free(t);
+        free(v);
+        model_free(m);
+    }
+}
+
+static void schedule(void **state) {
+    (void)state;
+    struct train_config c = {.lr = 2, .lr_min_ratio = 0.1, .steps = 110, .warmup = 10, .cosine = true};
+    assert_true(fabs(schedule_rate(&c, 0) - 0.2) < 1e-12);
+    assert_true(fabs(schedule_rate(&c, 9) - 2) < 1e-12);
+    assert_true(fabs(schedule_rate(&c, 10) - 2) < 1e-12);
+    assert_true(fabs(schedule_rate(&c, 60) - 1.1) < 1e-12);
+    assert_true(fabs(schedule_rate(&c, 110) - 0.2) < 1e-12);
+    assert_true(fabs(schedule_rate(&c, 500) - 0.2) < 1e-12);
+    c.cosine = false;
+    assert_true(schedule_rate(&c, 60) == 2);
+}
+
+/* With a zero gradient only weight decay moves parameters: weights shrink, norms and gates stay; with a gradient the first AdamW step is
+ * lr times the sign, ten times that for gates. */
+static void groups(void **state) {
+    (void)state;
+    struct model *m;
+    struct trainer *t = make("infini", STEP_LAYER_MAJOR, &m);
+    struct step_result r;
+    struct error e;
+    t->config.decay = 0;
+    t->config.warmup = 0;
+    t->config.clip = 0;
+    t->config.cosine = false;
+    t->config.lr = 1e-3;
+    struct param *gate = layer_param(m, 0, "beta"), *w = layer_param(m, 0, "wv"), *norm = layer_param(m, 0, "norm1");
+    struct param *all[] = {gate, w, norm};
+    double *before[3], *after[3];
+    for (int i = 0; i < 3; i++) before[i] = engine_download(m, all[i]->leaf.data, all[i]->n);
+    assert_int_equal(trainer_step(t, &r, &e), 0);
+    for (int i = 0; i < 3; i++) after[i] = engine_download(m, all[i]->leaf.data, all[i]->n);
+    for (int i = 0; i < 3; i++)
+        for (int64_t j = 0; j < all[i]->n; j++) {
+            double moved = fabs(after[i][j] - before[i][j]), rate = i == 0 ? 1e-2 : 1e-3;
+            if (fabs((double)all[i]->grad[j]) > 1e-5) assert_true(fabs(moved - rate) < 0.02 * rate);
+        }
+    for (int i = 0; i < 3; i++) free(before[i]), before[i] = after[i];
+    /* decay alone */
+    t->config.decay = 0.5;
+    t->config.b1 = 0;
+    for (int i = 0; i < m->param_count; i++) {
+        int64_t a, b;
+        optimizer_sizes(OPTIMIZER_ADAMW, m->params[i], &a, &b);
+        m->k->fill(t->m[i], 0, a);
+        m->k->fill(t->v[i], 1e12, b); /* the gradient's own step vanishes */
+    }
+    assert_int_equal(trainer_step(t, &r, &e), 0);
+    for (int i = 0; i < 3; i++) {
+        after[i] = engine_download(m, all[i]->leaf.data, all[i]->n);
+        for (int64_t j = 0; j < all[i]->n; j++) {
+            double expected = i == 1 ? before[i][j] * (1 - 1e-3 * 0.5) : before[i][j];
+            assert_true(fabs(after[i][j] - expected) <= 1e-6 * (fabs(expected) + 1e-2));
+        }
+        free(before[i]);
+        free(after[i]);
+    }
+    engine_trainer_free(t);
+    model_free(m);
+}
+
+static void loss_falls(void **state) {
+    (void)state;
+    static const char *const archs[] = {"transformer", "transformer_xl", "memorizing", "infini"};
+    for (int a = 0; a < 4; a++)
+        for (int kind = OPTIMIZER_ADAMW; kind <= OPTIMIZER_ADAFACTOR; kind++) {
+            struct model *m = engine_model(archs[a], a == 2 ? "memory=32 topk=4" : "", SHAPE);
+            struct trainer *t = engine_trainer(m, kind == OPTIMIZER_ADAFACTOR ? STEP_SEGMENT_MAJOR : STEP_LAYER_MAJOR, true, 1e-2, 60);
+            t->config.optimizer = (enum optimizer_kind)kind; /* AdamW's room is large enough for both */
+            struct step_result r;
+            struct error e;
+            double early = 0, late = 0;
+            for (int s = 0; s < 60; s++) {
+                assert_int_equal(trainer_step(t, &r, &e), 0);
+                if (s < 10) early += r.loss / 10;
+                if (s >= 50) late += r.loss / 10;
+            }
+            if (!(late < early - 0.02)) fail_msg("%s, optimizer %d: loss %.4f at first, %.4f at last", archs[a], kind, early, late);
+            engine_trainer_free(t);
+            model_free(m);
+        }
+}
+
+static void too_large_is_said_before(void **state) {
+    (void)state;
+    struct model_config c = {.arch = baseline_find("infini", NULL)};
+    struct error e;
+    options_init(&c.options, c.arch->options);
+    assert_int_equal(config_preset(&c, "paper", &e), 0);
+    assert_int_equal(config_set(&c, "batch", "100000", "test", &e), 0);
+    assert_int_equal(config_finish(&c, &e), 0);
+    struct model *plan = model_create(&c, NULL, 1, &e);
+    assert_non_null(plan);
+    struct options o;
+    struct train_config tc;
+    options_init(&o, train_options);
+    train_config_from(&tc, &o);
+    struct trainer *t = trainer_create(plan, &tc, NULL, &e);
+    assert_non_null(t);
+    assert_true(trainer_bytes(t) > (size_t)1e13); /* ten terabytes and more, none of it taken */
+    assert_true(resident() < (uint64_t)2e9);
+    trainer_free(t);
+    model_free(plan);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_nan_is_named), cmocka_unit_test(schedule),   cmocka_unit_test(groups),
+        cmocka_unit_test(loss_falls),     cmocka_unit_test(too_large_is_said_before),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
