@@ -58,7 +58,8 @@ shape "layers = 0" "layers.*'0'"
 shape "segment = 0" "segment.*'0'"
 shape "vocab = 100" "vocab = 100.*256"
 # more memory than any machine has, said with the bytes and before it is taken
-make_experiment x.ini 2 "$(printf 'batch = 200000\nlayers = 100')"
+make_experiment x.ini 2 "$(printf 'vocab = 256\nbatch = 100000')"
+sed -i 's/^preset = nano/preset = paper/' x.ini
 wrong "infini.*needs [0-9]{12,} bytes.*free" train x.ini --row infini --out y.safetensors
 holds "nothing was written" test ! -e y.safetensors
 
