@@ -2,6 +2,7 @@
  * training continued in a fresh trainer. Most trainers are put together by hand and take no step; SIGKILL during real training is
  * tested on the program. */
 #include "harness/checkpoint.h"
+#include "support/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -11,31 +12,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[64]; /* of this run */
-static struct error e;
-
-#define assert_says(needle) check_says(needle, __FILE__, __LINE__)
-static void check_says(const char *needle, const char *file, int line) {
-    if (strstr(e.text, needle)) return;
-    print_error("the error is '%s', it should say '%s'\n", e.text, needle);
-    _fail(file, line);
-}
-
-static int setup(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/infinibench_checkpoint.XXXXXX");
-    progress_quiet = true;
-    return mkdtemp(folder) ? 0 : -1;
-}
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static char *in_folder(const char *name) { return xprintf("%s/%s", folder, name); }
 
 /* ---- models ---- */
 
@@ -454,5 +430,5 @@ int main(void) {
         cmocka_unit_test(test_training), cmocka_unit_test(test_training_errors), cmocka_unit_test(test_training_killed),
         cmocka_unit_test(test_resume),
     };
-    return cmocka_run_group_tests_name("checkpoint", tests, setup, teardown);
+    return cmocka_run_group_tests_name("checkpoint", tests, folder_setup, folder_teardown);
 }

@@ -1,6 +1,7 @@
 /* test_corpus.c - corpora and their errors, finding them, the order of documents, the layout of batches. The texts are made here;
  * the King James corpus is looked at only where it is prepared. */
 #include "harness/corpus.h"
+#include "support/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -9,39 +10,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[64]; /* of this run */
-static struct error e;
-
-#define assert_says(needle) check_says(needle, __FILE__, __LINE__)
-static void check_says(const char *needle, const char *file, int line) {
-    if (strstr(e.text, needle)) return;
-    print_error("the error is '%s', it should say '%s'\n", e.text, needle);
-    _fail(file, line);
-}
-
-static int setup(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/infinibench_corpus.XXXXXX");
-    progress_quiet = true;
-    return mkdtemp(folder) ? 0 : -1;
-}
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-/* FOLDER/name with these bytes; folders are made. */
-static void put(const char *name, const char *bytes, size_t n) {
-    char *path = xprintf("%s/%s", folder, name), *slash = strrchr(path, '/');
-    *slash = 0;
-    assert_int_equal(make_folders(path, &e), 0);
-    *slash = '/';
-    assert_int_equal(write_file(path, bytes, n, &e), 0);
-    free(path);
-}
 
 /* ---- corpora ---- */
 
@@ -416,5 +384,5 @@ int main(void) {
         cmocka_unit_test(test_batches), cmocka_unit_test(test_order),         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_weights), cmocka_unit_test(test_kjv),
     };
-    return cmocka_run_group_tests_name("corpus", tests, setup, teardown);
+    return cmocka_run_group_tests_name("corpus", tests, folder_setup, folder_teardown);
 }

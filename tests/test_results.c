@@ -5,6 +5,7 @@
 #include "harness/report.h"
 #include "harness/report_data.h"
 #include "harness/results_files.h"
+#include "support/folder.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -16,34 +17,11 @@
 
 #include <cmocka.h>
 
-static char root[64];
-static struct error e;
-
-#define assert_says(needle) check_says(needle, __FILE__, __LINE__)
-static void check_says(const char *needle, const char *file, int line) {
-    if (strstr(e.text, needle)) return;
-    print_error("the error is '%s', it should say '%s'\n", e.text, needle);
-    _fail(file, line);
-}
-
-static int setup(void **state) {
-    (void)state;
-    snprintf(root, sizeof root, "/tmp/infinibench_results.XXXXXX");
-    progress_quiet = true;
-    return mkdtemp(root) ? 0 : -1;
-}
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
-}
-
 static const char *in(const char *name) {
     static char path[4][256];
     static int next;
     next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[0], "%s/%s", root, name);
+    snprintf(path[next], sizeof path[0], "%s/%s", folder, name);
     return path[next];
 }
 
@@ -69,8 +47,8 @@ static void write_cell(struct results *r, const char *cell, const char *row, dou
     if (cell_commit(w, &e) != 0) fail_msg("%s", e.text);
 }
 
-static char *content(const char *folder, const char *name) {
-    char *path = xprintf("%s/%s/%s", root, folder, name);
+static char *content(const char *results, const char *name) {
+    char *path = xprintf("%s/%s/%s", folder, results, name);
     size_t n;
     char *text = read_file(path, &n, &e);
     free(path);
@@ -78,8 +56,8 @@ static char *content(const char *folder, const char *name) {
     return text;
 }
 
-static void put(const char *folder, const char *name, const char *text, const char *mode) {
-    char *path = xprintf("%s/%s/%s", root, folder, name);
+static void append_to(const char *results, const char *name, const char *text, const char *mode) {
+    char *path = xprintf("%s/%s/%s", folder, results, name);
     FILE *f = fopen(path, mode);
     assert_non_null(f);
     assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
@@ -87,8 +65,8 @@ static void put(const char *folder, const char *name, const char *text, const ch
     free(path);
 }
 
-static int64_t lines(const char *folder, const char *name) {
-    char *text = content(folder, name);
+static int64_t lines(const char *results, const char *name) {
+    char *text = content(results, name);
     int64_t n = 0;
     for (const char *c = text; *c; c++) n += *c == '\n';
     free(text);
@@ -154,22 +132,22 @@ static void lock(void **state) {
 static void foreign_files(void **state) {
     (void)state;
     results_close(opened("foreign"));
-    put("foreign", "results.csv", "schema,run,what\n", "w");
+    append_to("foreign", "results.csv", "schema,run,what\n", "w");
     assert_null(results_open(in("foreign"), &e));
     assert_says("results.csv:1");
     assert_says("schema,run,what");
     assert_says("expected 'schema,run,experiment,row");
-    put("foreign", "results.csv", RESULTS_HEADER "\n2,r,x,row,infini,s,1,t,1,test,,m,u,0,all,-1,1,1,,,,c\n", "w");
+    append_to("foreign", "results.csv", RESULTS_HEADER "\n2,r,x,row,infini,s,1,t,1,test,,m,u,0,all,-1,1,1,,,,c\n", "w");
     assert_null(results_open(in("foreign"), &e));
     assert_says("schema 2");
     assert_says("schema 1");
     int64_t n;
     assert_null(results_read(in("foreign"), &n, &e));
     assert_says("results.csv:2: schema 2");
-    put("foreign", "results.csv", RESULTS_HEADER "\n1,r,x,row,infini,s,one,t,1,test,,m,u,0,all,-1,1,1,,,,c\n", "w");
+    append_to("foreign", "results.csv", RESULTS_HEADER "\n1,r,x,row,infini,s,one,t,1,test,,m,u,0,all,-1,1,1,,,,c\n", "w");
     assert_null(results_read(in("foreign"), &n, &e));
     assert_says("results.csv:2: column seed is 'one'");
-    put("foreign", "results.csv", RESULTS_HEADER "\n1,r,x\n", "w");
+    append_to("foreign", "results.csv", RESULTS_HEADER "\n1,r,x\n", "w");
     assert_null(results_read(in("foreign"), &n, &e));
     assert_says("results.csv:2: 3 fields, expected 22");
     assert_null(results_read(in("nowhere"), &n, &e));
@@ -182,9 +160,9 @@ static void torn_lines(void **state) {
     write_cell(r, "c1", "a", 2);
     results_close(r);
     char *before[3] = {content("torn", "results.csv"), content("torn", "samples.csv"), content("torn", "curves.csv")};
-    put("torn", "results.csv", "1,run-1,x,row,infini,train,1,langu", "a");
-    put("torn", "samples.csv", "run-1,\"ro", "a");
-    put("torn", "curves.csv", "r", "a");
+    append_to("torn", "results.csv", "1,run-1,x,row,infini,train,1,langu", "a");
+    append_to("torn", "samples.csv", "run-1,\"ro", "a");
+    append_to("torn", "curves.csv", "r", "a");
     int64_t n;
     struct result_row *x = results_read(in("torn"), &n, &e); /* a reader leaves the torn line out */
     assert_non_null(x);
@@ -202,8 +180,8 @@ static void torn_lines(void **state) {
     results_close(r);
     assert_int_equal(lines("torn", "results.csv"), 3);
     /* whole lines whose cell never reached results.csv */
-    put("torn", "samples.csv", "run-1,z,1,t,test,,m,s,all,1,1,c3\n", "a");
-    put("torn", "curves.csv", "run-1,z,train,1,1,1,loss,1,c3\n", "a");
+    append_to("torn", "samples.csv", "run-1,z,1,t,test,,m,s,all,1,1,c3\n", "a");
+    append_to("torn", "curves.csv", "run-1,z,train,1,1,1,loss,1,c3\n", "a");
     results_close(opened("torn"));
     assert_int_equal(lines("torn", "samples.csv"), 5);
     assert_int_equal(lines("torn", "curves.csv"), 3);
@@ -227,10 +205,10 @@ static void killed_commit(void **state) {
         for (size_t cut = strlen(old[i]); cut <= strlen(full[i]); cut += 1 + (strlen(full[i]) - strlen(old[i])) / 7) {
             for (int j = 0; j < 3; j++) {
                 char *part = xprintf("%.*s", (int)(j < i ? strlen(full[j]) : j > i ? strlen(old[j]) : cut), full[j]);
-                put("killed", names[j], part, "w");
+                append_to("killed", names[j], part, "w");
                 free(part);
             }
-            put("killed", "commit.tmp", journal, "w");
+            append_to("killed", "commit.tmp", journal, "w");
             r = opened("killed");
             assert_true(results_has_cell(r, "c1") && !results_has_cell(r, "c2"));
             write_cell(r, "c2", "b", 3);
@@ -303,7 +281,7 @@ static void fill_report(const char *name, double gain, bool manifest) {
     }
     results_close(r);
     if (manifest)
-        put(name, "experiment.ini",
+        append_to(name, "experiment.ini",
             "[experiment]\ntitle = A <title> &\n    more\n[row infini_none]\narchitecture = infini\nupdate = none\n[row infini_linear]\n"
             "architecture = infini\nupdate = linear\n; cell infini_none 1 train language_modeling cell-n\n"
             "; cell infini_linear 1 train language_modeling cell-m\n",
@@ -387,8 +365,8 @@ static void gate(void **state) {
     char *good = xprintf("row,metric,position,condition,value,tolerance\ninfini_none,bits_per_byte,all,,%.9g,0.001\n", bits);
     char *bad = xprintf("%sinfini_none,bits_per_byte,1,,1.5,0.01\ninfini_none,\"not & there\",all,,1,1\n", good);
     FILE *null = fopen("/dev/null", "w");
-    put("gate", "good.csv", good, "w");
-    put("gate", "bad.csv", bad, "w");
+    append_to("gate", "good.csv", good, "w");
+    append_to("gate", "bad.csv", bad, "w");
     assert_int_equal(gate_check(in("gate"), in("gate/good.csv"), null, &e), 0);
     assert_int_equal(gate_check(in("gate"), in("gate/bad.csv"), null, &e), 1);
     char *xml = content("gate", "check.xml");
@@ -396,10 +374,10 @@ static void gate(void **state) {
     assert_non_null(strstr(xml, "not &amp; there"));
     assert_non_null(strstr(xml, "not in the results"));
     assert_int_equal(gate_check(in("gate"), in("gate/none.csv"), null, &e), 2);
-    put("gate", "broken.csv", "row,metric,position,condition,value,tolerance\na,b,all,,x,1\n", "w");
+    append_to("gate", "broken.csv", "row,metric,position,condition,value,tolerance\na,b,all,,x,1\n", "w");
     assert_int_equal(gate_check(in("gate"), in("gate/broken.csv"), null, &e), 2);
     assert_says("broken.csv:2: column value is 'x'");
-    put("gate", "broken.csv", "row,metric,value\n", "w");
+    append_to("gate", "broken.csv", "row,metric,value\n", "w");
     assert_int_equal(gate_check(in("gate"), in("gate/broken.csv"), null, &e), 2);
     assert_says("expected 'row,metric,position,condition,value,tolerance'");
     fclose(null);
@@ -413,5 +391,5 @@ int main(void) {
                                        cmocka_unit_test(torn_lines), cmocka_unit_test(killed_commit), cmocka_unit_test(merging),
                                        cmocka_unit_test(runs),       cmocka_unit_test(reports), cmocka_unit_test(compare),
                                        cmocka_unit_test(gate)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

@@ -1,6 +1,7 @@
 /* test_safetensors.c - safetensors and NumPy files: round trips, the sentences about bad ones, every truncation, thousands of
  * changed bytes (run under the sanitizers as well). */
 #include "harness/checkpoint.h"
+#include "support/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -9,31 +10,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[64]; /* of this run */
-static struct error e;
-
-#define assert_says(needle) check_says(needle, __FILE__, __LINE__)
-static void check_says(const char *needle, const char *file, int line) {
-    if (strstr(e.text, needle)) return;
-    print_error("the error is '%s', it should say '%s'\n", e.text, needle);
-    _fail(file, line);
-}
-
-static int setup(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/infinibench_safetensors.XXXXXX");
-    progress_quiet = true;
-    return mkdtemp(folder) ? 0 : -1;
-}
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static char *in_folder(const char *name) { return xprintf("%s/%s", folder, name); }
 
 /* ---- safetensors ---- */
 
@@ -314,5 +290,5 @@ int main(void) {
         cmocka_unit_test(test_safetensors_fuzz),
         cmocka_unit_test(test_npy),
     };
-    return cmocka_run_group_tests_name("safetensors", tests, setup, teardown);
+    return cmocka_run_group_tests_name("safetensors", tests, folder_setup, folder_teardown);
 }

@@ -1,5 +1,6 @@
 /* test_util.c - options and nearest names, random streams, files that appear whole. */
 #include "harness/util.h"
+#include "support/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -10,39 +11,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char folder[64]; /* of this run */
-static struct error e;
-
-#define assert_says(needle) check_says(needle, __FILE__, __LINE__)
-static void check_says(const char *needle, const char *file, int line) {
-    if (strstr(e.text, needle)) return;
-    print_error("the error is '%s', it should say '%s'\n", e.text, needle);
-    _fail(file, line);
-}
-
-static int setup(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/infinibench_util.XXXXXX");
-    progress_quiet = true;
-    return mkdtemp(folder) ? 0 : -1;
-}
-static int teardown(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
-/* FOLDER/name with these bytes; folders are made. */
-static void put(const char *name, const char *bytes, size_t n) {
-    char *path = xprintf("%s/%s", folder, name), *slash = strrchr(path, '/');
-    *slash = 0;
-    assert_int_equal(make_folders(path, &e), 0);
-    *slash = '/';
-    assert_int_equal(write_file(path, bytes, n, &e), 0);
-    free(path);
-}
 
 /* ---- options ---- */
 
@@ -234,5 +202,5 @@ int main(void) {
         cmocka_unit_test(test_nearest_name),   cmocka_unit_test(test_rng),
         cmocka_unit_test(test_files),          cmocka_unit_test(test_write_is_atomic),
     };
-    return cmocka_run_group_tests_name("util", tests, setup, teardown);
+    return cmocka_run_group_tests_name("util", tests, folder_setup, folder_teardown);
 }
