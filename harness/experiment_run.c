@@ -162,7 +162,7 @@ static int save_training(struct session *s, const struct row_spec *row, int64_t 
     measure(w, "tokens_seen", "tokens", step_tokens, (double)t->tokens);
     measure(w, "tokens_per_second", "tokens/s", step_tokens, t->seconds > 0 ? (double)t->tokens / t->seconds : NAN);
     measure(w, "train_flops", "FLOP", step_tokens, t->flops);
-    measure(w, "flops_per_token", "FLOP/token", step_tokens, 3 * model_flops(c, 0, true));
+    measure(w, "flops_per_token", "FLOP/token", step_tokens, t->tokens > 0 ? t->flops / (double)t->tokens : NAN);
     measure(w, "wall_seconds", "s", step_tokens, t->seconds);
     measure(w, "roof_share", "fraction", step_tokens, t->seconds > 0 && s->roof > 0 ? t->flops / t->seconds / (s->roof * 1e9) : NAN);
     if (strcmp(c->arch->name, "infini") == 0) measure(w, "n_over_dkey", "ratio", 0, (double)c->segment / (double)c->e);

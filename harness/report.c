@@ -96,6 +96,16 @@ static void say_protocol(struct page *doc, const struct report_section *s) {
                       t->version, t->protocol);
 }
 
+/* A titled table, in the document and on the terminal. */
+static void show_table(struct page *doc, struct table *t, FILE *out, const char *title) {
+    document_text(doc, "%s:", title);
+    document_table(doc, t);
+    fprintf(out, "%s\n", title);
+    table_print(t, out);
+    fputc('\n', out);
+    table_free(t);
+}
+
 static void language_section(struct page *doc, const struct report_data *d, int s, const struct plots *plots, bool only, FILE *out) {
     struct table t;
     section_title(doc, d, s);
@@ -108,8 +118,7 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     table_free(&t);
     document_text(doc, "Bits per byte: ratio of sums over documents, 95 %% interval from 10,000 bootstrap resamples of documents%s. State: elements that one "
                        "document carries after 32,768 tokens. Memory off and memory zero: bits per byte with the compressive memory knocked out minus "
-                       "bits per byte as trained, on the same documents (off: gate forced to 0; zero: the memory reads 0, the gate stays). FLOP by formula, "
-                       "products only.",
+                       "bits per byte as trained, on the same documents (off: gate forced to 0; zero: the memory reads 0, the gate stays).",
                   d->seed_count > 1 ? "; the seeds of a document are resampled together, so that the spread between training seeds is not in the interval: see the table by seed" : "");
     if (d->seed_count > 1) {
         document_text(doc, "Bits per byte by training seed:");
@@ -117,10 +126,8 @@ static void language_section(struct page *doc, const struct report_data *d, int 
         document_table(doc, &t);
         table_free(&t);
     }
-    document_text(doc, "Bits per byte by segment of the document:");
     position_table(&t, d, s);
-    document_table(doc, &t);
-    table_free(&t);
+    show_table(doc, &t, out, "Bits per byte by segment of the document");
     difference_table(&t, d, s);
     if (d->twin >= 0 && t.count) {
         document_text(doc, "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without the memory). Below 0 is "
@@ -181,10 +188,14 @@ int report(const char *folder, FILE *out, struct error *e) {
         if (strcmp(d->sections[i].task, "language_modeling") == 0) language_section(&doc, d, i, &plots, language == 1, out);
     for (int i = 0; i < d->section_count; i++)
         if (strcmp(d->sections[i].task, "language_modeling") != 0 && strcmp(d->sections[i].task, "training") != 0) other_section(&doc, d, i);
-    for (int i = 0, first = 1; i < plots.count; i++)
+    struct table cost;
+    cost_table(&cost, d);
+    if (cost.count) {
+        document_heading(&doc, "Training");
+        show_table(&doc, &cost, out, "Cost of training (FLOP by formula, products only; roof: the machine's own GEMM rate, measured in the same run)");
+    }
+    for (int i = 0; i < plots.count; i++)
         if (strncmp(plots.figure[i].name, "training", 8) == 0) {
-            if (first) document_heading(&doc, "Training");
-            first = 0;
             document_figure(&doc, d->folder, plots.figure[i].name, plots.figure[i].caption);
         }
     struct facts facts = {.count = 0};

@@ -33,6 +33,7 @@ const char *show_seconds(double x);
 const char *show_interval(struct interval i, int digits, bool sign);
 
 void main_table(struct table *t, const struct report_data *d, int section);
+void cost_table(struct table *t, const struct report_data *d);
 void position_table(struct table *t, const struct report_data *d, int section);
 void difference_table(struct table *t, const struct report_data *d, int section);
 void seed_table(struct table *t, const struct report_data *d, int section);

@@ -90,9 +90,8 @@ static const struct result_row *ngram_result(const struct report_data *d, int se
 }
 
 void main_table(struct table *t, const struct report_data *d, int section) {
-    static const char *const heads[] = {"<row",         "<architecture",  "parameters",      "carried elements", "state",
-                                        "bits per byte [95 %]", "documents", "token ppl", "word ppl",   "memory off",
-                                        "memory zero",  "tokens/s",       "share of roof", "training FLOP", "wall time"};
+    static const char *const heads[] = {"<row", "parameters", "carried elements", "state", "bits per byte [95 %]",
+                                        "n",    "token ppl",  "word ppl",         "memory off", "memory zero"};
     *t = (struct table){.heads = heads, .columns = (int)(sizeof heads / sizeof *heads)};
     for (int i = 0; i < d->row_count; i++) {
         const char *row = d->rows[i].name;
@@ -100,9 +99,7 @@ void main_table(struct table *t, const struct report_data *d, int section) {
         if (isnan(b.value)) continue;
         struct interval off = report_difference(select_row(d, section, row, "knockout=off", 0), select_row(d, section, row, "", 0));
         struct interval zero = report_difference(select_row(d, section, row, "knockout=zero", 0), select_row(d, section, row, "", 0));
-        double share = report_training(d, row, "roof_share");
         table_cell(t, "%s", row);
-        table_cell(t, "%s", d->rows[i].architecture);
         table_cell(t, "%s", show_number(report_training(d, row, "parameters")));
         table_cell(t, "%s", show_integer(report_training(d, row, "carried_elements")));
         table_cell(t, "%s", show_bytes(report_training(d, row, "state_bytes")));
@@ -112,20 +109,36 @@ void main_table(struct table *t, const struct report_data *d, int section) {
         table_cell(t, "%s", show_number(report_mean(d, section, row, "word_perplexity", "", NULL)));
         table_cell(t, "%s", show_interval(off, 4, true));
         table_cell(t, "%s", show_interval(zero, 4, true));
+    }
+    const struct result_row *g = ngram_result(d, section, NULL);
+    if (!g) return;
+    table_cell(t, "3-gram");
+    for (int j = 1; j < 4; j++) table_cell(t, "–");
+    table_cell(t, "%s", show_interval((struct interval){g->value, g->standard_error, g->low, g->high, g->n}, 3, false));
+    table_cell(t, "%lld", (long long)g->n);
+    for (int j = 6; j < t->columns; j++) table_cell(t, "–");
+}
+
+void cost_table(struct table *t, const struct report_data *d) {
+    static const char *const heads[] = {"<row",     "<architecture", "N/d_key",       "training tokens", "FLOP/token",
+                                        "tokens/s", "share of roof", "training FLOP", "wall time"};
+    *t = (struct table){.heads = heads, .columns = (int)(sizeof heads / sizeof *heads)};
+    for (int i = 0; i < d->row_count; i++) {
+        const char *row = d->rows[i].name;
+        double share = report_training(d, row, "roof_share"), ratio = report_training(d, row, "n_over_dkey");
+        if (isnan(report_training(d, row, "parameters"))) continue;
+        table_cell(t, "%s", row);
+        table_cell(t, "%s", d->rows[i].architecture);
+        if (isnan(ratio)) table_cell(t, "–");
+        else table_cell(t, "%g", ratio);
+        table_cell(t, "%s", show_number(report_training(d, row, "tokens_seen")));
+        table_cell(t, "%s", show_number(report_training(d, row, "flops_per_token")));
         table_cell(t, "%s", show_number(report_training(d, row, "tokens_per_second")));
         if (isnan(share)) table_cell(t, "–");
         else table_cell(t, "%.0f %%", 100 * share);
         table_cell(t, "%s", show_number(report_training(d, row, "train_flops")));
         table_cell(t, "%s", show_seconds(report_training(d, row, "wall_seconds")));
     }
-    const struct result_row *g = ngram_result(d, section, NULL);
-    if (!g) return;
-    table_cell(t, "3-gram");
-    table_cell(t, "ngram");
-    for (int j = 2; j < 5; j++) table_cell(t, "–");
-    table_cell(t, "%s", show_interval((struct interval){g->value, g->standard_error, g->low, g->high, g->n}, 3, false));
-    table_cell(t, "%lld", (long long)g->n);
-    for (int j = 7; j < t->columns; j++) table_cell(t, "–");
 }
 
 void position_table(struct table *t, const struct report_data *d, int section) {
