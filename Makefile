@@ -43,12 +43,13 @@ TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*
 
 .PHONY: help all deps reproduce test check bench plots asan clean format
 help:
-	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini, print tables, draw plots (10 minutes)"
+	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini into results/local/quick, print tables,"
+	@echo "                draw plots, compare with the committed results/quick (under 10 minutes on two cores)"
 	@echo "make test       install what is missing, build, run all tests"
 	@echo "make all        build $(BIN)          make deps    install the libraries (Debian, Ubuntu)"
 	@echo "make bench      kernels and training steps against this machine's own GEMM roof"
 	@echo "make plots      draw the pictures of every folder in results/ again"
-	@echo "make check      the accuracy gate: results/quick against its committed reference"
+	@echo "make check      the accuracy gate: what make reproduce measured against tests/reference/quick.csv"
 	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
 	@echo "make format     clang-format over the tree          make clean   remove build/"
 	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0 (the CPU backend is complete without the toolkit)"
@@ -58,8 +59,10 @@ deps:
 reproduce: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@scripts/prepare_kjv.sh build/data/kjv
-	$(BIN) run tasks/experiments/quick.ini
-	@$(BIN) report results/quick
+	$(BIN) run tasks/experiments/quick.ini --out results/local/quick
+	@$(BIN) report results/local/quick
+	@echo; echo "Against the committed results:"
+	@$(BIN) compare results/local/quick results/quick
 test: deps
 	@$(MAKE) --no-print-directory -j2 all tests
 	@scripts/prepare_kjv.sh build/data/kjv
@@ -67,7 +70,7 @@ test: deps
 .PHONY: tests
 tests: $(BIN) $(TESTS)
 check: all
-	$(BIN) check results/quick --against tests/reference/quick.csv
+	$(BIN) check results/local/quick --against tests/reference/quick.csv
 bench: deps
 	@$(MAKE) --no-print-directory -j2 all
 	$(BIN) bench kernels

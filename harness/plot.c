@@ -38,16 +38,20 @@ static const char *row_color(const struct report_row *r) {
     return color ? color : spare[hash64(r->name, strlen(r->name), 0) % 8];
 }
 
-/* Words for gnuplot: colours, and how many rows before had the same one (another marker, another dash). */
+/* Words for gnuplot: colours; how many rows before had the same one (another dash); the marker, the same in every picture. */
 struct look {
-    struct text_buffer names, colors, twins;
+    struct text_buffer names, colors, twins, marks;
     int count;
 };
 
 static void look_add(struct look *l, const struct report_data *d, int row, const bool *shown) {
     const char *color = row_color(&d->rows[row]);
-    int before = 0;
-    for (int i = 0; i < row; i++) before += shown[i] && strcmp(row_color(&d->rows[i]), color) == 0;
+    int before = 0, mark = 0;
+    for (int i = 0; i < row; i++) {
+        before += shown[i] && strcmp(row_color(&d->rows[i]), color) == 0;
+        mark += strcmp(d->rows[i].architecture, "null") != 0;
+    }
+    buffer_printf(&l->marks, "%s%d", l->count ? " " : "", mark);
     buffer_printf(&l->names, "%s%s", l->count ? " " : "", d->rows[row].name);
     buffer_printf(&l->colors, "%s%s", l->count ? " " : "", color);
     buffer_printf(&l->twins, "%s%d", l->count ? " " : "", before);
@@ -58,6 +62,7 @@ static void look_free(struct look *l) {
     buffer_free(&l->names);
     buffer_free(&l->colors);
     buffer_free(&l->twins);
+    buffer_free(&l->marks);
 }
 
 /* plots/NAME.gp here, beside the program's tree, or where INFINIBENCH_PLOTS says; NULL: nowhere. */
@@ -275,7 +280,7 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
                               (long long)documents);
         set_text(&settings, "names", look.names.data);
         set_text(&settings, "colors", look.colors.data);
-        set_text(&settings, "twins", look.twins.data);
+        set_text(&settings, "marks", look.marks.data);
         set_text(&settings, "ylabel", difference ? "difference to local-only twin (bits per byte)" : "bits per byte");
         buffer_printf(&settings, "difference=%d;last=%d;", difference, last);
         result = draw(p, d, "positions", name, &table, settings.data, caption, e);

@@ -1,5 +1,5 @@
 # positions.gp - a value by segment of the document (1, 2-4, 5-16, 17-64, 65+) with 95 % intervals; rows stand side by side.
-# Called by `infinibench report` with: data output_file kind names colors twins ylabel difference last
+# Called by `infinibench report` with: data output_file kind names colors marks ylabel difference last
 #   data: blocks of one row "row position index value low high documents"
 load ARG0[1:strlen(ARG0) - strlen('positions.gp')] . 'style.gp'
 rows = words(names)
@@ -18,6 +18,6 @@ if (difference) {
     set arrow 9 from graph 0, first 0 to graph 1, first 0 nohead linecolor rgb '#4d4d4d' linewidth 1 back
 }
 plot for [r = 1:rows] data index r - 1 using ($3 + dodge(r)):4:5:6 with yerrorbars linecolor rgb color(r) linewidth 1.5 \
-         pointtype markers[(r - 1) % 8 + 1] pointsize 1.25 notitle, \
-     for [r = 1:rows] keyentry with points linecolor rgb color(r) pointtype markers[(r - 1) % 8 + 1] pointsize 1.4 \
+         pointtype marker(r) pointsize 1.25 notitle, \
+     for [r = 1:rows] keyentry with points linecolor rgb color(r) pointtype marker(r) pointsize 1.4 \
          title word(names, r)

@@ -16,3 +16,4 @@ set xlabel textcolor rgb '#222222' offset 0,-0.2
 set ylabel textcolor rgb '#222222' offset 0.3,0
 array markers[8] = [7, 5, 9, 13, 11, 15, 6, 4]
 color(i) = int('0x' . substr(word(colors, i), 2, 7))
+marker(i) = markers[int(word(marks, i)) % 8 + 1]
