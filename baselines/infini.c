@@ -1,29 +1,31 @@
 /* infini.c - Infini-attention (Munkhdalai, Faruqui and Gopal 2024, arXiv 2404.07143).
  *
- * Per head: A = g A_mem + (1 - g) A_dot, g = sigmoid(beta). A_dot is causal attention within the segment; A_mem reads the compressive
- * memory M, z of all earlier segments (eq. 7), which is written after the read (eq. 8; eq. 9 for delta). The gradient flows through M
- * and z over all segments of a step.
+ * Per head: A = g A_mem + (1 - g) A_dot, g = sigmoid(beta). A_dot is causal attention within the segment; A_mem reads the
+ * compressive memory M, z of all earlier segments (eq. 7), which is written after the read (eq. 8; eq. 9 for delta). The gradient
+ * flows through M and z over all segments of a step.
  *
  * What the paper leaves open, and what stands here:
  *   scale of A_dot   1/sqrt(head size); the paper prints sqrt(d_model), every implementation uses the head size.
  *   first segment    `first_segment = scaled`: A_mem = 0 and A_dot keeps its (1 - g), eq. 10 to the letter; `bypass`: A_dot alone.
  *   epsilon          1e-6 in the denominator; z = 0 gives A_mem = 0 exactly.
- *   beta             one per head and layer, fp32, starts at `gate_init` = 0 (g = 1/2), learning rate times gate_rate, no weight decay:
- *                    reproductions failed with gates that a small learning rate could not move.
- *   positions        memory queries and keys carry none (the paper says so); local ones are rotated by position in the segment, so
- *                    that a segment looks the same wherever it stands.
- *   update           linear (eq. 8) | delta (eq. 9, against the memory at the segment's start) | delta_gamma (ARMT's correction of z,
- *                    clipped to [0,1]; exploratory) | none: the local-only twin, no memory, no gate, A_dot unscaled.
- * A partial last segment is read for and scored but never written. Query heads of one key/value head share its memory.
+ *   beta             one per head and layer, fp32, starts at `gate_init` = 0 (g = 1/2), learning rate times gate_rate, no weight
+ * decay: reproductions failed with gates that a small learning rate could not move. positions        memory queries and keys carry
+ * none (the paper says so); local ones are rotated by position in the segment, so that a segment looks the same wherever it stands.
+ *   update           linear (eq. 8) | delta (eq. 9, against the memory at the segment's start) | delta_gamma (ARMT's correction of
+ * z, clipped to [0,1]; exploratory) | none: the local-only twin, no memory, no gate, A_dot unscaled. A partial last segment is read
+ * for and scored but never written. Query heads of one key/value head share its memory.
  *
- * Easy to get wrong: reading after writing (leaks the segment into itself); rotated keys in the memory; z forgotten in the delta. */
+ * Easy to get wrong: reading after writing (leaks the segment into itself); rotated keys in the memory; z forgotten in the delta.
+ */
 #include "../harness/model.h"
 
 enum { NONE, LINEAR, DELTA, DELTA_GAMMA }; /* order of the choices below and of enum memory_update */
 
 static const struct option options[] = {
-    {"update", OPTION_CHOICE, "linear", 0, 0, "none|linear|delta|delta_gamma", "how the memory is written; none: the local-only twin"},
-    {"first_segment", OPTION_CHOICE, "scaled", 0, 0, "scaled|bypass", "A_dot of a document's first segment: times (1 - g), or alone"},
+    {"update", OPTION_CHOICE, "linear", 0, 0, "none|linear|delta|delta_gamma",
+     "how the memory is written; none: the local-only twin"},
+    {"first_segment", OPTION_CHOICE, "scaled", 0, 0, "scaled|bypass",
+     "A_dot of a document's first segment: times (1 - g), or alone"},
     {"gate_init", OPTION_REAL, "0", -100, 100, NULL, "initial beta; 0 starts with half memory, half local"},
     {"epsilon", OPTION_REAL, "1e-6", 0, 1, NULL, "added to the denominator of the memory read"},
     {NULL, 0, NULL, 0, 0, NULL, NULL},
@@ -56,8 +58,8 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                     .back = 0,
                                     .own_from_segment = 1,
                                     .scale = 1 / __builtin_sqrt((double)c->e)};
-    struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), op_rope(t, k, rope, c->kv_heads), v, NULL, NULL, NULL, NULL, NULL,
-                                    f->since, &local);
+    struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), op_rope(t, k, rope, c->kv_heads), v, NULL, NULL, NULL, NULL,
+                                    NULL, f->since, &local);
     if (update(c) != NONE) {
         struct memory_shape memory = {.batch = f->batch,
                                       .segments = f->segments,
@@ -69,10 +71,9 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                       .update = update(c),
                                       .eps = options_real(&c->options, "epsilon")};
         int sm = layer_state(m, layer, "memory"), sz = layer_state(m, layer, "memory_norm");
-        struct tensor *read =
-            op_memory(t, &f->out[sm], &f->out[sz], q, k, v, f->in[sm], f->in[sz], f->since, f->len, &memory);
-        int mode = f->knock_out == KNOCK_OFF    ? MIX_OFF
-                   : f->knock_out == KNOCK_ZERO ? MIX_ZERO
+        struct tensor *read = op_memory(t, &f->out[sm], &f->out[sz], q, k, v, f->in[sm], f->in[sz], f->since, f->len, &memory);
+        int mode = f->knock_out == KNOCK_OFF                           ? MIX_OFF
+                   : f->knock_out == KNOCK_ZERO                        ? MIX_ZERO
                    : options_choice(&c->options, "first_segment") == 1 ? MIX_BYPASS
                                                                        : MIX_GATED;
         a = op_mix(t, read, a, &layer_param(m, layer, "beta")->leaf, f->since, mode, f->batch, f->segments, f->n, c->heads);

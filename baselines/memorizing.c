@@ -1,16 +1,18 @@
 /* memorizing.c - Memorizing Transformer (Wu et al. 2022, arXiv 2203.08913).
  *
- * Every layer attends locally to its segment and to a detached cache of the keys and values of the `cache` positions before it, with a
- * T5 relative bias by distance. One layer also retrieves: exact top-k keys of a bank that holds the last `memory` positions of the
- * document, per head, softmax over the hits without bias, mixed by a gate per head: V = g V_m + (1 - g) V_local.
- * Queries and keys are L2-normalised per head (against old keys going stale) and the logits take a learnt scale per head.
+ * Every layer attends locally to its segment and to a detached cache of the keys and values of the `cache` positions before it,
+ * with a T5 relative bias by distance. One layer also retrieves: exact top-k keys of a bank that holds the last `memory` positions
+ * of the document, per head, softmax over the hits without bias, mixed by a gate per head: V = g V_m + (1 - g) V_local. Queries and
+ * keys are L2-normalised per head (against old keys going stale) and the logits take a learnt scale per head.
  *
- * Read before append; the bank never holds the current segment, while the previous one is in both cache and bank, as in the paper's code.
- * No gradient enters bank or cache; the search is not differentiated; softmax over the hits gives queries, scale and gate theirs.
+ * Read before append; the bank never holds the current segment, while the previous one is in both cache and bank, as in the paper's
+ * code. No gradient enters bank or cache; the search is not differentiated; softmax over the hits gives queries, scale and gate
+ * theirs.
  *
- * Open points: the bias is added after the scale (the authors' code scales both; the scale is positive, so this is the same family);
- * scale starts at sqrt(E), which gives the logits of unnormalised attention at initialisation (the code's 1 starts nearly uniform);
- * self-attention includes the position itself (the code's shift excludes it); empty bank: V_m = 0, (1 - g) kept as in the code. */
+ * Open points: the bias is added after the scale (the authors' code scales both; the scale is positive, so this is the same
+ * family); scale starts at sqrt(E), which gives the logits of unnormalised attention at initialisation (the code's 1 starts nearly
+ * uniform); self-attention includes the position itself (the code's shift excludes it); empty bank: V_m = 0, (1 - g) kept as in the
+ * code. */
 #include "../harness/model.h"
 
 #include <math.h>
@@ -43,10 +45,11 @@ static int64_t knn_layer(const struct model_config *c) {
 
 static int check(const struct model_config *c, struct error *e) {
     if (c->heads != c->kv_heads)
-        return fail(e, "architecture memorizing: each head searches keys of its own; set kv_heads = heads = %lld, not %lld", (long long)c->heads,
-                    (long long)c->kv_heads);
+        return fail(e, "architecture memorizing: each head searches keys of its own; set kv_heads = heads = %lld, not %lld",
+                    (long long)c->heads, (long long)c->kv_heads);
     if (knn_layer(c) >= c->layers)
-        return fail(e, "architecture memorizing: layer = %lld, but the last layer is %lld", (long long)knn_layer(c), (long long)c->layers - 1);
+        return fail(e, "architecture memorizing: layer = %lld, but the last layer is %lld", (long long)knn_layer(c),
+                    (long long)c->layers - 1);
     return 0;
 }
 
@@ -54,7 +57,8 @@ static int check(const struct model_config *c, struct error *e) {
 static int64_t bucket(int64_t distance) {
     int64_t exact = BUCKETS / 2;
     if (distance < exact) return distance;
-    int64_t b = exact + (int64_t)(log((double)distance / (double)exact) / log((double)MAX_DISTANCE / (double)exact) * (double)(BUCKETS - exact));
+    int64_t b = exact + (int64_t)(log((double)distance / (double)exact) / log((double)MAX_DISTANCE / (double)exact) *
+                                  (double)(BUCKETS - exact));
     return b < BUCKETS - 1 ? b : BUCKETS - 1;
 }
 
@@ -86,7 +90,8 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
     const struct layer_params *p = m->layer + layer;
     struct tape *t = f->tape;
     int64_t back = cache(c), rows = f->segments * f->n, offset = f->first * f->n, old = back + rows - f->n, width = c->heads * c->e;
-    struct tensor *q = op_headnorm(t, op_linear(t, in.h, &p->wq->leaf, NULL), &layer_param(m, layer, "qk_scale")->leaf, EPSILON, c->heads);
+    struct tensor *q =
+        op_headnorm(t, op_linear(t, in.h, &p->wq->leaf, NULL), &layer_param(m, layer, "qk_scale")->leaf, EPSILON, c->heads);
     struct tensor *k = op_headnorm(t, op_linear(t, in.h, &p->wk->leaf, NULL), NULL, EPSILON, c->heads);
     struct tensor *v = op_linear(t, in.h, &p->wv->leaf, NULL), *kept[2] = {k, v}, *cached[2];
     for (int i = 0; i < 2; i++) {

@@ -16,7 +16,9 @@ static struct tensor *logits(struct forward *f) {
 }
 
 static int64_t nothing(const struct model_config *c, int64_t context) { return (void)c, (void)context, 0; }
-static double no_flops(const struct model_config *c, int64_t before, bool training) { return (void)c, (void)before, (void)training, 0; }
+static double no_flops(const struct model_config *c, int64_t before, bool training) {
+    return (void)c, (void)before, (void)training, 0;
+}
 static int64_t reach(const struct model_config *c) { return (void)c, 0; }
 
 const struct baseline baseline_null = {

@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-#define BASELINES(X)                                                                                                                   \
-    X(null)                                                                                                                            \
-    X(transformer)                                                                                                                     \
-    X(transformer_xl)                                                                                                                  \
-    X(memorizing)                                                                                                                      \
+#define BASELINES(X)                                                                                                               \
+    X(null)                                                                                                                        \
+    X(transformer)                                                                                                                 \
+    X(transformer_xl)                                                                                                              \
+    X(memorizing)                                                                                                                  \
     X(infini)
 
 #define DECLARE(name) extern const struct baseline baseline_##name;

@@ -1,11 +1,13 @@
 /* transformer.c - the plain decoder with rotary positions and a KV cache.
  *
- * `window = 0`: full attention over the step's S*N tokens in training; at evaluation a sliding window of that trained length (RoPE does
- * not extrapolate, so beyond it this is no upper bound). `window = W > 0`: each token sees the last W positions, itself included;
- * `stride = disjoint`: only its own segment (windows of N that do not overlap: the weakest context, what short-context training does).
+ * `window = 0`: full attention over the step's S*N tokens in training; at evaluation a sliding window of that trained length (RoPE
+ * does not extrapolate, so beyond it this is no upper bound). `window = W > 0`: each token sees the last W positions, itself
+ * included; `stride = disjoint`: only its own segment (windows of N that do not overlap: the weakest context, what short-context
+ * training does).
  *
- * Keys of earlier segments of the same training step carry a gradient; those of earlier steps come detached from the cache, and only
- * with window > 0. Keys are cached rotated, by position in the document: rotation is relative, so any consistent origin serves.
+ * Keys of earlier segments of the same training step carry a gradient; those of earlier steps come detached from the cache, and
+ * only with window > 0. Keys are cached rotated, by position in the document: rotation is relative, so any consistent origin
+ * serves.
  *
  * Easy to get wrong: caching unrotated keys and rotating them by their place in the cache. */
 #include "../harness/model.h"
@@ -26,8 +28,9 @@ static int64_t window(const struct model_config *c) {
 static int check(const struct model_config *c, struct error *e) {
     int64_t w = options_int(&c->options, "window");
     if (disjoint(c) && w && w != c->segment)
-        return fail(e, "architecture transformer: stride = disjoint has windows of one segment (%lld tokens); leave window out, not %lld",
-                    (long long)c->segment, (long long)w);
+        return fail(
+            e, "architecture transformer: stride = disjoint has windows of one segment (%lld tokens); leave window out, not %lld",
+            (long long)c->segment, (long long)w);
     return 0;
 }
 
@@ -96,8 +99,8 @@ static int64_t attended(const struct model_config *c, int64_t context) {
     return 2 * c->layers * c->kv_heads * c->e * (context < window(c) ? context : window(c));
 }
 
-/* Pairs of one token, averaged over a segment that has `before` tokens before it; in training with the full window over the step, which
- * starts without history. */
+/* Pairs of one token, averaged over a segment that has `before` tokens before it; in training with the full window over the step,
+ * which starts without history. */
 static double mixing_flops(const struct model_config *c, int64_t before, bool training) {
     double pairs = 0;
     int64_t w = window(c), n = c->segment;

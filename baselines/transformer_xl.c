@@ -1,13 +1,14 @@
 /* transformer_xl.c - Transformer-XL (Dai et al. 2019, arXiv 1901.02860), pre-norm.
  *
- * Each layer carries the last `cache` of its inputs (the residual stream, detached); keys and values of cached rows are computed again
- * with the current weights, so norm, W_k, W_v get a gradient from cached positions and the hidden states do not.
- *   score(t,a) = ((q_t + u) . k_a + (q_t + v) . W_kR R_{t-a}) / sqrt(E),  R_d = [sin(d w) | cos(d w)], w_k = 10000^(-2k/d)
- * by index, never by the reshape trick. A query sees its segment up to itself and `cache` positions before the segment (block mask),
- * not beyond its document: valid lengths instead of the zero rows that the TensorFlow code attends to.
+ * Each layer carries the last `cache` of its inputs (the residual stream, detached); keys and values of cached rows are computed
+ * again with the current weights, so norm, W_k, W_v get a gradient from cached positions and the hidden states do not. score(t,a) =
+ * ((q_t + u) . k_a + (q_t + v) . W_kR R_{t-a}) / sqrt(E),  R_d = [sin(d w) | cos(d w)], w_k = 10000^(-2k/d) by index, never by the
+ * reshape trick. A query sees its segment up to itself and `cache` positions before the segment (block mask), not beyond its
+ * document: valid lengths instead of the zero rows that the TensorFlow code attends to.
  *
- * Open points: u, v per layer (`untie = yes`, as the authors' best configurations; no: shared by all layers, their PyTorch default);
- * cache = segment length by default (the papers' setting); state reset at document starts (the paper runs on through them). */
+ * Open points: u, v per layer (`untie = yes`, as the authors' best configurations; no: shared by all layers, their PyTorch
+ * default); cache = segment length by default (the papers' setting); state reset at document starts (the paper runs on through
+ * them). */
 #include "../harness/model.h"
 
 #include <math.h>

@@ -13,17 +13,17 @@ struct model_config;
 struct forward;
 
 /* What is carried. CARRIED: a tensor [B,width] that the forward reads from f->in[i] and whose successor it puts into f->out[i]
- * (differentiable). RING: rows of history kept in place, never differentiated; capacity = rows + segments*n of a call, rounded up to
- * segments, so that a recomputed read sees what the first one saw.
- * STEP: like CARRIED but growing within a training step and gone after it (keys of the step's earlier segments, with gradient): f->in[i] is
- * NULL in the first segment of a step, no storage, width 0. */
+ * (differentiable). RING: rows of history kept in place, never differentiated; capacity = rows + segments*n of a call, rounded up
+ * to segments, so that a recomputed read sees what the first one saw. STEP: like CARRIED but growing within a training step and
+ * gone after it (keys of the step's earlier segments, with gradient): f->in[i] is NULL in the first segment of a step, no storage,
+ * width 0. */
 enum state_kind { STATE_CARRIED, STATE_RING, STATE_STEP };
 struct state_spec {
     char name[48];
-    int layer;             /* -1: of the whole model */
+    int layer; /* -1: of the whole model */
     enum state_kind kind;
-    int64_t rows, width;   /* CARRIED: rows 1; RING: history rows an output may read */
-    struct param *init;    /* initial value of a CARRIED state (copied at a reset, gradient flows to it); NULL: zero */
+    int64_t rows, width; /* CARRIED: rows 1; RING: history rows an output may read */
+    struct param *init;  /* initial value of a CARRIED state (copied at a reset, gradient flows to it); NULL: zero */
 };
 
 enum knock_out { KNOCK_NONE, KNOCK_OFF, KNOCK_ZERO }; /* evaluation only: g forced to 0; A_mem = 0 with (1-g) kept */
@@ -36,21 +36,21 @@ struct forward {
     int64_t lead, trail;        /* memory rows around the tokens, counted in n (0 unless the baseline has rows) */
     bool training;
     enum knock_out knock_out;
-    const int32_t *tokens;           /* [B,T] inputs */
-    const int32_t *since;            /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
-    const int32_t *len;              /* [B,S] tokens in the segment; < n: partial, never written to any memory */
-    const real *whole, *partial;     /* [B,S] 1 and 0 where len == n (whole), 0 and 1 elsewhere */
-    const int32_t *head;             /* [B] rows written to the rings before this call */
-    const int32_t *pos_segment;      /* [B,T] position in the segment */
-    const int32_t *pos_document;     /* [B,T] position in the document */
+    const int32_t *tokens;       /* [B,T] inputs */
+    const int32_t *since;        /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
+    const int32_t *len;          /* [B,S] tokens in the segment; < n: partial, never written to any memory */
+    const real *whole, *partial; /* [B,S] 1 and 0 where len == n (whole), 0 and 1 elsewhere */
+    const int32_t *head;         /* [B] rows written to the rings before this call */
+    const int32_t *pos_segment;  /* [B,T] position in the segment */
+    const int32_t *pos_document; /* [B,T] position in the document */
     struct tensor *rope_segment, *rope_document; /* made on first use by forward_rope() */
-    int64_t *capacity;               /* rows of each ring */
-    int64_t first;                   /* index of the first segment of this call in its step: ring offset = first * n */
-    struct tensor **in, **out;       /* carried states, by index of model->states; NULL for rings */
-    real **ring;                     /* storage of rings, by index of model->states */
+    int64_t *capacity;                           /* rows of each ring */
+    int64_t first;                               /* index of the first segment of this call in its step: ring offset = first * n */
+    struct tensor **in, **out;                   /* carried states, by index of model->states; NULL for rings */
+    real **ring;                                 /* storage of rings, by index of model->states */
     struct {
         const char *name;
-        struct tensor *node;         /* one element or more; their sum times weight joins the training loss, never a score */
+        struct tensor *node; /* one element or more; their sum times weight joins the training loss, never a score */
         double weight;
     } extra[8];
     int extras;
@@ -98,8 +98,8 @@ extern const struct baseline *const baselines[]; /* registry.c; ends with NULL *
 const struct baseline *baseline_find(const char *name, struct error *e);
 /* Rotation tables of this call over [B*T, E]. */
 struct tensor *forward_rope(struct forward *f, bool document);
-/* The successor of a carried state in a call of one segment: next where the segment is whole, previous where it is partial (a partial
- * segment is never written to a memory). Shapes [B, ...]. */
+/* The successor of a carried state in a call of one segment: next where the segment is whole, previous where it is partial (a
+ * partial segment is never written to a memory). Shapes [B, ...]. */
 struct tensor *forward_keep(struct forward *f, struct tensor *next, struct tensor *previous);
 /* Joins the training loss. */
 void add_loss(struct forward *f, const char *name, struct tensor *node, double weight);

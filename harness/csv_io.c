@@ -45,7 +45,8 @@ void buffer_free(struct text_buffer *b) {
 
 void csv_text(struct text_buffer *b, const char *text, char end) {
     size_t n = strlen(text);
-    bool quote = strpbrk(text, ",\"\r\n") || (n && (text[0] == ' ' || text[0] == '\t' || text[n - 1] == ' ' || text[n - 1] == '\t'));
+    bool quote =
+        strpbrk(text, ",\"\r\n") || (n && (text[0] == ' ' || text[0] == '\t' || text[n - 1] == ' ' || text[n - 1] == '\t'));
     if (quote) buffer_add(b, "\"", 1);
     for (size_t i = 0; i < n; i++) {
         char c = text[i] == '\n' || text[i] == '\r' ? ' ' : text[i];
@@ -59,8 +60,10 @@ void csv_text(struct text_buffer *b, const char *text, char end) {
 void csv_integer(struct text_buffer *b, int64_t value, char end) { buffer_printf(b, "%lld%c", (long long)value, end); }
 
 void csv_number(struct text_buffer *b, double value, char end) {
-    if (isnan(value)) buffer_add(b, &end, 1);
-    else buffer_printf(b, "%.9g%c", value, end);
+    if (isnan(value))
+        buffer_add(b, &end, 1);
+    else
+        buffer_printf(b, "%.9g%c", value, end);
 }
 
 /* The row that libcsv is putting together. */
@@ -93,7 +96,8 @@ static void take_row(int terminator, void *data) {
             struct text_buffer found = {0};
             for (int i = 0; i < s->count; i++) buffer_printf(&found, "%s%s", i ? "," : "", s->fields[i]);
             if (!found.data || strcmp(found.data, s->header) != 0)
-                s->result = fail(s->e, "%s:%d: the header is '%.250s', expected '%s'", s->path, s->line, found.data ? found.data : "", s->header);
+                s->result = fail(s->e, "%s:%d: the header is '%.250s', expected '%s'", s->path, s->line,
+                                 found.data ? found.data : "", s->header);
             buffer_free(&found);
             s->columns = s->count;
         } else if (s->header_done && s->count != s->columns) {
@@ -121,7 +125,8 @@ int csv_read(const char *path, const char *header, bool torn, csv_row row, void 
         if (!end && torn) break;
         s.line++;
         if (csv_parse(&parser, text + at, n, take_field, take_row, &s) != n && s.result == 0)
-            s.result = fail(e, "%s:%d: not valid CSV (%s); a quote in a field is written twice", path, s.line, csv_strerror(csv_error(&parser)));
+            s.result = fail(e, "%s:%d: not valid CSV (%s); a quote in a field is written twice", path, s.line,
+                            csv_strerror(csv_error(&parser)));
         at += n;
     }
     if (s.result == 0 && csv_fini(&parser, take_field, take_row, &s) != 0)

@@ -12,8 +12,9 @@
 enum kind { EXPERIMENT, BUDGET, STAGE, ROW, TASK, KINDS };
 static const char *const kind_names[KINDS] = {"experiment", "budget", "stage", "row", "task"};
 /* For hints only: config_set decides. */
-static const char *const shape_keys[] = {"layers",  "d_model",  "heads", "kv_heads", "head_dim", "ffn",       "ffn_kind", "segment",
-                                         "segments", "batch", "vocab", "tied",     "norm_eps", "rope_base", "gate_rate", "equal_parameters"};
+static const char *const shape_keys[] = {"layers",   "d_model",   "heads",     "kv_heads",        "head_dim", "ffn",
+                                         "ffn_kind", "segment",   "segments",  "batch",           "vocab",    "tied",
+                                         "norm_eps", "rope_base", "gate_rate", "equal_parameters"};
 #define SHAPE_KEYS ((int)(sizeof shape_keys / sizeof *shape_keys))
 
 struct entry {
@@ -89,7 +90,8 @@ static int open_section(struct parse *p, const char *text, size_t n) {
     if (kind == TASK && strcmp(name, TRAINING_TASK) == 0) return complain(p, p->line, "'%s' cannot name a task", name);
     for (int j = 0; j < p->count; j++)
         if ((int)p->sections[j].kind == kind && strcmp(p->sections[j].name, name) == 0)
-            return complain(p, p->line, "section [%s%s%s] is there already (line %d)", word, named ? " " : "", name, p->sections[j].line);
+            return complain(p, p->line, "section [%s%s%s] is there already (line %d)", word, named ? " " : "", name,
+                            p->sections[j].line);
     p->sections = xrealloc(p->sections, (size_t)p->count + 1, sizeof *p->sections);
     struct section *s = &p->sections[p->count++];
     memset(s, 0, sizeof *s);
@@ -137,7 +139,8 @@ static int take_entry(void *data, const char *section, const char *key, const ch
         return 1;
     }
     for (int i = 0; i < s->count; i++)
-        if (strcmp(s->entries[i].key, key) == 0) return complain(p, p->line, "'%s' is given already in line %d", key, s->entries[i].line), 0;
+        if (strcmp(s->entries[i].key, key) == 0)
+            return complain(p, p->line, "'%s' is given already in line %d", key, s->entries[i].line), 0;
     s->entries = xrealloc(s->entries, (size_t)s->count + 1, sizeof *s->entries);
     last = &s->entries[s->count++];
     memset(last, 0, sizeof *last);
@@ -167,8 +170,8 @@ static void where(char out[256], const struct parse *p, const struct section *s,
 }
 
 /* An unknown key: the nearest of everything that the section takes. tables: option tables, NULL at the end. */
-static int unknown(struct parse *p, const struct section *s, const struct entry *x, const char *const *own, int own_count, bool shape,
-                   const struct option *a, const struct option *b) {
+static int unknown(struct parse *p, const struct section *s, const struct entry *x, const char *const *own, int own_count,
+                   bool shape, const struct option *a, const struct option *b) {
     const char *names[32 + 2 * OPTION_LIMIT];
     int n = 0;
     for (int i = 0; i < own_count; i++) names[n++] = own[i];
@@ -177,7 +180,8 @@ static int unknown(struct parse *p, const struct section *s, const struct entry 
         for (const struct option *o = k ? b : a; o && o->key; o++) names[n++] = o->key;
     char more[512];
     hint(more, sizeof more, x->key, names, n);
-    return complain(p, x->line, "unknown key '%s' in [%s%s%s]; %s", x->key, kind_names[s->kind], *s->name ? " " : "", s->name, more);
+    return complain(p, x->line, "unknown key '%s' in [%s%s%s]; %s", x->key, kind_names[s->kind], *s->name ? " " : "", s->name,
+                    more);
 }
 
 /* ---- sections ---- */
@@ -263,7 +267,8 @@ static bool given(const struct options *o, const char *key) {
     return false;
 }
 
-static int read_stage(struct parse *p, struct experiment *x, struct section *s, const struct options *train, const struct model_config *c) {
+static int read_stage(struct parse *p, struct experiment *x, struct section *s, const struct options *train,
+                      const struct model_config *c) {
     static const char *const keys[] = {"source", "limit", "from"};
     if (x->stage_count == EXPERIMENT_LIMIT) return complain(p, s->line, "more than %d stages", EXPERIMENT_LIMIT);
     struct stage_spec *g = &x->stages[x->stage_count];
@@ -301,7 +306,8 @@ static int read_stage(struct parse *p, struct experiment *x, struct section *s, 
     return 0;
 }
 
-static int read_row(struct parse *p, struct experiment *x, struct section *s, const struct model_config *c, const struct options *train) {
+static int read_row(struct parse *p, struct experiment *x, struct section *s, const struct model_config *c,
+                    const struct options *train) {
     static const char *const keys[] = {"architecture"};
     if (x->row_count == EXPERIMENT_LIMIT) return complain(p, s->line, "more than %d rows", EXPERIMENT_LIMIT);
     struct row_spec *r = &x->rows[x->row_count];
@@ -344,7 +350,8 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
             if (options_set(&own, k->key, k->value, at, p->e) != 0) return -1;
             if (r->override_count == 16) return complain(p, k->line, "more than 16 training keys in a row");
             const char *canonical = options_text(&own, k->key);
-            if (strlen(k->key) > 63 || strlen(canonical) > 63) return complain(p, k->line, "'%s' is longer than 63 characters", k->key);
+            if (strlen(k->key) > 63 || strlen(canonical) > 63)
+                return complain(p, k->line, "'%s' is longer than 63 characters", k->key);
             snprintf(r->overrides[r->override_count][0], 64, "%.63s", k->key);
             snprintf(r->overrides[r->override_count++][1], 64, "%.63s", canonical);
             known = true;
@@ -353,8 +360,8 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
     }
     const struct tokenizer *t = tokenizer_open(x->tokenizer, &inner);
     if (!t || r->config.vocab < t->vocab)
-        return complain(p, s->line, "[row %s]: vocab = %lld, the tokenizer %s has %lld symbols", s->name, (long long)r->config.vocab,
-                        x->tokenizer, t ? (long long)t->vocab : -1);
+        return complain(p, s->line, "[row %s]: vocab = %lld, the tokenizer %s has %lld symbols", s->name,
+                        (long long)r->config.vocab, x->tokenizer, t ? (long long)t->vocab : -1);
     if (config_finish(&r->config, &inner) != 0) return complain(p, s->line, "[row %s]: %s", s->name, inner.text);
     x->row_count++;
     return 0;
@@ -378,7 +385,10 @@ static int read_task(struct parse *p, struct experiment *x, struct section *s) {
         return complain(p, task ? task->line : s->line, "unknown task '%s'; %s%s", name, more,
                         task ? "" : " (task = NAME if the section is called otherwise)");
     }
-    snprintf(t->after, sizeof t->after, "%.39s", after ? after->value : x->stage_count ? x->stages[x->stage_count - 1].name : NO_STAGE);
+    snprintf(t->after, sizeof t->after, "%.39s",
+             after            ? after->value
+             : x->stage_count ? x->stages[x->stage_count - 1].name
+                              : NO_STAGE);
     if (strcmp(t->after, NO_STAGE) != 0 && strcmp(t->after, NEVER) != 0 && !stage_find(x, t->after)) {
         const char *stages[EXPERIMENT_LIMIT + 2] = {NO_STAGE, NEVER};
         for (int i = 0; i < x->stage_count; i++) stages[i + 2] = x->stages[i].name;
@@ -406,7 +416,8 @@ const struct stage_spec *stage_find(const struct experiment *x, const char *name
     return NULL;
 }
 
-int source_parse(const struct experiment *x, const char *text, struct source_part parts[SOURCE_PARTS], int *count, struct error *e) {
+int source_parse(const struct experiment *x, const char *text, struct source_part parts[SOURCE_PARTS], int *count,
+                 struct error *e) {
     double sum = 0;
     *count = 0;
     for (const char *at = text; *at;) {
@@ -424,7 +435,8 @@ int source_parse(const struct experiment *x, const char *text, struct source_par
         if (colon && colon[1]) {
             double w = strtod(colon + 1, &end);
             if (!*end) {
-                if (!(w > 0 && isfinite(w))) return fail(e, "source = %s: the weight '%s' is not a number above 0", text, colon + 1);
+                if (!(w > 0 && isfinite(w)))
+                    return fail(e, "source = %s: the weight '%s' is not a number above 0", text, colon + 1);
                 part->weight = w;
                 *colon = 0;
             }
@@ -501,14 +513,19 @@ struct experiment *experiment_read(const char *path, struct error *e) {
     size_t n = dot && dot > name ? (size_t)(dot - name) : strlen(name);
     int result = 0;
     x->path = xstrdup(path);
-    if (strlen(text) != size) result = fail(e, "%s: holds a byte 0; an experiment is a text file", path);
-    else if (n >= sizeof x->name) result = fail(e, "%s: the name is longer than %zu characters", path, sizeof x->name - 1);
+    if (strlen(text) != size)
+        result = fail(e, "%s: holds a byte 0; an experiment is a text file", path);
+    else if (n >= sizeof x->name)
+        result = fail(e, "%s: the name is longer than %zu characters", path, sizeof x->name - 1);
     if (result == 0) {
         memcpy(x->name, name, n);
         int line = ini_parse_stream(next_line, &p, take_entry, &p);
-        if (p.bad) result = -1;
-        else if (line > 0) result = fail(e, "%s:%d: expected 'key = value', '[section]' or a comment (; or #)", path, line);
-        else if (line < 0) result = fail(e, "%s: cannot be parsed (inih: %d)", path, line);
+        if (p.bad)
+            result = -1;
+        else if (line > 0)
+            result = fail(e, "%s:%d: expected 'key = value', '[section]' or a comment (; or #)", path, line);
+        else if (line < 0)
+            result = fail(e, "%s: cannot be parsed (inih: %d)", path, line);
     }
     if (result == 0) result = resolve(&p, x);
     for (int i = 0; i < p.count; i++) {

@@ -1,11 +1,10 @@
 /* experiment.h - an experiment is a text file; running it is resumable and does nothing twice.
  *
- * [experiment] title, paper (reference), seeds (list)        [budget] preset, tokenizer, shape keys (config_set), train_options keys:
- * [stage NAME] source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, steps, lr, any train_options
- *              key, from = STAGE (default: the stage before; the first starts from initialisation)
- * [row NAME]   architecture, its options, any shape or train key that differs, only these
- * [task NAME]  task (default NAME), after = STAGE (default: the last), the task's options
- * Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
+ * [experiment] title, paper (reference), seeds (list)        [budget] preset, tokenizer, shape keys (config_set), train_options
+ * keys: [stage NAME] source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, steps, lr, any
+ * train_options key, from = STAGE (default: the stage before; the first starts from initialisation) [row NAME]   architecture, its
+ * options, any shape or train key that differs, only these [task NAME]  task (default NAME), after = STAGE (default: the last), the
+ * task's options Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
 #ifndef INFINIBENCH_EXPERIMENT_H
 #define INFINIBENCH_EXPERIMENT_H
 
@@ -42,16 +41,17 @@ struct experiment *experiment_read(const char *path, struct error *e);
 void experiment_free(struct experiment *x);
 /* The fully resolved experiment as an ini text (every default written out); malloc'd. */
 char *experiment_resolved(const struct experiment *x);
-/* 16 hexadecimal digits: hash of the resolved row, the stages up to the task's, tokenizer, seed, task, its options, version and data. */
-int experiment_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct task_spec *task,
-                    struct error *e);
+/* 16 hexadecimal digits: hash of the resolved row, the stages up to the task's, tokenizer, seed, task, its options, version and
+ * data. */
+int experiment_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed,
+                    const struct task_spec *task, struct error *e);
 
 struct run_options {
-    const char *only;    /* row name or NULL */
-    int64_t seed;        /* -1: all of the experiment's */
-    int jobs;            /* processes, each with threads/jobs threads */
+    const char *only; /* row name or NULL */
+    int64_t seed;     /* -1: all of the experiment's */
+    int jobs;         /* processes, each with threads/jobs threads */
     bool dry_run;
-    const char *out;     /* NULL: results/NAME */
+    const char *out; /* NULL: results/NAME */
     int threads;
     const struct kernels *k;
     const struct backend_info *info;

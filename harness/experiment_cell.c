@@ -95,8 +95,8 @@ int chain_hash(char hash[20], const struct experiment *x, const struct row_spec 
     return result;
 }
 
-int training_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
-                  struct error *e) {
+int training_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed,
+                  const struct stage_spec *stage, struct error *e) {
     struct text_buffer b = {0};
     int result = add_row(&b, x, row, seed, stage, NULL, e);
     buffer_printf(&b, "measured by %s version=%d\n", TRAINING_TASK, TRAINING_VERSION);
@@ -104,8 +104,8 @@ int training_cell(char cell[20], const struct experiment *x, const struct row_sp
     return result;
 }
 
-int experiment_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct task_spec *task,
-                    struct error *e) {
+int experiment_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed,
+                    const struct task_spec *task, struct error *e) {
     struct text_buffer b = {0};
     const struct tokenizer *t = NULL;
     int result = add_row(&b, x, row, seed, stage_find(x, task->after), &t, e);
@@ -121,13 +121,14 @@ int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e
         for (int k = 0; k < x->seed_count; k++) {
             for (int j = 0; j < x->stage_count; j++) {
                 if (training_cell(cell, x, &x->rows[i], x->seeds[k], &x->stages[j], e) != 0) return -1;
-                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->stages[j].name, TRAINING_TASK, cell);
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->stages[j].name,
+                              TRAINING_TASK, cell);
             }
             for (int j = 0; j < x->task_count; j++) {
                 if (strcmp(x->tasks[j].after, NEVER) == 0) continue;
                 if (experiment_cell(cell, x, &x->rows[i], x->seeds[k], &x->tasks[j], e) != 0) return -1;
-                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->tasks[j].after, x->tasks[j].name,
-                              cell);
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->tasks[j].after,
+                              x->tasks[j].name, cell);
             }
         }
     return 0;
@@ -168,7 +169,8 @@ static void add_pairs(struct text_buffer *b, const char *text, char separator, c
 
 char *experiment_resolved(const struct experiment *x) {
     struct text_buffer b = {0};
-    buffer_printf(&b, "; %s, fully resolved: every default is written out. It can be run like the original.\n[experiment]\n", x->name);
+    buffer_printf(&b, "; %s, fully resolved: every default is written out. It can be run like the original.\n[experiment]\n",
+                  x->name);
     add_prose(&b, "title", x->title);
     add_prose(&b, "paper", x->paper);
     buffer_printf(&b, "seeds = ");
@@ -187,7 +189,8 @@ char *experiment_resolved(const struct experiment *x) {
         buffer_printf(&b, "\n[row %s]\n", r->name);
         add_pairs(&b, config, ';', "preset=", "option.");
         for (int j = 0; j < r->override_count; j++)
-            if (strcmp(r->overrides[j][0], "gate_rate") != 0) buffer_printf(&b, "%s = %s\n", r->overrides[j][0], r->overrides[j][1]);
+            if (strcmp(r->overrides[j][0], "gate_rate") != 0)
+                buffer_printf(&b, "%s = %s\n", r->overrides[j][0], r->overrides[j][1]);
         buffer_printf(&b, "; ffn width after compensation: %lld\n", (long long)r->config.ffn_used);
         free(config);
     }

@@ -9,9 +9,12 @@
 
 static void print_bytes(FILE *out, double bytes) {
     const char *unit = "bytes";
-    if (bytes >= 1073741824) bytes /= 1073741824, unit = "GiB";
-    else if (bytes >= 1048576) bytes /= 1048576, unit = "MiB";
-    else if (bytes >= 1024) bytes /= 1024, unit = "KiB";
+    if (bytes >= 1073741824)
+        bytes /= 1073741824, unit = "GiB";
+    else if (bytes >= 1048576)
+        bytes /= 1048576, unit = "MiB";
+    else if (bytes >= 1024)
+        bytes /= 1024, unit = "KiB";
     fprintf(out, unit[0] == 'b' ? "%.0f %s" : "%.2f %s", bytes, unit);
 }
 
@@ -21,8 +24,9 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
     if (!m) return fail(e, "[row %s]: %s", r->name, e->text);
     int64_t step_tokens = c->segment * c->segments, contexts[3] = {step_tokens, 32768, 1048576};
     fprintf(out, "[row %s] %s, %lld parameters\n", r->name, c->arch->name, (long long)m->elements);
-    fprintf(out, "  shape: %lld layers x %lld (%lld heads x %lld, %lld for keys and values), FFN %lld, vocabulary %lld\n", (long long)c->layers,
-            (long long)c->d, (long long)c->heads, (long long)c->e, (long long)c->kv_heads, (long long)c->ffn_used, (long long)c->vocab);
+    fprintf(out, "  shape: %lld layers x %lld (%lld heads x %lld, %lld for keys and values), FFN %lld, vocabulary %lld\n",
+            (long long)c->layers, (long long)c->d, (long long)c->heads, (long long)c->e, (long long)c->kv_heads,
+            (long long)c->ffn_used, (long long)c->vocab);
     fprintf(out, "  a training step: %lld rows x %lld segments x %lld tokens = %lld tokens; N/d_key = %g\n", (long long)c->batch,
             (long long)c->segments, (long long)c->segment, (long long)(c->batch * step_tokens), (double)c->segment / (double)c->e);
     for (int i = 0; i < 3; i++) {
@@ -41,12 +45,14 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
         stage_train_options(&options, r, &x->stages[i]);
         train_config_from(&config, &options);
         double tokens = (double)config.steps * (double)(c->batch * step_tokens);
-        fprintf(out, "  [stage %s] %lld steps, %.4g tokens, %.4g FLOP, source %s\n", x->stages[i].name, (long long)config.steps, tokens,
-                tokens * training, x->stages[i].source);
+        fprintf(out, "  [stage %s] %lld steps, %.4g tokens, %.4g FLOP, source %s\n", x->stages[i].name, (long long)config.steps,
+                tokens, tokens * training, x->stages[i].source);
         if (i > 0) continue; /* the arenas are those of every stage */
         struct trainer *t = trainer_create(m, &config, NULL, e);
-        if (t) trainer_print_memory(t, out);
-        else fprintf(out, "  %s\n", e->text);
+        if (t)
+            trainer_print_memory(t, out);
+        else
+            fprintf(out, "  %s\n", e->text);
         trainer_free(t);
     }
     model_free(m);

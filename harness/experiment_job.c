@@ -1,8 +1,8 @@
 /* experiment_job.c - several (row, seed) pairs at once: each in a process of its own with its share of the threads.
  *
- * A job is this program started anew (OpenMP does not survive a fork) with `run --only ROW --seed N` and a results folder of its own
- * under FOLDER/jobs.tmp; the parent takes over its cells when it ends. Jobs die with the parent; what they finished is taken over by
- * the next run. Only the parent writes to the results folder. */
+ * A job is this program started anew (OpenMP does not survive a fork) with `run --only ROW --seed N` and a results folder of its
+ * own under FOLDER/jobs.tmp; the parent takes over its cells when it ends. Jobs die with the parent; what they finished is taken
+ * over by the next run. Only the parent writes to the results folder. */
 #include "experiment_private.h"
 #include "run_info.h"
 
@@ -76,8 +76,10 @@ int jobs_collect(struct results *r, struct error *e) {
         struct stat st;
         char *path = xprintf("%s/%s", all, f->d_name);
         if (f->d_name[0] != '.' && stat(path, &st) == 0) {
-            if (S_ISDIR(st.st_mode)) result = collect(r, path, e);
-            else unlink(path);
+            if (S_ISDIR(st.st_mode))
+                result = collect(r, path, e);
+            else
+                unlink(path);
         }
         free(path);
     }
@@ -131,8 +133,10 @@ static int finish(struct session *s, struct job *job, int status, int *failed, s
     if (!good) {
         last_words(job->log, words, sizeof words);
         char how[48];
-        if (WIFSIGNALED(status)) snprintf(how, sizeof how, "ended by signal %d", WTERMSIG(status));
-        else snprintf(how, sizeof how, "exit code %d", WEXITSTATUS(status));
+        if (WIFSIGNALED(status))
+            snprintf(how, sizeof how, "ended by signal %d", WTERMSIG(status));
+        else
+            snprintf(how, sizeof how, "exit code %d", WEXITSTATUS(status));
         fprintf(stderr, "%s seed %lld: %s: %s\n", job->row->name, (long long)job->seed, how, words);
         if ((*failed)++ == 0) fail(first, "row %s, seed %lld: %s: %s", job->row->name, (long long)job->seed, how, words);
     }
@@ -150,9 +154,12 @@ int jobs_run(struct session *s, struct error *e) {
     for (int k = 0; k < x->seed_count && result == 0; k++)
         for (int i = 0; i < x->row_count && result == 0; i++) {
             bool missing;
-            if ((s->o->only && strcmp(s->o->only, x->rows[i].name) != 0) || (s->o->seed >= 0 && s->o->seed != x->seeds[k])) continue;
-            if (!pair_missing(s, &x->rows[i], x->seeds[k], &missing, e)) result = -1;
-            else if (missing) jobs[count++] = (struct job){.row = &x->rows[i], .seed = x->seeds[k]};
+            if ((s->o->only && strcmp(s->o->only, x->rows[i].name) != 0) || (s->o->seed >= 0 && s->o->seed != x->seeds[k]))
+                continue;
+            if (!pair_missing(s, &x->rows[i], x->seeds[k], &missing, e))
+                result = -1;
+            else if (missing)
+                jobs[count++] = (struct job){.row = &x->rows[i], .seed = x->seeds[k]};
         }
     for (int i = 0; i < count; i++) {
         jobs[i].folder = xprintf("%s/jobs.tmp/%s-s%lld", results_folder(s->r), jobs[i].row->name, (long long)jobs[i].seed);
@@ -178,7 +185,8 @@ int jobs_run(struct session *s, struct error *e) {
         running--;
         jobs[which].pid = 0;
         result = finish(s, &jobs[which], status, &failed, &first, e);
-        progress_update(&progress, ++done, "%s seed %lld ended, %d running", jobs[which].row->name, (long long)jobs[which].seed, running);
+        progress_update(&progress, ++done, "%s seed %lld ended, %d running", jobs[which].row->name, (long long)jobs[which].seed,
+                        running);
     }
     progress_end(&progress);
     for (int i = 0; i < next; i++)
@@ -194,6 +202,7 @@ int jobs_run(struct session *s, struct error *e) {
     free(all);
     free(jobs);
     if (result == 0 && failed)
-        result = failed == 1 ? fail(e, "%s", first.text) : fail(e, "%d of %d models failed; the first: %.600s", failed, count, first.text);
+        result = failed == 1 ? fail(e, "%s", first.text)
+                             : fail(e, "%d of %d models failed; the first: %.600s", failed, count, first.text);
     return result;
 }

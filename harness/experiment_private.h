@@ -28,8 +28,8 @@ const struct corpus *stage_corpus(const char *name, int64_t limit, const struct 
 int chain_hash(char hash[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
                struct error *e);
 /* Cell of the "training" task of a stage. */
-int training_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
-                  struct error *e);
+int training_cell(char cell[20], const struct experiment *x, const struct row_spec *row, int64_t seed,
+                  const struct stage_spec *stage, struct error *e);
 /* Every cell of the experiment as lines "; cell ROW SEED STAGE TASK CELL" for the end of experiment.ini. */
 int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e);
 

@@ -1,4 +1,5 @@
-/* experiment_run.c - runs what an experiment lacks: trains each (row, seed) stage by stage, measures, writes cells and runs/ID.json.
+/* experiment_run.c - runs what an experiment lacks: trains each (row, seed) stage by stage, measures, writes cells and
+ * runs/ID.json.
  *
  * Killing it at any time loses at most the steps since the last checkpoint and the cell in work; a rerun goes on. It does not know
  * what a task measures (tasks/) nor how a step is done (train.c). */
@@ -19,8 +20,8 @@
 #define CHECKPOINTS 20 /* per stage */
 
 /* ---- sources ---- */
-static struct source *stage_source(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t, int64_t seed,
-                                   json_t *data, struct error *e) {
+static struct source *stage_source(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t,
+                                   int64_t seed, json_t *data, struct error *e) {
     struct source_part parts[SOURCE_PARTS];
     struct source *sources[SOURCE_PARTS] = {NULL};
     double weights[SOURCE_PARTS];
@@ -42,7 +43,8 @@ static struct source *stage_source(const struct experiment *x, const struct stag
             for (int i = 0; i < made; i++) sources[i]->free(sources[i]);
             return NULL;
         }
-        if (data) json_array_append_new(data, json_pack("{s:s, s:s, s:f}", "name", p->name, "hash", run_hex(hash), "weight", p->weight));
+        if (data)
+            json_array_append_new(data, json_pack("{s:s, s:s, s:f}", "name", p->name, "hash", run_hex(hash), "weight", p->weight));
     }
     return n == 1 ? sources[0] : mixture_source(sources, weights, n, stream + SOURCE_PARTS);
 }
@@ -97,8 +99,8 @@ static void curve_gates(struct training *w, const struct trainer *t) {
         real *beta = xcalloc((size_t)p->n, sizeof *beta);
         m->k->download(beta, p->leaf.data, (size_t)p->n * sizeof *beta);
         for (int64_t h = 0; h < p->n; h++)
-            fprintf(w->curve, "%lld %lld gate.%lld.%lld %.9g\n", (long long)t->step, (long long)t->tokens, (long long)l, (long long)h,
-                    1 / (1 + exp(-(double)beta[h])));
+            fprintf(w->curve, "%lld %lld gate.%lld.%lld %.9g\n", (long long)t->step, (long long)t->tokens, (long long)l,
+                    (long long)h, 1 / (1 + exp(-(double)beta[h])));
         free(beta);
     }
 }
@@ -113,8 +115,8 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
     w->loss_sum += r->loss;
     w->loss_count++;
     w->last_loss = w->loss_sum / (double)w->loss_count;
-    progress_update(&w->progress, t->step - w->first, "step %lld/%lld  loss %.4f  %.0f tokens/s", (long long)t->step, (long long)t->config.steps,
-                    r->loss, t->seconds > 0 ? (double)t->tokens / t->seconds : 0);
+    progress_update(&w->progress, t->step - w->first, "step %lld/%lld  loss %.4f  %.0f tokens/s", (long long)t->step,
+                    (long long)t->config.steps, r->loss, t->seconds > 0 ? (double)t->tokens / t->seconds : 0);
     if (t->step % w->every != 0 && t->step != t->config.steps) return;
     if (w->curve) {
         fprintf(w->curve, "%lld %lld loss %.9g\n", (long long)t->step, (long long)t->tokens, w->last_loss);
@@ -128,17 +130,28 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
 }
 
 static void measure(struct cell_writer *w, const char *metric, const char *unit, int64_t context, double value) {
-    cell_measure(w, &(struct measurement){.split = "train", .condition = "", .metric = metric, .unit = unit, .position = "all",
-                                          .context = context, .writes = -1, .n = 1, .value = value, .standard_error = NAN, .low = NAN, .high = NAN});
+    cell_measure(w, &(struct measurement){.split = "train",
+                                          .condition = "",
+                                          .metric = metric,
+                                          .unit = unit,
+                                          .position = "all",
+                                          .context = context,
+                                          .writes = -1,
+                                          .n = 1,
+                                          .value = value,
+                                          .standard_error = NAN,
+                                          .low = NAN,
+                                          .high = NAN});
 }
 
 #define STATE_CONTEXT 32768 /* tokens for which carried and attended elements are stated, where they grow with the context */
 
-static int save_training(struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage, const char *cell,
-                         const char *run, const struct trainer *t, const char *curve_path, struct error *e) {
+static int save_training(struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+                         const char *cell, const char *run, const struct trainer *t, const char *curve_path, struct error *e) {
     const struct model_config *c = &t->model->config;
     int64_t step_tokens = c->segment * c->segments;
-    struct cell_writer *w = cell_begin(s->r, cell, run, s->x->name, row->name, c->arch->name, stage->name, seed, TRAINING_TASK, TRAINING_VERSION);
+    struct cell_writer *w =
+        cell_begin(s->r, cell, run, s->x->name, row->name, c->arch->name, stage->name, seed, TRAINING_TASK, TRAINING_VERSION);
     double final = NAN;
     size_t size;
     char *text = read_file(curve_path, &size, NULL);
@@ -164,7 +177,8 @@ static int save_training(struct session *s, const struct row_spec *row, int64_t 
     measure(w, "train_flops", "FLOP", step_tokens, t->flops);
     measure(w, "flops_per_token", "FLOP/token", step_tokens, t->tokens > 0 ? t->flops / (double)t->tokens : NAN);
     measure(w, "wall_seconds", "s", step_tokens, t->seconds);
-    measure(w, "roof_share", "fraction", step_tokens, t->seconds > 0 && s->roof > 0 ? t->flops / t->seconds / (s->roof * 1e9) : NAN);
+    measure(w, "roof_share", "fraction", step_tokens,
+            t->seconds > 0 && s->roof > 0 ? t->flops / t->seconds / (s->roof * 1e9) : NAN);
     if (strcmp(c->arch->name, "infini") == 0) measure(w, "n_over_dkey", "ratio", 0, (double)c->segment / (double)c->e);
     measure(w, "final_loss", "nats/token", step_tokens, final);
     return cell_commit(w, e) != 0 ? -2 : 0;
@@ -191,7 +205,8 @@ static double measured_roof(struct session *s) {
     return s->roof = roof;
 }
 
-/* The model after a stage (NULL: initialised): loaded if it was trained and recorded, else trained. *status: -1 or -2 on failure. */
+/* The model after a stage (NULL: initialised): loaded if it was trained and recorded, else trained. *status: -1 or -2 on failure.
+ */
 static struct model *model_after(struct pair *p, const struct stage_spec *stage, int *status, struct error *e) {
     struct session *s = p->s;
     char cell[20];
@@ -223,7 +238,10 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
         result = t ? make_folders(folder, e) : -1;
         if (result == 0) {
             char *label = xprintf("%s seed %lld %s", p->row->name, (long long)p->seed, stage->name);
-            struct training w = {.label = label, .curve_path = curve, .first = -1, .every = config.steps > CURVE_POINTS ? config.steps / CURVE_POINTS : 1};
+            struct training w = {.label = label,
+                                 .curve_path = curve,
+                                 .first = -1,
+                                 .every = config.steps > CURVE_POINTS ? config.steps / CURVE_POINTS : 1};
             struct train_log log = {.line = log_line, .data = &w, .every = 1};
             measured_roof(s); /* in the same run, before the machine is busy */
             result = train(t, folder, config.steps > CHECKPOINTS ? config.steps / CHECKPOINTS : 1, p->tokenizer, &log, e);
@@ -232,10 +250,10 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
             free(label);
         }
         if (result == 0 && p->json) {
-            json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:O}", "source", stage->source, "checkpoint", folder, "steps",
-                                  (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds, "flops", t->flops,
-                                  "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0., "state_bytes",
-                                  (json_int_t)(t->state ? state_bytes(t->state) : 0), "data", data);
+            json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:O}", "source", stage->source, "checkpoint", folder,
+                                  "steps", (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds,
+                                  "flops", t->flops, "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0.,
+                                  "state_bytes", (json_int_t)(t->state ? state_bytes(t->state) : 0), "data", data);
             json_object_set_new(json_object_get(p->json, "stages"), stage->name, j);
             json_object_set_new(p->json, "parameters", json_integer((json_int_t)m->elements));
             json_object_set_new(p->json, "roof_gflops", isfinite(s->roof) ? json_real(s->roof) : json_null());
@@ -274,10 +292,14 @@ static int run_task(struct pair *p, struct model *m, const struct stage_spec *st
                     struct error *e) {
     struct session *s = p->s;
     double start = now();
-    struct cell_writer *w = cell_begin(s->r, cell, p->run, s->x->name, p->row->name, p->row->config.arch->name, stage ? stage->name : NO_STAGE,
-                                       p->seed, task->task->name, task->task->version);
-    struct task_run run = {.model = m, .tokenizer = p->tokenizer, .options = &task->options, .train = trained_on(s->x, stage, p->tokenizer),
-                           .seed = (uint64_t)p->seed, .out = w};
+    struct cell_writer *w = cell_begin(s->r, cell, p->run, s->x->name, p->row->name, p->row->config.arch->name,
+                                       stage ? stage->name : NO_STAGE, p->seed, task->task->name, task->task->version);
+    struct task_run run = {.model = m,
+                           .tokenizer = p->tokenizer,
+                           .options = &task->options,
+                           .train = trained_on(s->x, stage, p->tokenizer),
+                           .seed = (uint64_t)p->seed,
+                           .out = w};
     if (task->task->run(&run, e) != 0) {
         fail(e, "[task %s]: %s", task->name, e->text);
         cell_drop(w);
@@ -366,8 +388,10 @@ static const struct row_spec *find_row(const struct experiment *x, const char *n
     const char *near = nearest_name(name, names, x->row_count);
     struct text_buffer all = {0};
     for (int i = 0; i < x->row_count; i++) buffer_printf(&all, "%s %s", i ? "," : "", names[i]);
-    if (near) fail(e, "%s has no row '%s'; the nearest is '%s'", x->path, name, near);
-    else fail(e, "%s has no row '%s'; its rows are%s", x->path, name, all.data);
+    if (near)
+        fail(e, "%s has no row '%s'; the nearest is '%s'", x->path, name, near);
+    else
+        fail(e, "%s has no row '%s'; its rows are%s", x->path, name, all.data);
     buffer_free(&all);
     return NULL;
 }
@@ -404,7 +428,9 @@ static int run_pairs(struct session *s, struct error *e) {
             fprintf(stderr, "%s seed %lld: %s\n", row->name, (long long)seed, one.text);
             if (failed++ == 0) fail(&first, "row %s, seed %lld: %s", row->name, (long long)seed, one.text);
         }
-    if (failed) return failed == 1 ? fail(e, "%s", first.text) : fail(e, "%d of %d models failed; the first: %.600s", failed, all, first.text);
+    if (failed)
+        return failed == 1 ? fail(e, "%s", first.text)
+                           : fail(e, "%d of %d models failed; the first: %.600s", failed, all, first.text);
     if (!progress_quiet && ran < all) fprintf(stderr, "%s: %d of %d models were there already\n", s->x->name, all - ran, all);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* gate_check.c - `infinibench check`: do the results of a folder lie within the tolerances of a reference?
  *
- * NaN fails, a value that is not there fails. It changes nothing but check.xml in the folder and does not judge intervals: tolerances
- * are stated in the reference. */
+ * NaN fails, a value that is not there fails. It changes nothing but check.xml in the folder and does not judge intervals:
+ * tolerances are stated in the reference. */
 #include "gate_check.h"
 #include "report_document.h"
 
@@ -34,13 +34,15 @@ static int read_line(void *data, const char *path, int number, int count, char *
     all->x = xrealloc(all->x, (size_t)all->count + 1, sizeof *all->x);
     struct line *l = &all->x[all->count++];
     memset(l, 0, sizeof *l);
-    if (keep(l->row, sizeof l->row, path, number, "row", f[0], e) || keep(l->metric, sizeof l->metric, path, number, "metric", f[1], e) ||
+    if (keep(l->row, sizeof l->row, path, number, "row", f[0], e) ||
+        keep(l->metric, sizeof l->metric, path, number, "metric", f[1], e) ||
         keep(l->position, sizeof l->position, path, number, "position", f[2], e) ||
         keep(l->condition, sizeof l->condition, path, number, "condition", f[3], e) ||
         csv_parse_real(path, number, "value", f[4], false, &l->value, e) ||
         csv_parse_real(path, number, "tolerance", f[5], false, &l->tolerance, e))
         return -1;
-    if (!(l->tolerance >= 0) || !isfinite(l->value)) return fail(e, "%s:%d: value must be finite and tolerance 0 or more", path, number);
+    if (!(l->tolerance >= 0) || !isfinite(l->value))
+        return fail(e, "%s:%d: value must be finite and tolerance 0 or more", path, number);
     return 0;
 }
 
@@ -65,11 +67,20 @@ static void look_up(struct line *l, const struct report_data *d) {
 
 static void attribute(struct text_buffer *b, const char *text) {
     for (; *text; text++) switch (*text) {
-        case '&': buffer_printf(b, "&amp;"); break;
-        case '<': buffer_printf(b, "&lt;"); break;
-        case '>': buffer_printf(b, "&gt;"); break;
-        case '"': buffer_printf(b, "&quot;"); break;
-        default: buffer_add(b, text, 1);
+        case '&':
+            buffer_printf(b, "&amp;");
+            break;
+        case '<':
+            buffer_printf(b, "&lt;");
+            break;
+        case '>':
+            buffer_printf(b, "&gt;");
+            break;
+        case '"':
+            buffer_printf(b, "&quot;");
+            break;
+        default:
+            buffer_add(b, text, 1);
         }
 }
 
@@ -87,10 +98,13 @@ static int write_xml(const struct lines *all, int failures, const char *folder, 
         attribute(&b, l->metric);
         if (*l->position) buffer_printf(&b, " at "), attribute(&b, l->position);
         if (*l->condition) buffer_printf(&b, " with "), attribute(&b, l->condition);
-        if (l->good) buffer_printf(&b, "\"/>\n");
-        else if (!l->values) buffer_printf(&b, "\"><failure message=\"not in the results\"/></testcase>\n");
+        if (l->good)
+            buffer_printf(&b, "\"/>\n");
+        else if (!l->values)
+            buffer_printf(&b, "\"><failure message=\"not in the results\"/></testcase>\n");
         else
-            buffer_printf(&b, "\"><failure message=\"%.9g, expected %.9g within %.3g\"/></testcase>\n", l->found, l->value, l->tolerance);
+            buffer_printf(&b, "\"><failure message=\"%.9g, expected %.9g within %.3g\"/></testcase>\n", l->found, l->value,
+                          l->tolerance);
     }
     buffer_printf(&b, "</testsuite>\n</testsuites>\n");
     int result = write_file(path, b.data, b.n, e);
@@ -100,7 +114,8 @@ static int write_xml(const struct lines *all, int failures, const char *folder, 
 }
 
 int gate_check(const char *folder, const char *reference, FILE *out, struct error *e) {
-    static const char *const heads[] = {"<row", "<metric", "<position", "<condition", "expected", "tolerance", "found", "difference", "<"};
+    static const char *const heads[] = {"<row",      "<metric", "<position",  "<condition", "expected",
+                                        "tolerance", "found",   "difference", "<"};
     struct lines all = {0};
     struct report_data *d = NULL;
     int failures = 0, result = 2;

@@ -45,7 +45,8 @@ static int mixture_load(struct source *s, const char *text, struct error *e) {
     struct mixture *m = s->data;
     struct rng r;
     int count, at = 0;
-    if (sscanf(text, "mixture %d %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 "%n", &count, &r.s[0], &r.s[1], &r.s[2], &r.s[3], &at) != 5)
+    if (sscanf(text, "mixture %d %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 "%n", &count, &r.s[0], &r.s[1], &r.s[2], &r.s[3],
+               &at) != 5)
         return fail(e, "the checkpoint's data cursor is not one of a mixture: '%.60s'", text);
     if (count != m->count) return fail(e, "the checkpoint's mixture has %d sources, this one %d", count, m->count);
     text += at;
@@ -74,7 +75,8 @@ static void mixture_free(struct source *s) {
 struct source *mixture_source(struct source *const *parts, const double *weights, int count, uint64_t seed) {
     CHECK(count >= 1 && count <= MIXTURE_LIMIT, "%d sources in a mixture, 1 to %d are known", count, MIXTURE_LIMIT);
     struct mixture *m = xcalloc(1, sizeof *m);
-    m->source = (struct source){.name = "mixture", .next = mixture_next, .save = mixture_save, .load = mixture_load, .free = mixture_free, .data = m};
+    m->source = (struct source){
+        .name = "mixture", .next = mixture_next, .save = mixture_save, .load = mixture_load, .free = mixture_free, .data = m};
     m->count = count;
     for (int i = 0; i < count; i++) m->parts[i] = parts[i], m->weights[i] = weights[i];
     rng_seed(&m->rng, seed, MIXTURE_STREAM);

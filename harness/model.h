@@ -9,22 +9,22 @@
 struct model_config {
     char preset[16];
     const struct baseline *arch;
-    struct options options; /* of the architecture */
+    struct options options;                     /* of the architecture */
     int64_t layers, d, heads, kv_heads, e, ffn; /* e: head size; ffn: width before the architecture's compensation */
     bool ffn_relu;                              /* two matrices with ReLU instead of SwiGLU */
     int64_t segment, segments, batch;           /* N, S of a training step, B */
     int64_t vocab;
-    bool tied, equal_parameters;                /* equal_parameters: the FFN width absorbs what the mixer needs (default) */
-    double norm_eps, rope_base, gate_rate;      /* learning-rate multiplier of the gate group */
-    double rates[3];                            /* the preset's three learning rates to choose from */
-    int64_t ffn_used;                           /* after compensation: parameter counts equal within 1 % */
+    bool tied, equal_parameters;           /* equal_parameters: the FFN width absorbs what the mixer needs (default) */
+    double norm_eps, rope_base, gate_rate; /* learning-rate multiplier of the gate group */
+    double rates[3];                       /* the preset's three learning rates to choose from */
+    int64_t ffn_used;                      /* after compensation: parameter counts equal within 1 % */
 };
-struct preset_row; /* presets in presets.c */
+struct preset_row;                       /* presets in presets.c */
 extern const char *const preset_names[]; /* ends with NULL */
 /* Fills all but arch and options from a preset name. */
 int config_preset(struct model_config *c, const char *preset, struct error *e);
-/* Shape keys that may be overridden in [budget] or a row: layers, d_model, heads, kv_heads, head_dim, ffn, ffn_kind, segment, segments,
- * batch, vocab, tied, norm_eps, rope_base, gate_rate, equal_parameters. 0 taken, -1 bad value, 1 not such a key. */
+/* Shape keys that may be overridden in [budget] or a row: layers, d_model, heads, kv_heads, head_dim, ffn, ffn_kind, segment,
+ * segments, batch, vocab, tied, norm_eps, rope_base, gate_rate, equal_parameters. 0 taken, -1 bad value, 1 not such a key. */
 int config_set(struct model_config *c, const char *key, const char *value, const char *where, struct error *e);
 /* Checks the shape, lets the architecture check its options, computes ffn_used. */
 int config_finish(struct model_config *c, struct error *e);
@@ -39,11 +39,11 @@ struct model {
     const struct kernels *k;
     struct param *params[PARAM_LIMIT];
     int param_count;
-    int64_t elements;                 /* of all parameters */
-    struct arena values, grads;       /* contiguous, same order */
+    int64_t elements;           /* of all parameters */
+    struct arena values, grads; /* contiguous, same order */
     struct state_spec states[STATE_LIMIT];
     int state_count;
-    struct model_constant {           /* tables that are computed, not learnt: backend memory, in no checkpoint */
+    struct model_constant { /* tables that are computed, not learnt: backend memory, in no checkpoint */
         char name[32];
         real *data;
         int64_t rows, width;
@@ -53,10 +53,10 @@ struct model {
     struct param *embed, *head, *final_norm;
     struct layer_params {
         struct param *norm1, *norm2, *wq, *wk, *wv, *wo, *w_gate, *w_up, *w_down;
-    } *layer;
+    } * layer;
 };
-/* Builds and initialises. Every tensor draws from its own stream (seed, hash of its name), so that architectures share the values of
- * the tensors they have in common. */
+/* Builds and initialises. Every tensor draws from its own stream (seed, hash of its name), so that architectures share the values
+ * of the tensors they have in common. */
 /* k NULL: a plan only, nothing is allocated or computed (dry runs). */
 struct model *model_create(const struct model_config *c, const struct kernels *k, uint64_t seed, struct error *e);
 void model_free(struct model *m);
@@ -66,8 +66,9 @@ struct param *model_param(struct model *m, int layer, const char *name, int64_t 
 /* Copies host data [rows,width] to backend memory under a name; for declare(m, -1). */
 void model_constant(struct model *m, const char *name, const double *host, int64_t rows, int64_t width);
 struct tensor *constant_leaf(struct forward *f, const char *name); /* as a tensor without gradient; CHECKs */
-int model_state(struct model *m, int layer, const char *name, enum state_kind kind, int64_t rows, int64_t width, struct param *init);
-struct param *model_find(const struct model *m, const char *full_name); /* NULL if there is none */
+int model_state(struct model *m, int layer, const char *name, enum state_kind kind, int64_t rows, int64_t width,
+                struct param *init);
+struct param *model_find(const struct model *m, const char *full_name);        /* NULL if there is none */
 struct param *layer_param(const struct model *m, int layer, const char *name); /* CHECKs */
 int layer_state(const struct model *m, int layer, const char *name);           /* index into states; CHECKs */
 /* FLOPs per token, forward: products only, mean over the segments of a training step / with `before` tokens before the segment. */
@@ -76,25 +77,25 @@ double model_flops(const struct model_config *c, int64_t before, bool training);
 /* ---- carried state of B rows ---- */
 struct state {
     struct model *model;
-    int64_t batch, segments;   /* rows; segments a call may have (spare rows of the rings) */
+    int64_t batch, segments; /* rows; segments a call may have (spare rows of the rings) */
     struct arena arena;
     real *data[STATE_LIMIT];
     int64_t capacity[STATE_LIMIT]; /* rows of a ring per batch row; 1 for carried tensors */
-    int32_t *since, *head;     /* host, [B]: tokens of the document so far (whole segments), rows written */
-    int32_t *stage;            /* host room for the positions of a call */
-    real *share;               /* host room for forward.whole and partial */
+    int32_t *since, *head;         /* host, [B]: tokens of the document so far (whole segments), rows written */
+    int32_t *stage;                /* host room for the positions of a call */
+    real *share;                   /* host room for forward.whole and partial */
 };
 size_t state_need(const struct model *m, int64_t batch, int64_t segments); /* bytes that state_create will take */
 struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e);
 void state_free(struct state *s);
 void state_reset(struct state *s, int64_t row); /* -1: all. since = 0; contents are dropped at the next read */
 void state_copy_row(struct state *dst, int64_t to, const struct state *src, int64_t from); /* same capacities */
-size_t state_bytes(const struct state *s); /* allocated */
+size_t state_bytes(const struct state *s);                                                 /* allocated */
 /* Elements carried per row, counted from the arena: rings without their spare rows; counters apart. */
 int64_t state_carried(const struct state *s);
 
 /* ---- forward ---- */
-struct call {              /* host side of one call */
+struct call { /* host side of one call */
     int64_t batch, segments, n;
     const int32_t *tokens; /* [B,T] */
     const int32_t *since;  /* [B,S] */

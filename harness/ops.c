@@ -6,7 +6,8 @@
 
 static void begin(struct tape *t) { t->scratch.used = 0; }
 
-static struct node *record(struct tape *t, const char *op, backward_fn backward, struct tensor *out, struct tensor *const *in, int count) {
+static struct node *record(struct tape *t, const char *op, backward_fn backward, struct tensor *out, struct tensor *const *in,
+                           int count) {
     if (!tape_wants(t, in, count)) return NULL;
     struct node *n = tape_node(t, op, backward);
     for (int i = 0; i < count; i++) n->in[i] = in[i];
@@ -14,8 +15,9 @@ static struct node *record(struct tape *t, const char *op, backward_fn backward,
     out->needs_grad = true;
     return n;
 }
-#define RECORD(op, backward, out, ...)                                                                                                 \
-    record(t, op, backward, out, (struct tensor *[]){__VA_ARGS__}, (int)(sizeof(struct tensor *[]){__VA_ARGS__} / sizeof(struct tensor *)))
+#define RECORD(op, backward, out, ...)                                                                                             \
+    record(t, op, backward, out, (struct tensor *[]){__VA_ARGS__},                                                                 \
+           (int)(sizeof(struct tensor *[]){__VA_ARGS__} / sizeof(struct tensor *)))
 
 /* ---- products and sums ---- */
 
@@ -131,7 +133,8 @@ static void reset_back(struct tape *t, struct node *n) {
     RUN(t, reset_rows_bwd, dx, di, tape_grad(n->out[0]), n->ints[0], n->size[0], n->size[1], n->out[0]->n / n->size[1]);
 }
 
-struct tensor *op_reset_rows(struct tape *t, struct tensor *x, struct tensor *init, const int32_t *since, int64_t stride, int64_t batch) {
+struct tensor *op_reset_rows(struct tape *t, struct tensor *x, struct tensor *init, const int32_t *since, int64_t stride,
+                             int64_t batch) {
     begin(t);
     struct tensor *y = tape_tensor(t, x->name, x->rank, x->shape);
     RUN(t, reset_rows, y->data, x->data, init ? init->data : NULL, since, stride, batch, x->n / batch);
@@ -141,8 +144,8 @@ struct tensor *op_reset_rows(struct tape *t, struct tensor *x, struct tensor *in
 }
 
 /* One strided copy between [batch, big, width] at row `from` and [batch, rows, width]; add: the target gains the rows. */
-static void copy_rows(struct tape *t, real *dst, const real *src, bool into, bool accumulate, int64_t from, int64_t rows, int64_t big,
-                      int64_t batch, int64_t width) {
+static void copy_rows(struct tape *t, real *dst, const real *src, bool into, bool accumulate, int64_t from, int64_t rows,
+                      int64_t big, int64_t batch, int64_t width) {
     for (int64_t b = 0; b < batch; b++) {
         real *d = into ? dst + (b * big + from) * width : dst + b * rows * width;
         const real *s = into ? src + b * rows * width : src + (b * big + from) * width;
@@ -228,14 +231,15 @@ static void add_rmsnorm_back(struct tape *t, struct node *n) {
         real *tmp = tape_scratch(t, KERNEL_PARTIALS * width);
         struct gout dw = tape_grad_out(t, w);
         struct gout ds = tape_grad_out(t, sum); /* beta 1 where the residual path has brought something */
-        RUN(t, rmsnorm_bwd, (struct gout){ds.p, 0}, dw, tape_grad(y), sum->data, w->data, n->saved[0], ds.beta ? ds.p : NULL, tmp, rows,
-            width);
+        RUN(t, rmsnorm_bwd, (struct gout){ds.p, 0}, dw, tape_grad(y), sum->data, w->data, n->saved[0], ds.beta ? ds.p : NULL, tmp,
+            rows, width);
     }
     tape_grad_share(t, n->in[0], sum);
     tape_grad_share(t, n->in[1], sum);
 }
 
-struct tensor *op_add_rmsnorm(struct tape *t, struct tensor **sum, struct tensor *a, struct tensor *b, struct tensor *w, double eps) {
+struct tensor *op_add_rmsnorm(struct tape *t, struct tensor **sum, struct tensor *a, struct tensor *b, struct tensor *w,
+                              double eps) {
     begin(t);
     int64_t width = w->n, rows = a->n / width;
     struct tensor *s = tape_tensor2(t, "residual", rows, width), *y = tape_tensor2(t, w->name, rows, width);
@@ -302,7 +306,8 @@ static void rope_back(struct tape *t, struct node *n) {
 struct tensor *op_rope(struct tape *t, struct tensor *x, struct tensor *table, int64_t heads) {
     begin(t);
     int64_t e = table->shape[1], rows = x->n / (heads * e);
-    CHECK(rows == table->shape[0], "'%s' has %lld rows, the rotation table %lld", x->name, (long long)rows, (long long)table->shape[0]);
+    CHECK(rows == table->shape[0], "'%s' has %lld rows, the rotation table %lld", x->name, (long long)rows,
+          (long long)table->shape[0]);
     struct tensor *y = tape_tensor2(t, "rope", rows, heads * e);
     RUN(t, rope, (struct gout){y->data, 0}, x->data, table->data, 0, rows, heads, e);
     struct node *n = RECORD("rope", rope_back, y, x);
@@ -347,20 +352,20 @@ static void attention_back(struct tape *t, struct node *n) {
     struct gout d[8];
     real *tmp = tape_scratch(t, attention_tmp(&n->shape.attention));
     for (int i = 0; i < 8; i++) d[i] = tape_grad_out(t, in[i]);
-    RUN(t, attention_bwd, d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], tape_grad(n->out[0]), n->out[0]->data, n->saved[0], in[0]->data,
-        in[1]->data, in[2]->data, values(in[3]), values(in[4]), values(in[5]), values(in[6]), values(in[7]), n->ints[0], tmp,
-        &n->shape.attention);
+    RUN(t, attention_bwd, d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], tape_grad(n->out[0]), n->out[0]->data, n->saved[0],
+        in[0]->data, in[1]->data, in[2]->data, values(in[3]), values(in[4]), values(in[5]), values(in[6]), values(in[7]),
+        n->ints[0], tmp, &n->shape.attention);
 }
 
-struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, struct tensor *kc, struct tensor *vc,
-                            struct tensor *qr, struct tensor *rel, struct tensor *bias, const int32_t *since,
+struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, struct tensor *kc,
+                            struct tensor *vc, struct tensor *qr, struct tensor *rel, struct tensor *bias, const int32_t *since,
                             const struct attention_shape *shape) {
     begin(t);
     int64_t rows = shape->batch * shape->queries;
     struct tensor *y = tape_tensor2(t, "attention", rows, shape->heads * shape->e);
     real *lse = tape_reals(t, NULL, rows * shape->heads);
-    RUN(t, attention_fwd, y->data, lse, q->data, k->data, v->data, values(kc), values(vc), values(qr), values(rel), values(bias), since,
-        shape);
+    RUN(t, attention_fwd, y->data, lse, q->data, k->data, v->data, values(kc), values(vc), values(qr), values(rel), values(bias),
+        since, shape);
     struct node *n = RECORD("attention", attention_back, y, q, k, v, kc, vc, qr, rel, bias);
     if (n) n->saved[0] = lse, n->ints[0] = since, n->shape.attention = *shape;
     return y;
@@ -390,19 +395,19 @@ static void memory_back(struct tape *t, struct node *n) {
         dout = zero;
     }
     struct gout dq = tape_grad_out(t, n->in[0]), dk = tape_grad_out(t, n->in[1]), dv = tape_grad_out(t, n->in[2]);
-    RUN(t, memory_bwd, dq, dk, dv, d[0], d[1], dout, n->saved[0], n->saved[1], n->in[0]->data, n->in[1]->data, n->in[2]->data, n->ints[0],
-        n->ints[1], tmp, s);
+    RUN(t, memory_bwd, dq, dk, dv, d[0], d[1], dout, n->saved[0], n->saved[1], n->in[0]->data, n->in[1]->data, n->in[2]->data,
+        n->ints[0], n->ints[1], tmp, s);
     for (int i = 0; i < 2; i++)
         if (back[i].p && back[i].beta) RUN(t, scale, back[i], d[i], 1.0, size[i]);
 }
 
-struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k, struct tensor *v,
-                         struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
+struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,
+                         struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
                          const struct memory_shape *s) {
     begin(t);
     int64_t nm = s->batch * s->kv_heads * s->e * s->f, nz = s->batch * s->kv_heads * s->e;
-    CHECK(m0->n == nm && z0->n == nz, "the memory has %lld and %lld elements, not %lld and %lld", (long long)m0->n, (long long)z0->n,
-          (long long)nm, (long long)nz);
+    CHECK(m0->n == nm && z0->n == nz, "the memory has %lld and %lld elements, not %lld and %lld", (long long)m0->n,
+          (long long)z0->n, (long long)nm, (long long)nz);
     struct tensor *y = tape_tensor2(t, "memory_read", s->batch * s->segments * s->n, s->heads * s->f);
     real *m = tape_reals(t, NULL, (s->segments + 1) * nm), *z = tape_reals(t, NULL, (s->segments + 1) * nz);
     RUN(t, move, m, m0->data, (size_t)nm * sizeof(real));
@@ -423,8 +428,8 @@ static void mix_back(struct tape *t, struct node *n) {
     int64_t *z = n->size;
     real *tmp = tape_scratch(t, KERNEL_PARTIALS * z[3]);
     struct gout dm = tape_grad_out(t, n->in[0]), dl = tape_grad_out(t, n->in[1]), db = tape_grad_out(t, n->in[2]);
-    RUN(t, mix_bwd, dm, dl, db, tape_grad(n->out[0]), n->in[0]->data, n->in[1]->data, n->in[2]->data, n->ints[0], n->flag, tmp, z[0], z[1],
-        z[2], z[3], z[4]);
+    RUN(t, mix_bwd, dm, dl, db, tape_grad(n->out[0]), n->in[0]->data, n->in[1]->data, n->in[2]->data, n->ints[0], n->flag, tmp,
+        z[0], z[1], z[2], z[3], z[4]);
 }
 
 struct tensor *op_mix(struct tape *t, struct tensor *mem, struct tensor *local, struct tensor *beta, const int32_t *since, int mode,
@@ -460,8 +465,8 @@ static void retrieve_back(struct tape *t, struct node *n) {
     RUN(t, hits_bwd, dq, tape_grad(n->out[0]), n->saved[0], n->in[0]->data, n->saved[1], n->saved[2], n->ints[0], &n->shape.bank);
 }
 
-struct tensor *op_retrieve(struct tape *t, struct tensor *q, const real *keys, const real *vals, const int32_t *head, const int32_t *since,
-                           const struct bank_shape *s) {
+struct tensor *op_retrieve(struct tape *t, struct tensor *q, const real *keys, const real *vals, const int32_t *head,
+                           const int32_t *since, const struct bank_shape *s) {
     begin(t);
     int64_t rows = s->batch * s->segments * s->n, hits = rows * s->heads * s->topk;
     struct tensor *y = tape_tensor2(t, "retrieved", rows, s->heads * s->e);

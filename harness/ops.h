@@ -16,17 +16,21 @@ struct tensor *op_axpby(struct tape *t, const real *a, struct tensor *x, const r
 struct tensor *op_detach(struct tape *t, struct tensor *x);
 struct tensor *op_reshape(struct tape *t, struct tensor *x, int rank, const int64_t *shape); /* same memory */
 /* x where the document goes on, init (a vector, or NULL: zero) where since[b*stride] == 0. */
-struct tensor *op_reset_rows(struct tape *t, struct tensor *x, struct tensor *init, const int32_t *since, int64_t stride, int64_t batch);
+struct tensor *op_reset_rows(struct tape *t, struct tensor *x, struct tensor *init, const int32_t *since, int64_t stride,
+                             int64_t batch);
 
-/* Rows of several tensors one after the other within each batch row: parts [B,rows_i,D] -> [B,sum rows_i,D]; NULL parts are skipped. */
+/* Rows of several tensors one after the other within each batch row: parts [B,rows_i,D] -> [B,sum rows_i,D]; NULL parts are
+ * skipped. */
 struct tensor *op_concat_rows(struct tape *t, struct tensor *const *parts, int count, int64_t batch, int64_t width);
 /* Rows from .. from+rows of each batch row: [B,*,D] -> [B,rows,D]. */
 struct tensor *op_slice_rows(struct tape *t, struct tensor *x, int64_t from, int64_t rows, int64_t batch, int64_t width);
 
 struct tensor *op_rmsnorm(struct tape *t, struct tensor *x, struct tensor *w, double eps);
 /* *sum = a + b and its norm. */
-struct tensor *op_add_rmsnorm(struct tape *t, struct tensor **sum, struct tensor *a, struct tensor *b, struct tensor *w, double eps);
-struct tensor *op_headnorm(struct tape *t, struct tensor *x, struct tensor *scale, double eps, int64_t heads); /* scale may be NULL */
+struct tensor *op_add_rmsnorm(struct tape *t, struct tensor **sum, struct tensor *a, struct tensor *b, struct tensor *w,
+                              double eps);
+struct tensor *op_headnorm(struct tape *t, struct tensor *x, struct tensor *scale, double eps,
+                           int64_t heads); /* scale may be NULL */
 struct tensor *op_embed(struct tape *t, struct tensor *table, const int32_t *ids, int64_t rows);
 struct tensor *op_rope_table(struct tape *t, const int32_t *pos, double base, int64_t rows, int64_t e);
 struct tensor *op_rope(struct tape *t, struct tensor *x, struct tensor *table, int64_t heads);
@@ -34,12 +38,12 @@ struct tensor *op_swiglu(struct tape *t, struct tensor *gate, struct tensor *up)
 struct tensor *op_relu(struct tape *t, struct tensor *x);
 
 /* kc, vc, qr, rel, bias may be NULL. Gradients go to whatever needs one. */
-struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, struct tensor *kc, struct tensor *vc,
-                            struct tensor *qr, struct tensor *rel, struct tensor *bias, const int32_t *since,
+struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, struct tensor *kc,
+                            struct tensor *vc, struct tensor *qr, struct tensor *rel, struct tensor *bias, const int32_t *since,
                             const struct attention_shape *shape);
 /* Compressive memory over the segments of the call. m0, z0 -> *m1, *z1 (the state after the last segment). */
-struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k, struct tensor *v,
-                         struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
+struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,
+                         struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
                          const struct memory_shape *shape);
 struct tensor *op_mix(struct tape *t, struct tensor *mem, struct tensor *local, struct tensor *beta, const int32_t *since, int mode,
                       int64_t batch, int64_t segments, int64_t n, int64_t heads);

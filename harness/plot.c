@@ -1,7 +1,7 @@
 /* plot.c - prepares the tables behind the pictures and calls gnuplot with the scripts of plots/.
  *
- * Training curves per stage; bits per byte by position; difference to the local-only twin by position. A row keeps its colour in every
- * picture and experiment: the colour belongs to the family of its name. No picture shows what is not in the CSV files. */
+ * Training curves per stage; bits per byte by position; difference to the local-only twin by position. A row keeps its colour in
+ * every picture and experiment: the colour belongs to the family of its name. No picture shows what is not in the CSV files. */
 #include "plot.h"
 
 #include <errno.h>
@@ -16,11 +16,12 @@
 /* Okabe and Ito's palette and darker relatives; first match wins, so the special stands before the general. */
 static const struct {
     const char *part, *color;
-} families[] = {{"null", "#999999"},    {"gram", "#999999"},  {"local", "#4d4d4d"},    {"none", "#4d4d4d"},  {"twin", "#4d4d4d"},
-                {"delta-net", "#8c6d1f"}, {"deltanet", "#8c6d1f"}, {"infini-delta", "#56b4e9"}, {"delta", "#56b4e9"}, {"infini", "#0072b2"},
-                {"xl", "#d55e00"},      {"memoriz", "#009e73"}, {"compressive", "#882255"}, {"rmt", "#cc79a7"},   {"recurrent", "#cc79a7"},
-                {"auto", "#7b5ea7"},    {"lstm", "#b58900"},  {"gru", "#b58900"},      {"rnn", "#b58900"},   {"linear", "#6b8e23"},
-                {"transformer", "#e69f00"}, {"full", "#e69f00"}, {"window", "#e69f00"}};
+} families[] = {{"null", "#999999"},        {"gram", "#999999"},      {"local", "#4d4d4d"},     {"none", "#4d4d4d"},
+                {"twin", "#4d4d4d"},        {"delta-net", "#8c6d1f"}, {"deltanet", "#8c6d1f"},  {"infini-delta", "#56b4e9"},
+                {"delta", "#56b4e9"},       {"infini", "#0072b2"},    {"xl", "#d55e00"},        {"memoriz", "#009e73"},
+                {"compressive", "#882255"}, {"rmt", "#cc79a7"},       {"recurrent", "#cc79a7"}, {"auto", "#7b5ea7"},
+                {"lstm", "#b58900"},        {"gru", "#b58900"},       {"rnn", "#b58900"},       {"linear", "#6b8e23"},
+                {"transformer", "#e69f00"}, {"full", "#e69f00"},      {"window", "#e69f00"}};
 static const char *const spare[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#6b8e23"};
 
 static const char *name_color(const char *name) {
@@ -71,12 +72,15 @@ static char *script_path(const char *name) {
     char exe[PATH_MAX] = "";
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n > 0 && strrchr(exe, '/')) *strrchr(exe, '/') = 0;
-    char *places[] = {named ? xprintf("%s/%s.gp", named, name) : NULL, xprintf("plots/%s.gp", name), xprintf("%s/../../plots/%s.gp", exe, name),
-                      xprintf("%s/../../../plots/%s.gp", exe, name), xprintf("%s/../share/infinibench/plots/%s.gp", exe, name)};
+    char *places[] = {named ? xprintf("%s/%s.gp", named, name) : NULL, xprintf("plots/%s.gp", name),
+                      xprintf("%s/../../plots/%s.gp", exe, name), xprintf("%s/../../../plots/%s.gp", exe, name),
+                      xprintf("%s/../share/infinibench/plots/%s.gp", exe, name)};
     char *found = NULL;
     for (int i = 0; i < 5; i++) {
-        if (!found && places[i] && access(places[i], R_OK) == 0) found = places[i];
-        else free(places[i]);
+        if (!found && places[i] && access(places[i], R_OK) == 0)
+            found = places[i];
+        else
+            free(places[i]);
     }
     return found;
 }
@@ -127,7 +131,8 @@ static int draw(struct plots *p, const struct report_data *d, const char *script
     char *base = xprintf("%s/%s", d->folder, name), *tsv = xprintf("%s.tsv", base), *path = script_path(script);
     int result = write_file(tsv, table->data, table->n, e), status = 0;
     struct error problem = {""};
-    if (result == 0 && !path) snprintf(p->notice, sizeof p->notice, "no pictures: plots/%s.gp is not found; set INFINIBENCH_PLOTS to its folder", script);
+    if (result == 0 && !path)
+        snprintf(p->notice, sizeof p->notice, "no pictures: plots/%s.gp is not found; set INFINIBENCH_PLOTS to its folder", script);
     for (int png = 0; png < 2 && result == 0 && path && status == 0 && !p->notice[0]; png++) {
         struct text_buffer b = {0};
         char *out = xprintf("%s.%s", base, png ? "png" : "svg");
@@ -140,7 +145,9 @@ static int draw(struct plots *p, const struct report_data *d, const char *script
         buffer_free(&b);
         free(out);
     }
-    if (status == 1) snprintf(p->notice, sizeof p->notice, "no pictures: gnuplot is not installed (apt install gnuplot-nox), then run report again");
+    if (status == 1)
+        snprintf(p->notice, sizeof p->notice,
+                 "no pictures: gnuplot is not installed (apt install gnuplot-nox), then run report again");
     if (status < 0) snprintf(p->notice, sizeof p->notice, "no pictures: %.230s", problem.text);
     if (result == 0 && !p->notice[0] && p->count < PLOT_LIMIT) {
         snprintf(p->figure[p->count].name, sizeof p->figure[0].name, "%s", name);
@@ -209,7 +216,8 @@ static int training_plot(struct plots *p, const struct report_data *d, const cha
         shown[row] = true;
         for (int i = 0; i < n; i++) {
             double y = smooth(points, n, i);
-            buffer_printf(&table, "%s %lld %.9g %.6g %d\n", d->rows[row].name, (long long)points[i].step, points[i].tokens, y, points[i].seeds);
+            buffer_printf(&table, "%s %lld %.9g %.6g %d\n", d->rows[row].name, (long long)points[i].step, points[i].tokens, y,
+                          points[i].seeds);
             if (y < low) low = y;
             if (i * 5 >= n && y > high) high = y; /* the first fifth may leave the picture */
         }
@@ -220,7 +228,9 @@ static int training_plot(struct plots *p, const struct report_data *d, const cha
     if (look.count) {
         char *name = only_stage ? xstrdup("training") : xprintf("training-%s", stage);
         struct text_buffer caption = {0};
-        buffer_printf(&caption, "Training loss%s%s%s, mean over 1 %% of the steps, smoothed over five such points; the first fifth may lie above the picture.",
+        buffer_printf(&caption,
+                      "Training loss%s%s%s, mean over 1 %% of the steps, smoothed over five such points; the first fifth may lie "
+                      "above the picture.",
                       only_stage ? "" : " of stage ", only_stage ? "" : stage, d->seed_count > 1 ? ", mean over the seeds" : "");
         if (hidden >= 0) buffer_printf(&caption, " The null model (%s) is not drawn.", d->rows[hidden].name);
         set_text(&settings, "names", look.names.data);
@@ -240,7 +250,8 @@ static int training_plot(struct plots *p, const struct report_data *d, const cha
 }
 
 /* ---- by position ---- */
-static int position_plot(struct plots *p, const struct report_data *d, int section, bool only_section, bool difference, struct error *e) {
+static int position_plot(struct plots *p, const struct report_data *d, int section, bool only_section, bool difference,
+                         struct error *e) {
     struct text_buffer table = {0}, settings = {0};
     struct look look = {0};
     bool shown[REPORT_ROWS] = {false}, used[POSITIONS] = {false};
@@ -249,7 +260,13 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
     buffer_printf(&table, "# %s by segment of the document: row position index value low high documents\n",
                   difference ? "difference in bits per byte to the local-only twin" : "bits per byte");
     for (int row = 0; row < d->row_count; row++) {
-        struct selection a = {.data = d, .section = section, .row = d->rows[row].name, .condition = "", .metric = "bits_per_byte", .seed = -1}, b = a;
+        struct selection a = {.data = d,
+                              .section = section,
+                              .row = d->rows[row].name,
+                              .condition = "",
+                              .metric = "bits_per_byte",
+                              .seed = -1},
+                         b = a;
         bool any = false;
         if (strcmp(d->rows[row].architecture, "null") == 0 || (difference && row == d->twin)) continue;
         b.row = twin;
@@ -260,8 +277,8 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
             if (!any) look_add(&look, d, row, shown);
             any = shown[row] = used[i] = true;
             if (v.n > documents) documents = v.n;
-            buffer_printf(&table, "%s %s %d %.9g %.9g %.9g %lld\n", a.row, position_names[i], i, v.value, isnan(v.low) ? v.value : v.low,
-                          isnan(v.high) ? v.value : v.high, (long long)v.n);
+            buffer_printf(&table, "%s %s %d %.9g %.9g %.9g %lld\n", a.row, position_names[i], i, v.value,
+                          isnan(v.low) ? v.value : v.low, isnan(v.high) ? v.value : v.high, (long long)v.n);
         }
         if (any) buffer_printf(&table, "\n\n");
     }
@@ -271,11 +288,13 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
         const char *kind = difference ? "difference" : "positions";
         char *name = only_section ? xstrdup(kind) : xprintf("%s-%s", kind, d->sections[section].name), *caption;
         if (difference)
-            caption = xprintf("Bits per byte of each row minus the local-only twin (%s) on the same documents, by segment of the document: below 0 is "
+            caption = xprintf("Bits per byte of each row minus the local-only twin (%s) on the same documents, by segment of the "
+                              "document: below 0 is "
                               "better than no memory. 95 %% intervals, paired bootstrap over up to %lld documents.",
                               twin, (long long)documents);
         else
-            caption = xprintf("Bits per byte by segment of the document, with 95 %% intervals (bootstrap over up to %lld documents). The intervals hold the "
+            caption = xprintf("Bits per byte by segment of the document, with 95 %% intervals (bootstrap over up to %lld "
+                              "documents). The intervals hold the "
                               "spread between documents, which all rows share; differences between rows are paired and narrower.",
                               (long long)documents);
         set_text(&settings, "names", look.names.data);

@@ -62,14 +62,22 @@ static const struct {
     double min, max;
 } keys[] = {
 #define AT(field) offsetof(struct model_config, field)
-    {"batch", INT, AT(batch), 1, 1e9},         {"d_model", INT, AT(d), 1, 1e6},
-    {"equal_parameters", BOOL, AT(equal_parameters), 0, 1}, {"ffn", INT, AT(ffn), 1, 1e7},
-    {"ffn_kind", FFN_KIND, AT(ffn_relu), 0, 1}, {"gate_rate", REAL, AT(gate_rate), 0, 1e6},
-    {"head_dim", INT, AT(e), 1, 1e5},          {"heads", INT, AT(heads), 1, 1e5},
-    {"kv_heads", INT, AT(kv_heads), 1, 1e5},   {"layers", INT, AT(layers), 1, 127},
-    {"norm_eps", REAL, AT(norm_eps), 0, 1},    {"rope_base", REAL, AT(rope_base), 1, 1e12},
-    {"segment", INT, AT(segment), 1, 1e7},     {"segments", INT, AT(segments), 1, 1e5},
-    {"tied", BOOL, AT(tied), 0, 1},            {"vocab", INT, AT(vocab), 2, 1e8},
+    {"batch", INT, AT(batch), 1, 1e9},
+    {"d_model", INT, AT(d), 1, 1e6},
+    {"equal_parameters", BOOL, AT(equal_parameters), 0, 1},
+    {"ffn", INT, AT(ffn), 1, 1e7},
+    {"ffn_kind", FFN_KIND, AT(ffn_relu), 0, 1},
+    {"gate_rate", REAL, AT(gate_rate), 0, 1e6},
+    {"head_dim", INT, AT(e), 1, 1e5},
+    {"heads", INT, AT(heads), 1, 1e5},
+    {"kv_heads", INT, AT(kv_heads), 1, 1e5},
+    {"layers", INT, AT(layers), 1, 127},
+    {"norm_eps", REAL, AT(norm_eps), 0, 1},
+    {"rope_base", REAL, AT(rope_base), 1, 1e12},
+    {"segment", INT, AT(segment), 1, 1e7},
+    {"segments", INT, AT(segments), 1, 1e5},
+    {"tied", BOOL, AT(tied), 0, 1},
+    {"vocab", INT, AT(vocab), 2, 1e8},
 };
 #define KEYS ((int)(sizeof keys / sizeof *keys))
 
@@ -86,8 +94,8 @@ int config_set(struct model_config *c, const char *key, const char *value, const
             bool ok = end != value && *end == 0;
             if (keys[i].kind == INT) ok = parse_int(value, &whole) == 0, x = (double)whole;
             if (!ok || !(x >= keys[i].min && x <= keys[i].max))
-                return fail(e, "%s: %s = '%s' is not %s from %g to %g", where, key, value, keys[i].kind == INT ? "a whole number" : "a number",
-                            keys[i].min, keys[i].max);
+                return fail(e, "%s: %s = '%s' is not %s from %g to %g", where, key, value,
+                            keys[i].kind == INT ? "a whole number" : "a number", keys[i].min, keys[i].max);
             if (keys[i].kind == INT)
                 *(int64_t *)at = whole;
             else
@@ -95,7 +103,8 @@ int config_set(struct model_config *c, const char *key, const char *value, const
             return 0;
         }
         case BOOL:
-            if (strcmp(value, "yes") && strcmp(value, "no")) return fail(e, "%s: %s = '%s' is neither 'yes' nor 'no'", where, key, value);
+            if (strcmp(value, "yes") && strcmp(value, "no"))
+                return fail(e, "%s: %s = '%s' is neither 'yes' nor 'no'", where, key, value);
             *(bool *)at = !strcmp(value, "yes");
             return 0;
         case FFN_KIND:
@@ -116,10 +125,18 @@ char *config_text(const struct model_config *c) {
         const void *at = (const char *)c + keys[i].at;
         char *next = NULL;
         switch (keys[i].kind) {
-        case INT: next = xprintf("%s;%s=%lld", text, keys[i].key, (long long)*(const int64_t *)at); break;
-        case REAL: next = xprintf("%s;%s=%.17g", text, keys[i].key, *(const double *)at); break;
-        case BOOL: next = xprintf("%s;%s=%s", text, keys[i].key, *(const bool *)at ? "yes" : "no"); break;
-        case FFN_KIND: next = xprintf("%s;%s=%s", text, keys[i].key, *(const bool *)at ? "relu" : "swiglu"); break;
+        case INT:
+            next = xprintf("%s;%s=%lld", text, keys[i].key, (long long)*(const int64_t *)at);
+            break;
+        case REAL:
+            next = xprintf("%s;%s=%.17g", text, keys[i].key, *(const double *)at);
+            break;
+        case BOOL:
+            next = xprintf("%s;%s=%s", text, keys[i].key, *(const bool *)at ? "yes" : "no");
+            break;
+        case FFN_KIND:
+            next = xprintf("%s;%s=%s", text, keys[i].key, *(const bool *)at ? "relu" : "swiglu");
+            break;
         }
         free(text);
         text = next;
@@ -169,8 +186,8 @@ int config_finish(struct model_config *c, struct error *e) {
         return fail(e, "heads = %lld is not a multiple of kv_heads = %lld", (long long)c->heads, (long long)c->kv_heads);
     if (c->e % 2) return fail(e, "head_dim = %lld is odd; rotary positions turn pairs: choose an even head size", (long long)c->e);
     if (c->d % c->heads)
-        return fail(e, "d_model = %lld is not divisible by heads = %lld; set heads, or head_dim and heads so that they fit", (long long)c->d,
-                    (long long)c->heads);
+        return fail(e, "d_model = %lld is not divisible by heads = %lld; set heads, or head_dim and heads so that they fit",
+                    (long long)c->d, (long long)c->heads);
     if ((double)c->segment * (double)c->segments >= 2147483648.0) return fail(e, "segment * segments exceeds 2^31 tokens");
     c->ffn_used = c->ffn;
     if (c->arch->logits) return 0; /* null has no layers */
@@ -187,7 +204,9 @@ int config_finish(struct model_config *c, struct error *e) {
         if ((miss < 0 ? -miss : miss) <= 0.005 * layer) break;
     }
     if (c->ffn_used < 1)
-        return fail(e, "the mixer of '%s' needs %.0f parameters a layer, more than the feed-forward part (ffn = %lld) can give up; set equal_parameters = no",
+        return fail(e,
+                    "the mixer of '%s' needs %.0f parameters a layer, more than the feed-forward part (ffn = %lld) can give up; "
+                    "set equal_parameters = no",
                     c->arch->name, extra, (long long)c->ffn);
     return 0;
 }

@@ -46,13 +46,15 @@ static void run_facts(struct facts *f, const struct report_data *d) {
             continue;
         }
         if (json_is_string(json_object_get(j, "commit")))
-            add_fact(f, "Commit %.12s%s.", text_of(j, "commit"), json_is_true(json_object_get(j, "dirty")) ? ", with uncommitted changes" : "");
-        else add_fact(f, "Built outside a git checkout: the commit is not known.");
+            add_fact(f, "Commit %.12s%s.", text_of(j, "commit"),
+                     json_is_true(json_object_get(j, "dirty")) ? ", with uncommitted changes" : "");
+        else
+            add_fact(f, "Built outside a git checkout: the commit is not known.");
         add_fact(f, "Compiler: %s; flags: %s.", text_of(j, "compiler"), text_of(j, "flags"));
         if (b)
             add_fact(f, "Machine: %s, %lld threads, backend %s (%s); BLAS: %s, core type %s.", text_of(b, "device"),
-                     (long long)json_integer_value(json_object_get(b, "threads")), text_of(b, "backend"), text_of(b, "instruction_set"),
-                     text_of(b, "blas"), text_of(b, "core"));
+                     (long long)json_integer_value(json_object_get(b, "threads")), text_of(b, "backend"),
+                     text_of(b, "instruction_set"), text_of(b, "blas"), text_of(b, "core"));
         json_decref(j);
     }
     double low = INFINITY, high = 0;
@@ -67,7 +69,8 @@ static void run_facts(struct facts *f, const struct report_data *d) {
     if (high > 0 && lround(low) == lround(high))
         add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same run: %.0f GFLOP/s.", high);
     else if (high > 0)
-        add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same runs: %.0f to %.0f GFLOP/s.", low, high);
+        add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same runs: %.0f to %.0f GFLOP/s.", low,
+                 high);
 }
 
 /* ---- parts of a report ---- */
@@ -75,25 +78,28 @@ static void say_what(struct page *doc, const struct report_data *d) {
     if (d->paper && *d->paper) document_text(doc, "Paper: %s", d->paper);
     struct text_buffer seeds = {0};
     for (int i = 0; i < d->seed_count; i++) buffer_printf(&seeds, "%s%lld", i ? ", " : "", (long long)d->seeds[i]);
-    document_text(doc, "Experiment %s; seed%s %s. All numbers are in results.csv, samples.csv and curves.csv beside this file.", d->name,
-                  d->seed_count == 1 ? "" : "s", seeds.data ? seeds.data : "-");
+    document_text(doc, "Experiment %s; seed%s %s. All numbers are in results.csv, samples.csv and curves.csv beside this file.",
+                  d->name, d->seed_count == 1 ? "" : "s", seeds.data ? seeds.data : "-");
     buffer_free(&seeds);
 }
 
 static void section_title(struct page *doc, const struct report_data *d, int s) {
     const struct report_section *x = &d->sections[s];
-    if (strcmp(x->name, x->task) == 0) document_heading(doc, "%s, after stage %s", x->task, x->stage);
-    else document_heading(doc, "%s (task %s), after stage %s", x->name, x->task, x->stage);
+    if (strcmp(x->name, x->task) == 0)
+        document_heading(doc, "%s, after stage %s", x->task, x->stage);
+    else
+        document_heading(doc, "%s (task %s), after stage %s", x->name, x->task, x->stage);
 }
 
 static void say_protocol(struct page *doc, const struct report_section *s) {
     struct error ignored;
     const struct task *t = task_find(s->task, &ignored);
     if (!t) return;
-    if (t->version == s->version) document_text(doc, "Protocol: %s", t->protocol);
+    if (t->version == s->version)
+        document_text(doc, "Protocol: %s", t->protocol);
     else
-        document_text(doc, "Measured by version %lld of the task; this program has version %d, whose protocol may differ: %s", (long long)s->version,
-                      t->version, t->protocol);
+        document_text(doc, "Measured by version %lld of the task; this program has version %d, whose protocol may differ: %s",
+                      (long long)s->version, t->version, t->protocol);
 }
 
 /* A titled table, in the document and on the terminal. */
@@ -106,7 +112,8 @@ static void show_table(struct page *doc, struct table *t, FILE *out, const char 
     table_free(t);
 }
 
-static void language_section(struct page *doc, const struct report_data *d, int s, const struct plots *plots, bool only, FILE *out) {
+static void language_section(struct page *doc, const struct report_data *d, int s, const struct plots *plots, bool only,
+                             FILE *out) {
     struct table t;
     section_title(doc, d, s);
     say_protocol(doc, &d->sections[s]);
@@ -116,10 +123,16 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     table_print(&t, out);
     fputc('\n', out);
     table_free(&t);
-    document_text(doc, "Bits per byte: ratio of sums over documents, 95 %% interval from 10,000 bootstrap resamples of documents%s. State: elements that one "
-                       "document carries after 32,768 tokens. Memory off and memory zero: bits per byte with the compressive memory knocked out minus "
-                       "bits per byte as trained, on the same documents (off: gate forced to 0; zero: the memory reads 0, the gate stays).",
-                  d->seed_count > 1 ? "; the seeds of a document are resampled together, so that the spread between training seeds is not in the interval: see the table by seed" : "");
+    document_text(
+        doc,
+        "Bits per byte: ratio of sums over documents, 95 %% interval from 10,000 bootstrap resamples of documents%s. State: "
+        "elements that one "
+        "document carries after 32,768 tokens. Memory off and memory zero: bits per byte with the compressive memory knocked out "
+        "minus "
+        "bits per byte as trained, on the same documents (off: gate forced to 0; zero: the memory reads 0, the gate stays).",
+        d->seed_count > 1 ? "; the seeds of a document are resampled together, so that the spread between training seeds is not in "
+                            "the interval: see the table by seed"
+                          : "");
     if (d->seed_count > 1) {
         document_text(doc, "Bits per byte by training seed:");
         seed_table(&t, d, s);
@@ -130,16 +143,20 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     show_table(doc, &t, out, "Bits per byte by segment of the document");
     difference_table(&t, d, s);
     if (d->twin >= 0 && t.count) {
-        document_text(doc, "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without the memory). Below 0 is "
-                           "better than the twin. Both rows read the same documents%s; the pairs are resampled together. Detectable: where the interval holds 0, "
-                           "the smallest true difference that a test at 5 %% would have found with a power of 80 %%.",
+        document_text(doc,
+                      "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without "
+                      "the memory). Below 0 is "
+                      "better than the twin. Both rows read the same documents%s; the pairs are resampled together. Detectable: "
+                      "where the interval holds 0, "
+                      "the smallest true difference that a test at 5 %% would have found with a power of 80 %%.",
                       d->rows[d->twin].name, d->seed_count > 1 ? " with the same training seeds" : "");
         document_table(doc, &t);
         fprintf(out, "Bits per byte minus the local-only twin %s\n", d->rows[d->twin].name);
         table_print(&t, out);
         fputc('\n', out);
     } else {
-        document_text(doc, "This experiment has no local-only twin (architecture infini with update = none), or only the twin: no memory claim can be made from it.");
+        document_text(doc, "This experiment has no local-only twin (architecture infini with update = none), or only the twin: no "
+                           "memory claim can be made from it.");
     }
     table_free(&t);
     for (int i = 0; i < plots->count; i++) {
@@ -187,12 +204,15 @@ int report(const char *folder, FILE *out, struct error *e) {
     for (int i = 0; i < d->section_count; i++)
         if (strcmp(d->sections[i].task, "language_modeling") == 0) language_section(&doc, d, i, &plots, language == 1, out);
     for (int i = 0; i < d->section_count; i++)
-        if (strcmp(d->sections[i].task, "language_modeling") != 0 && strcmp(d->sections[i].task, "training") != 0) other_section(&doc, d, i);
+        if (strcmp(d->sections[i].task, "language_modeling") != 0 && strcmp(d->sections[i].task, "training") != 0)
+            other_section(&doc, d, i);
     struct table cost;
     cost_table(&cost, d);
     if (cost.count) {
         document_heading(&doc, "Training");
-        show_table(&doc, &cost, out, "Cost of training (FLOP by formula, products only; roof: the machine's own GEMM rate, measured in the same run)");
+        show_table(
+            &doc, &cost, out,
+            "Cost of training (FLOP by formula, products only; roof: the machine's own GEMM rate, measured in the same run)");
     }
     for (int i = 0; i < plots.count; i++)
         if (strncmp(plots.figure[i].name, "training", 8) == 0) {
@@ -230,16 +250,19 @@ static int same_section(const struct report_data *b, const struct report_section
 }
 
 /* Every (metric, condition) of which a section has samples at position "all". */
-static void compare_row(struct table *t, const struct report_data *a, const struct report_data *b, int s, int other, const char *row) {
+static void compare_row(struct table *t, const struct report_data *a, const struct report_data *b, int s, int other,
+                        const char *row) {
     const struct sample_row *last[64];
     int seen = 0;
     for (int64_t i = 0; i < a->sample_count; i++) {
         const struct sample_row *x = &a->samples[i];
         bool known = a->sample_section[i] != s || strcmp(x->row, row) != 0 || strcmp(x->position, "all") != 0;
-        for (int j = 0; j < seen && !known; j++) known = strcmp(last[j]->metric, x->metric) == 0 && strcmp(last[j]->condition, x->condition) == 0;
+        for (int j = 0; j < seen && !known; j++)
+            known = strcmp(last[j]->metric, x->metric) == 0 && strcmp(last[j]->condition, x->condition) == 0;
         if (known || seen == 64) continue;
         last[seen++] = x;
-        struct selection l = {.data = a, .section = s, .row = row, .condition = x->condition, .metric = x->metric, .seed = -1}, r = l;
+        struct selection l = {.data = a, .section = s, .row = row, .condition = x->condition, .metric = x->metric, .seed = -1},
+                         r = l;
         r.data = b;
         r.section = other;
         struct interval v = report_difference(l, r);
@@ -253,8 +276,10 @@ static void compare_row(struct table *t, const struct report_data *a, const stru
         table_cell(t, "%.4f", vb.value);
         table_cell(t, "%s", show_interval(v, 4, true));
         table_cell(t, "%lld", (long long)v.n);
-        if (v.low <= 0 && v.high >= 0) table_cell(t, "%.4f", minimum_detectable(v.standard_error));
-        else table_cell(t, isnan(v.low) ? "–" : "");
+        if (v.low <= 0 && v.high >= 0)
+            table_cell(t, "%.4f", minimum_detectable(v.standard_error));
+        else
+            table_cell(t, isnan(v.low) ? "–" : "");
     }
 }
 
@@ -267,15 +292,18 @@ int report_compare(const char *a, const char *b, FILE *out, struct error *e) {
         int other = strcmp(x->sections[s].task, "training") == 0 ? -1 : same_section(y, &x->sections[s]);
         if (other < 0) continue;
         if (x->sections[s].version != y->sections[other].version)
-            fprintf(out, "Note: %s was measured by version %lld in A and %lld in B.\n", x->sections[s].name, (long long)x->sections[s].version,
-                    (long long)y->sections[other].version);
+            fprintf(out, "Note: %s was measured by version %lld in A and %lld in B.\n", x->sections[s].name,
+                    (long long)x->sections[s].version, (long long)y->sections[other].version);
         for (int i = 0; i < x->row_count; i++)
             if (report_row_index(y, x->rows[i].name) >= 0) compare_row(&t, x, y, s, other, x->rows[i].name);
     }
     if (result == 0 && t.count == 0)
         result = fail(e, "%s and %s have no row with common documents; compare needs the same rows, tasks and seeds in both", a, b);
     if (result == 0) {
-        fprintf(out, "A = %s\nB = %s\nPaired by document and seed; 95 %% intervals; detectable: smallest true difference that would have been found where the interval holds 0.\n\n", a, b);
+        fprintf(out,
+                "A = %s\nB = %s\nPaired by document and seed; 95 %% intervals; detectable: smallest true difference that would "
+                "have been found where the interval holds 0.\n\n",
+                a, b);
         table_print(&t, out);
     }
     table_free(&t);

@@ -1,7 +1,7 @@
 /* report_data.c - loads a results folder for reports, finds values, pairs documents.
  *
- * Cells that experiment.ini does not list (an older configuration of the same rows) are left out; without experiment.ini a later cell
- * replaces an earlier one that measured the same thing. It prints nothing. */
+ * Cells that experiment.ini does not list (an older configuration of the same rows) are left out; without experiment.ini a later
+ * cell replaces an earlier one that measured the same thing. It prints nothing. */
 #include "report_data.h"
 
 #include <ctype.h>
@@ -21,7 +21,9 @@ struct manifest {
     size_t count;
 };
 
-static int by_cell(const void *a, const void *b) { return strcmp(((const struct cell_info *)a)->cell, ((const struct cell_info *)b)->cell); }
+static int by_cell(const void *a, const void *b) {
+    return strcmp(((const struct cell_info *)a)->cell, ((const struct cell_info *)b)->cell);
+}
 
 static const struct cell_info *listed(const struct manifest *m, const char *cell) {
     struct cell_info key = {"", ""};
@@ -45,7 +47,8 @@ static struct report_row *row_of(struct report_data *d, const char *name) {
 
 static int section_of(struct report_data *d, const char *name, const char *task, const char *stage, int64_t version) {
     for (int i = 0; i < d->section_count; i++)
-        if (strcmp(d->sections[i].name, name) == 0 && strcmp(d->sections[i].task, task) == 0 && strcmp(d->sections[i].stage, stage) == 0)
+        if (strcmp(d->sections[i].name, name) == 0 && strcmp(d->sections[i].task, task) == 0 &&
+            strcmp(d->sections[i].stage, stage) == 0)
             return i;
     if (d->section_count == REPORT_SECTIONS) return REPORT_SECTIONS - 1;
     struct report_section *s = &d->sections[d->section_count];
@@ -86,9 +89,13 @@ static void read_ini(struct report_data *d, struct manifest *m) {
         } else if (prose && isspace((unsigned char)*line)) {
             keep_prose(prose, line + strspn(line, " \t"));
         } else if (sscanf(line, "%63[^ =] = %639[^\n]", key, value) == 2) {
-            prose = strcmp(kind, "experiment") != 0 ? NULL : strcmp(key, "title") == 0 ? &d->title : strcmp(key, "paper") == 0 ? &d->paper : NULL;
+            prose = strcmp(kind, "experiment") != 0 ? NULL
+                    : strcmp(key, "title") == 0     ? &d->title
+                    : strcmp(key, "paper") == 0     ? &d->paper
+                                                    : NULL;
             if (prose) keep_prose(prose, value);
-            if (strcmp(kind, "budget") == 0 && strcmp(key, "tokenizer") == 0) snprintf(d->tokenizer, sizeof d->tokenizer, "%.31s", value);
+            if (strcmp(kind, "budget") == 0 && strcmp(key, "tokenizer") == 0)
+                snprintf(d->tokenizer, sizeof d->tokenizer, "%.31s", value);
             if (row && strcmp(key, "architecture") == 0) snprintf(row->architecture, sizeof row->architecture, "%.39s", value);
             if (row && strcmp(key, "update") == 0) snprintf(row->update, sizeof row->update, "%.23s", value);
         }
@@ -165,8 +172,10 @@ struct report_data *report_load(const char *folder, struct error *e) {
         if (!c) continue;
         int section = -1;
         for (int64_t j = 0; j < d->result_count && section < 0; j++) /* its cell's line in results.csv knows the stage */
-            if (i && kept && strcmp(d->samples[kept - 1].cell, d->samples[i].cell) == 0) section = d->sample_section[kept - 1];
-            else if (strcmp(d->results[j].cell, c->cell) == 0) section = d->result_section[j];
+            if (i && kept && strcmp(d->samples[kept - 1].cell, d->samples[i].cell) == 0)
+                section = d->sample_section[kept - 1];
+            else if (strcmp(d->results[j].cell, c->cell) == 0)
+                section = d->result_section[j];
         if (section < 0) continue;
         d->samples[kept] = d->samples[i];
         d->sample_section[kept++] = section;
@@ -184,8 +193,10 @@ struct report_data *report_load(const char *folder, struct error *e) {
         if (there) continue;
         memmove(&d->rows[i], &d->rows[i + 1], (size_t)(d->row_count - 1 - i) * sizeof *d->rows);
         d->row_count--;
-        if (d->twin == i) d->twin = -1;
-        else if (d->twin > i) d->twin--;
+        if (d->twin == i)
+            d->twin = -1;
+        else if (d->twin > i)
+            d->twin--;
     }
     if (d->result_count == 0) {
         fail(e, "%s: results.csv holds no measurement of this experiment yet; infinibench run makes them", d->folder);
@@ -213,8 +224,9 @@ const struct result_row *report_find(const struct report_data *d, int section, c
                                      const char *condition, const char *position) {
     for (int64_t i = 0; i < d->result_count; i++) {
         const struct result_row *r = &d->results[i];
-        if (d->result_section[i] == section && (seed < 0 || r->seed == seed) && strcmp(r->metric, metric) == 0 && strcmp(r->row, row) == 0 &&
-            strcmp(r->condition, condition) == 0 && strcmp(r->position, position ? position : "all") == 0)
+        if (d->result_section[i] == section && (seed < 0 || r->seed == seed) && strcmp(r->metric, metric) == 0 &&
+            strcmp(r->row, row) == 0 && strcmp(r->condition, condition) == 0 &&
+            strcmp(r->position, position ? position : "all") == 0)
             return r;
     }
     return NULL;
@@ -284,8 +296,10 @@ static struct units gather(const struct selection *s) {
     if (g.n) qsort(g.u, (size_t)g.n, sizeof *g.u, by_unit);
     int64_t n = 0;
     for (int64_t i = 0; i < g.n; i++) {
-        if (n && by_unit(&g.u[n - 1], &g.u[i]) == 0) g.u[n - 1].value += g.u[i].value, g.u[n - 1].weight += g.u[i].weight;
-        else g.u[n++] = g.u[i];
+        if (n && by_unit(&g.u[n - 1], &g.u[i]) == 0)
+            g.u[n - 1].value += g.u[i].value, g.u[n - 1].weight += g.u[i].weight;
+        else
+            g.u[n++] = g.u[i];
     }
     g.n = n;
     return g;
@@ -318,8 +332,10 @@ struct interval report_difference(struct selection a, struct selection b) {
     int64_t n = 0;
     for (int64_t i = 0, j = 0; i < x.n && j < y.n;) {
         int c = by_unit(&x.u[i], &y.u[j]);
-        if (c < 0) i++;
-        else if (c > 0) j++;
+        if (c < 0)
+            i++;
+        else if (c > 0)
+            j++;
         else {
             x.u[n] = x.u[i++]; /* n <= i, n <= j: nothing unread is overwritten */
             y.u[n++] = y.u[j++];

@@ -26,8 +26,8 @@ void document_table(struct page *d, const struct table *t);
 void document_figure(struct page *d, const char *folder, const char *name, const char *caption);
 
 /* report_tables.c: static memory, good for a few cells of one line */
-const char *show_number(double x);   /* 1.05 M */
-const char *show_integer(double x);  /* 131 072 */
+const char *show_number(double x);  /* 1.05 M */
+const char *show_integer(double x); /* 131 072 */
 const char *show_bytes(double x);
 const char *show_seconds(double x);
 const char *show_interval(struct interval i, int digits, bool sign);

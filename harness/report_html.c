@@ -57,11 +57,20 @@ void table_print(const struct table *t, FILE *out) {
 
 static void escape(struct text_buffer *b, const char *text) {
     for (; *text; text++) switch (*text) {
-        case '&': buffer_printf(b, "&amp;"); break;
-        case '<': buffer_printf(b, "&lt;"); break;
-        case '>': buffer_printf(b, "&gt;"); break;
-        case '"': buffer_printf(b, "&quot;"); break;
-        default: buffer_add(b, text, 1);
+        case '&':
+            buffer_printf(b, "&amp;");
+            break;
+        case '<':
+            buffer_printf(b, "&lt;");
+            break;
+        case '>':
+            buffer_printf(b, "&gt;");
+            break;
+        case '"':
+            buffer_printf(b, "&quot;");
+            break;
+        default:
+            buffer_add(b, text, 1);
         }
 }
 
@@ -74,11 +83,15 @@ static void md_cell(struct text_buffer *b, const char *text) {
 }
 
 static const char *const style =
-    "body{font:16px/1.5 system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;color:#1a1a1a;background:#fff;max-width:76rem;"
-    "margin:2rem auto;padding:0 1.2rem}h1{font-size:1.7rem;margin-bottom:.3rem}h2{font-size:1.25rem;margin-top:2.2rem;border-bottom:1px "
+    "body{font:16px/1.5 system-ui,-apple-system,'Segoe "
+    "UI',Helvetica,Arial,sans-serif;color:#1a1a1a;background:#fff;max-width:76rem;"
+    "margin:2rem auto;padding:0 "
+    "1.2rem}h1{font-size:1.7rem;margin-bottom:.3rem}h2{font-size:1.25rem;margin-top:2.2rem;border-bottom:1px "
     "solid #ddd;padding-bottom:.2rem}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:"
-    "tabular-nums;margin:.8rem 0}th{text-align:right;border-bottom:2px solid #444;padding:.3rem .6rem;vertical-align:bottom}td{text-align:"
-    "right;border-bottom:1px solid #e4e4e4;padding:.25rem .6rem;white-space:nowrap}th.l,td.l{text-align:left}figure{margin:1.4rem 0}"
+    "tabular-nums;margin:.8rem 0}th{text-align:right;border-bottom:2px solid #444;padding:.3rem "
+    ".6rem;vertical-align:bottom}td{text-align:"
+    "right;border-bottom:1px solid #e4e4e4;padding:.25rem .6rem;white-space:nowrap}th.l,td.l{text-align:left}figure{margin:1.4rem "
+    "0}"
     "figure svg{max-width:100%;height:auto}figcaption{font-size:.9rem;color:#444}li{margin:.15rem 0}";
 
 void document_begin(struct page *d, const char *title) {

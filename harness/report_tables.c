@@ -1,6 +1,8 @@
-/* report_tables.c - the tables of a report: main, by position, against the local-only twin, by seed, and a long one for other tasks.
+/* report_tables.c - the tables of a report: main, by position, against the local-only twin, by seed, and a long one for other
+ * tasks.
  *
- * Every interval is a bootstrap over documents from samples.csv; where a folder has no samples the interval of results.csv is shown. */
+ * Every interval is a bootstrap over documents from samples.csv; where a folder has no samples the interval of results.csv is
+ * shown. */
 #include "report_document.h"
 
 #include <math.h>
@@ -51,9 +53,12 @@ const char *show_seconds(double x) {
     char *out = slot();
     long s = lround(x);
     if (isnan(x)) return "–";
-    if (s < 100) snprintf(out, 96, "%.1f s", x);
-    else if (s < 6000) snprintf(out, 96, "%ld min %02ld s", s / 60, s % 60);
-    else snprintf(out, 96, "%ld h %02ld min", s / 3600, s / 60 % 60);
+    if (s < 100)
+        snprintf(out, 96, "%.1f s", x);
+    else if (s < 6000)
+        snprintf(out, 96, "%ld min %02ld s", s / 60, s % 60);
+    else
+        snprintf(out, 96, "%ld h %02ld min", s / 3600, s / 60 % 60);
     return out;
 }
 
@@ -65,9 +70,15 @@ const char *show_interval(struct interval i, int digits, bool sign) {
     return out;
 }
 
-static struct selection select_row(const struct report_data *d, int section, const char *row, const char *condition, unsigned positions) {
-    return (struct selection){.data = d, .section = section, .row = row, .condition = condition, .metric = "bits_per_byte",
-                              .positions = positions, .seed = -1};
+static struct selection select_row(const struct report_data *d, int section, const char *row, const char *condition,
+                                   unsigned positions) {
+    return (struct selection){.data = d,
+                              .section = section,
+                              .row = row,
+                              .condition = condition,
+                              .metric = "bits_per_byte",
+                              .positions = positions,
+                              .seed = -1};
 }
 
 /* From samples, else as the task wrote it (one seed), else the mean without an interval. */
@@ -90,7 +101,7 @@ static const struct result_row *ngram_result(const struct report_data *d, int se
 }
 
 void main_table(struct table *t, const struct report_data *d, int section) {
-    static const char *const heads[] = {"<row", "parameters", "carried elements", "state", "bits per byte [95 %]",
+    static const char *const heads[] = {"<row", "parameters", "carried elements", "state",      "bits per byte [95 %]",
                                         "n",    "token ppl",  "word ppl",         "memory off", "memory zero"};
     *t = (struct table){.heads = heads, .columns = (int)(sizeof heads / sizeof *heads)};
     for (int i = 0; i < d->row_count; i++) {
@@ -98,7 +109,8 @@ void main_table(struct table *t, const struct report_data *d, int section) {
         struct interval b = bits(d, section, row, -1);
         if (isnan(b.value)) continue;
         struct interval off = report_difference(select_row(d, section, row, "knockout=off", 0), select_row(d, section, row, "", 0));
-        struct interval zero = report_difference(select_row(d, section, row, "knockout=zero", 0), select_row(d, section, row, "", 0));
+        struct interval zero =
+            report_difference(select_row(d, section, row, "knockout=zero", 0), select_row(d, section, row, "", 0));
         table_cell(t, "%s", row);
         table_cell(t, "%s", show_number(report_training(d, row, "parameters")));
         table_cell(t, "%s", show_integer(report_training(d, row, "carried_elements")));
@@ -129,13 +141,17 @@ void cost_table(struct table *t, const struct report_data *d) {
         if (isnan(report_training(d, row, "parameters"))) continue;
         table_cell(t, "%s", row);
         table_cell(t, "%s", d->rows[i].architecture);
-        if (isnan(ratio)) table_cell(t, "–");
-        else table_cell(t, "%g", ratio);
+        if (isnan(ratio))
+            table_cell(t, "–");
+        else
+            table_cell(t, "%g", ratio);
         table_cell(t, "%s", show_number(report_training(d, row, "tokens_seen")));
         table_cell(t, "%s", show_number(report_training(d, row, "flops_per_token")));
         table_cell(t, "%s", show_number(report_training(d, row, "tokens_per_second")));
-        if (isnan(share)) table_cell(t, "–");
-        else table_cell(t, "%.0f %%", 100 * share);
+        if (isnan(share))
+            table_cell(t, "–");
+        else
+            table_cell(t, "%.0f %%", 100 * share);
         table_cell(t, "%s", show_number(report_training(d, row, "train_flops")));
         table_cell(t, "%s", show_seconds(report_training(d, row, "wall_seconds")));
     }
@@ -168,12 +184,15 @@ void position_table(struct table *t, const struct report_data *d, int section) {
 static void difference_cells(struct table *t, struct interval i) {
     table_cell(t, "%s", show_interval(i, 4, true));
     table_cell(t, "%lld", (long long)i.n);
-    if (i.low <= 0 && i.high >= 0) table_cell(t, "%.4f", minimum_detectable(i.standard_error));
-    else table_cell(t, isnan(i.low) ? "–" : "");
+    if (i.low <= 0 && i.high >= 0)
+        table_cell(t, "%.4f", minimum_detectable(i.standard_error));
+    else
+        table_cell(t, isnan(i.low) ? "–" : "");
 }
 
 void difference_table(struct table *t, const struct report_data *d, int section) {
-    static const char *const heads[] = {"<row", "segments 5+: difference [95 %]", "n", "detectable", "whole documents: difference [95 %]", "n", "detectable"};
+    static const char *const heads[] = {
+        "<row", "segments 5+: difference [95 %]", "n", "detectable", "whole documents: difference [95 %]", "n", "detectable"};
     *t = (struct table){.heads = heads, .columns = 7};
     if (d->twin < 0) return;
     const char *twin = d->rows[d->twin].name;
@@ -183,7 +202,8 @@ void difference_table(struct table *t, const struct report_data *d, int section)
         struct interval total = report_difference(select_row(d, section, row, "", 0), select_row(d, section, twin, "", 0));
         if (total.n == 0) continue;
         table_cell(t, "%s", row);
-        difference_cells(t, report_difference(select_row(d, section, row, "", FAR_POSITIONS), select_row(d, section, twin, "", FAR_POSITIONS)));
+        difference_cells(
+            t, report_difference(select_row(d, section, row, "", FAR_POSITIONS), select_row(d, section, twin, "", FAR_POSITIONS)));
         difference_cells(t, total);
     }
 }
@@ -207,20 +227,25 @@ void seed_table(struct table *t, const struct report_data *d, int section) {
         table_cell(t, "%s", d->rows[i].name);
         for (int k = 0; k < n; k++) {
             const struct result_row *r = report_find(d, section, d->rows[i].name, d->seeds[k], "bits_per_byte", "", NULL);
-            if (r) table_cell(t, "%.4f", r->value), sum += r->value, squares += r->value * r->value, m++;
-            else table_cell(t, "–");
+            if (r)
+                table_cell(t, "%.4f", r->value), sum += r->value, squares += r->value * r->value, m++;
+            else
+                table_cell(t, "–");
         }
         double mean = sum / m, variance = m > 1 ? (squares - sum * mean) / (m - 1) : NAN;
         table_cell(t, "%.4f", mean);
-        if (m > 1) table_cell(t, "%.4f", sqrt(variance > 0 ? variance : 0));
-        else table_cell(t, "–");
+        if (m > 1)
+            table_cell(t, "%.4f", sqrt(variance > 0 ? variance : 0));
+        else
+            table_cell(t, "–");
     }
 }
 
 #define LONG_LINES 240
 /* One line per (row, metric, condition, context, position, writes); several seeds: their mean, and each in brackets. */
 void long_table(struct table *t, const struct report_data *d, int section, int *left_out) {
-    static const char *const heads[] = {"<row", "<metric", "<condition", "context", "position", "writes", "value [95 %]", "n", "<unit", "<by seed"};
+    static const char *const heads[] = {"<row",   "<metric",      "<condition", "context", "position",
+                                        "writes", "value [95 %]", "n",          "<unit",   "<by seed"};
     *t = (struct table){.heads = heads, .columns = 10};
     *left_out = 0;
     bool *done = xcalloc((size_t)d->result_count, sizeof *done);
@@ -234,8 +259,8 @@ void long_table(struct table *t, const struct report_data *d, int section, int *
             for (int64_t j = i; j < d->result_count; j++) {
                 const struct result_row *q = &d->results[j];
                 if (d->result_section[j] != section || strcmp(q->row, r->row) != 0 || strcmp(q->metric, r->metric) != 0 ||
-                    strcmp(q->condition, r->condition) != 0 || strcmp(q->position, r->position) != 0 || strcmp(q->split, r->split) != 0 ||
-                    q->context != r->context || q->writes != r->writes)
+                    strcmp(q->condition, r->condition) != 0 || strcmp(q->position, r->position) != 0 ||
+                    strcmp(q->split, r->split) != 0 || q->context != r->context || q->writes != r->writes)
                     continue;
                 done[j] = true;
                 sum += q->value;
@@ -249,11 +274,16 @@ void long_table(struct table *t, const struct report_data *d, int section, int *
                 table_cell(t, "%s", *r->condition ? r->condition : "–");
                 table_cell(t, "%s", r->context > 0 ? show_integer((double)r->context) : "–");
                 table_cell(t, "%s", *r->position ? r->position : "–");
-                if (r->writes >= 0) table_cell(t, "%lld", (long long)r->writes);
-                else table_cell(t, "–");
-                if (m > 1) table_cell(t, "%.4g", sum / m);
-                else if (isnan(r->low)) table_cell(t, "%.6g", r->value);
-                else table_cell(t, "%.4g [%.4g, %.4g]", r->value, r->low, r->high);
+                if (r->writes >= 0)
+                    table_cell(t, "%lld", (long long)r->writes);
+                else
+                    table_cell(t, "–");
+                if (m > 1)
+                    table_cell(t, "%.4g", sum / m);
+                else if (isnan(r->low))
+                    table_cell(t, "%.6g", r->value);
+                else
+                    table_cell(t, "%.4g [%.4g, %.4g]", r->value, r->low, r->high);
                 table_cell(t, "%lld", (long long)r->n);
                 table_cell(t, "%s", r->unit);
                 table_cell(t, "%s", m > 1 ? seeds.data : "");

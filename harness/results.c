@@ -220,8 +220,8 @@ struct cell_writer *cell_begin(struct results *r, const char *cell, const char *
     w->r = r;
     w->seed = seed;
     w->task_version = task_version;
-#define KEEP(field)                                                                                                                    \
-    CHECK(strlen(field) < sizeof w->field, "'%s' is longer than a " #field " may be (%zu)", field, sizeof w->field - 1);              \
+#define KEEP(field)                                                                                                                \
+    CHECK(strlen(field) < sizeof w->field, "'%s' is longer than a " #field " may be (%zu)", field, sizeof w->field - 1);           \
     snprintf(w->field, sizeof w->field, "%s", field)
     KEEP(cell);
     KEEP(run);
@@ -252,8 +252,10 @@ void cell_measure(struct cell_writer *w, const struct measurement *m) {
     csv_integer(b, m->context, ',');
     csv_text(b, m->position ? m->position : "", ',');
     csv_integer(b, m->writes, ',');
-    if (isnan(m->value)) csv_text(b, "nan", ',');
-    else csv_number(b, m->value, ',');
+    if (isnan(m->value))
+        csv_text(b, "nan", ',');
+    else
+        csv_number(b, m->value, ',');
     csv_integer(b, m->n, ',');
     csv_number(b, m->standard_error, ',');
     csv_number(b, m->low, ',');
@@ -365,8 +367,10 @@ static int take_line(void *data, const char *path, int line, int count, char **f
     const char *cell = fields[count - 1];
     (void)path, (void)line, (void)e;
     if (results_has_cell(t->r, cell)) return 0;
-    if (t->which == RESULTS) cell_add(&t->added, cell);
-    else if (!results_has_cell(&t->added, cell)) return 0;
+    if (t->which == RESULTS)
+        cell_add(&t->added, cell);
+    else if (!results_has_cell(&t->added, cell))
+        return 0;
     for (int i = 0; i < count; i++) csv_text(&t->text[t->which], fields[i], i + 1 < count ? ',' : '\n');
     return 0;
 }

@@ -16,7 +16,7 @@ struct measurement {
     int64_t context, writes, n;
     double value, standard_error, low, high;
 };
-struct result_row {            /* a line of results.csv, read back */
+struct result_row { /* a line of results.csv, read back */
     char run[40], experiment[64], row[64], architecture[40], stage[40], task[40], split[24], condition[128], metric[48], unit[32],
         position[24], cell[20];
     int64_t seed, task_version, context, writes, n;

@@ -6,8 +6,9 @@
 
 #include "results.h"
 
-#define RESULTS_HEADER                                                                                                                 \
-    "schema,run,experiment,row,architecture,stage,seed,task,task_version,split,condition,metric,unit,context,position,writes,value,n," \
+#define RESULTS_HEADER                                                                                                             \
+    "schema,run,experiment,row,architecture,stage,seed,task,task_version,split,condition,metric,unit,context,position,writes,"     \
+    "value,n,"                                                                                                                     \
     "standard_error,low,high,cell"
 #define SAMPLES_HEADER "run,row,seed,task,split,condition,metric,sample,position,value,weight,cell"
 #define CURVES_HEADER "run,row,stage,seed,step,tokens,metric,value,cell"

@@ -25,16 +25,17 @@ static void *next_row(struct reading *r) {
 
 static int text_field(char *to, size_t size, const char *path, int line, const char *column, const char *text, struct error *e) {
     if (strlen(text) >= size)
-        return fail(e, "%s:%d: column %s has %zu characters, at most %zu are known: '%.60s...'", path, line, column, strlen(text), size - 1, text);
+        return fail(e, "%s:%d: column %s has %zu characters, at most %zu are known: '%.60s...'", path, line, column, strlen(text),
+                    size - 1, text);
     memcpy(to, text, strlen(text) + 1);
     return 0;
 }
 
-#define TEXT(field, i)                                                                                                                 \
+#define TEXT(field, i)                                                                                                             \
     if (text_field(x->field, sizeof x->field, path, line, #field, f[i], e) != 0) return -1
-#define INTEGER(field, i)                                                                                                              \
+#define INTEGER(field, i)                                                                                                          \
     if (csv_parse_integer(path, line, #field, f[i], &x->field, e) != 0) return -1
-#define REAL(field, i, empty)                                                                                                          \
+#define REAL(field, i, empty)                                                                                                      \
     if (csv_parse_real(path, line, #field, f[i], empty, &x->field, e) != 0) return -1
 
 static int result_line(void *data, const char *path, int line, int count, char **f, struct error *e) {

@@ -68,8 +68,9 @@ json_t *run_describe(const struct session *s, const struct row_spec *row, int64_
     const struct backend_info *b = s->o->info;
     if (b)
         json_object_set_new(j, "backend",
-                            json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "backend", b->backend, "device", b->device, "blas", b->library,
-                                      "core", b->core, "instruction_set", b->isa, "threads", b->threads, "note", b->note));
+                            json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "backend", b->backend, "device", b->device, "blas",
+                                      b->library, "core", b->core, "instruction_set", b->isa, "threads", b->threads, "note",
+                                      b->note));
     char *config = config_text(&row->config);
     json_object_set_new(j, "model", json_string(config));
     free(config);
@@ -84,7 +85,8 @@ json_t *run_describe(const struct session *s, const struct row_spec *row, int64_
         stage_train_options(&o, row, &x->stages[i]);
         json_object_set_new(stages, x->stages[i].name, option_object(&o));
     }
-    for (int i = 0; i < x->task_count; i++) json_object_set_new(task_options, x->tasks[i].name, option_object(&x->tasks[i].options));
+    for (int i = 0; i < x->task_count; i++)
+        json_object_set_new(task_options, x->tasks[i].name, option_object(&x->tasks[i].options));
     json_object_set_new(options, "architecture", option_object(&row->config.options));
     json_object_set_new(options, "stages", stages);
     json_object_set_new(options, "tasks", task_options);

@@ -4,9 +4,9 @@
 
 #include "util.h"
 
-/* A document as a source gives it: n tokens (no BOS) and a weight for predicting each of them (NULL: all 1); EOS weighs what the last
- * token weighs. The memory stays valid until the next call of next() for the same row, load() included: a batcher gets the open
- * documents of a checkpoint back by loading the cursor from before each of them and calling next() again. */
+/* A document as a source gives it: n tokens (no BOS) and a weight for predicting each of them (NULL: all 1); EOS weighs what the
+ * last token weighs. The memory stays valid until the next call of next() for the same row, load() included: a batcher gets the
+ * open documents of a checkpoint back by loading the cursor from before each of them and calling next() again. */
 struct document {
     const int32_t *tokens;
     const float *weights;
@@ -24,8 +24,8 @@ struct source {
 };
 
 /* One training step for B rows: S segments of N. Inputs start with BOS (0); targets are the document and then EOS (0). A document's
- * last segment may be partial: padded, unscored (target -1, weight 0), not written to memory; the next document starts with the next
- * segment (since = 0). weights sum to 1 over the step. */
+ * last segment may be partial: padded, unscored (target -1, weight 0), not written to memory; the next document starts with the
+ * next segment (since = 0). weights sum to 1 over the step. */
 struct batch {
     int64_t rows, segments, n;
     int32_t *tokens, *targets; /* [B,S,N] */

@@ -16,12 +16,13 @@ void stream_reset(struct stream *s, int64_t row); /* -1: all; the next token is 
 /* Feeds n[b] tokens of the document of row b (tokens[b]; n[b] may be 0) and scores each of them given all before it (the first from
  * BOS): nll[b] receives n[b] floats (NULL: not wanted). */
 void stream_score(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *nll);
-/* The same, and logits: out[b] receives [n[b], vocab] floats, row i = the distribution from which token i of this feed was scored. */
+/* The same, and logits: out[b] receives [n[b], vocab] floats, row i = the distribution from which token i of this feed was scored.
+ */
 void stream_logits(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *out);
 /* Distribution of the next token of every row: out [rows, vocab]. */
 void stream_next(struct stream *s, float *out);
-int64_t stream_position(const struct stream *s, int64_t row);   /* tokens fed since reset */
-int64_t stream_writes(const struct stream *s, int64_t row);     /* whole segments so far: memory writes */
+int64_t stream_position(const struct stream *s, int64_t row); /* tokens fed since reset */
+int64_t stream_writes(const struct stream *s, int64_t row);   /* whole segments so far: memory writes */
 /* Rows of state: copy (fork) within a stream, and out of it. */
 void stream_fork(struct stream *s, int64_t to, int64_t from);
 struct snapshot *stream_snapshot(struct stream *s, int64_t row);
@@ -30,9 +31,9 @@ void snapshot_free(struct snapshot *p);
 size_t stream_state_bytes(const struct stream *s);
 const struct state *stream_state(const struct stream *s);
 
-/* Differentiable: runs tokens [rows, segments*N] (whole segments) from carried tensors `in` (NULL: empty) on a tape that records, and
- * returns the carried tensors after them (array of model->state_count, owned by the tape); with op_axpby on them a task makes states
- * that no text of affordable length reaches. */
+/* Differentiable: runs tokens [rows, segments*N] (whole segments) from carried tensors `in` (NULL: empty) on a tape that records,
+ * and returns the carried tensors after them (array of model->state_count, owned by the tape); with op_axpby on them a task makes
+ * states that no text of affordable length reaches. */
 struct tensor **stream_unroll(struct tape *t, struct state *scratch, const int32_t *tokens, int64_t rows, int64_t segments,
                               struct tensor **in);
 

@@ -20,8 +20,8 @@ int arena_allocate(struct arena *a, const struct kernels *k, size_t bytes, struc
     if (a->capacity == 0) return 0;
     a->base = k->alloc(a->capacity);
     if (!a->base)
-        return fail(e, "not enough memory: %.1f MB for %s; use a smaller batch, fewer segments a step or recompute = segment", (double)a->capacity / 1e6,
-                    a->name);
+        return fail(e, "not enough memory: %.1f MB for %s; use a smaller batch, fewer segments a step or recompute = segment",
+                    (double)a->capacity / 1e6, a->name);
     return 0;
 }
 
@@ -203,7 +203,9 @@ void tape_reset(struct tape *t) {
     t->pool->end = 0;
 }
 
-struct tape_mark tape_mark(struct tape *t) { return (struct tape_mark){t->activations.used, t->host->used}; }
+struct tape_mark tape_mark(struct tape *t) {
+    return (struct tape_mark){t->activations.used, t->host->used};
+}
 
 void tape_rewind(struct tape *t, struct tape_mark m) {
     CHECK(!t->record, "memory is given back only on a tape that does not record");

@@ -60,7 +60,7 @@ struct node {
     backward_fn backward;
     struct tensor *out[3], *in[9];
     const real *saved[6];
-    real *work;          /* scratch that the node took in the forward pass */
+    real *work; /* scratch that the node took in the forward pass */
     const int32_t *ints[4];
     int64_t size[6];
     double scalar[3];
@@ -113,9 +113,10 @@ const int32_t *tape_ints(struct tape *t, const int32_t *host, int64_t n);
 real *tape_reals(struct tape *t, const real *host, int64_t n); /* host NULL: uninitialised */
 int32_t *tape_int_buffer(struct tape *t, int64_t n);
 void **tape_pointers(struct tape *t, int64_t n); /* host memory until reset, all NULL */
-real *tape_scratch(struct tape *t, int64_t n); /* valid until the operation ends */
+real *tape_scratch(struct tape *t, int64_t n);   /* valid until the operation ends */
 
-/* Place for values that the recomputed forward must find again: keep_mode 1 hands out new places, 2 the same ones in the same order. */
+/* Place for values that the recomputed forward must find again: keep_mode 1 hands out new places, 2 the same ones in the same
+ * order. */
 void *tape_keep(struct tape *t, size_t bytes);
 
 struct node *tape_node(struct tape *t, const char *op, backward_fn backward);
@@ -135,10 +136,11 @@ void tape_backward(struct tape *t);
 /* The first recorded tensor with a NaN or Inf, in forward order: "name[index] of op"; false if all are finite. */
 bool tape_first_bad(const struct tape *t, char *text, size_t size);
 
-/* Calls a kernel unless the pass is dry: its arguments are not evaluated then, so nothing may be taken from an arena inside them. */
-#define RUN(t, slot, ...)                                                                                                              \
-    do {                                                                                                                               \
-        if (!(t)->dry) (t)->k->slot(__VA_ARGS__);                                                                                      \
+/* Calls a kernel unless the pass is dry: its arguments are not evaluated then, so nothing may be taken from an arena inside them.
+ */
+#define RUN(t, slot, ...)                                                                                                          \
+    do {                                                                                                                           \
+        if (!(t)->dry) (t)->k->slot(__VA_ARGS__);                                                                                  \
     } while (0)
 
 #endif

@@ -21,7 +21,7 @@ struct task_run {
 };
 struct task {
     const char *name;
-    int version; /* bumped whenever a number could move */
+    int version;                    /* bumped whenever a number could move */
     const char *summary, *protocol; /* protocol in words: state carried or reset, what is scored, lengths */
     const struct metric *metrics;   /* ends with name NULL */
     const struct option *options;   /* ends with key NULL */

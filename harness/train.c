@@ -1,5 +1,5 @@
-/* train.c - one training step in its three ways (layer by layer, segment by segment, recomputed segment by segment), the optimisers and
- * the schedule. The loop with checkpoints is in train_loop.c. */
+/* train.c - one training step in its three ways (layer by layer, segment by segment, recomputed segment by segment), the optimisers
+ * and the schedule. The loop with checkpoints is in train_loop.c. */
 #include "train.h"
 
 #include <math.h>
@@ -20,7 +20,8 @@ const struct option train_options[] = {
     {"clip", OPTION_REAL, "1", 0, 1e9, NULL, "bound of the global gradient norm; 0: none"},
     {"parameter_scale", OPTION_BOOL, "no", 0, 0, NULL, "Adafactor: rate relative to the size of each tensor"},
     {"carry", OPTION_BOOL, "yes", 0, 0, NULL, "state values go on to the next step of the same document"},
-    {"step_mode", OPTION_CHOICE, "layer", 0, 0, "layer|segment|recompute", "layer by layer; segment by segment; the same, recomputed in the backward pass"},
+    {"step_mode", OPTION_CHOICE, "layer", 0, 0, "layer|segment|recompute",
+     "layer by layer; segment by segment; the same, recomputed in the backward pass"},
     {NULL, 0, NULL, 0, 0, NULL, NULL},
 };
 
@@ -56,12 +57,12 @@ struct step_room {
     int32_t *tokens, *targets, *since, *len;
     real *weights;
     struct arena boundary;
-    real *at[STATE_LIMIT];          /* per segment boundary * state_count, see below */
-    real **boundaries;              /* [(S+1) * state_count]: NULL where the state does not exist */
-    int64_t *sizes;                 /* the same: elements */
-    size_t *kept;                   /* [S]: where the kept indices of a segment begin */
-    struct forward last;            /* the call whose carried states follow the step */
-    bool recomputed;                /* they are in boundaries[0 ..] instead */
+    real *at[STATE_LIMIT]; /* per segment boundary * state_count, see below */
+    real **boundaries;     /* [(S+1) * state_count]: NULL where the state does not exist */
+    int64_t *sizes;        /* the same: elements */
+    size_t *kept;          /* [S]: where the kept indices of a segment begin */
+    struct forward last;   /* the call whose carried states follow the step */
+    bool recomputed;       /* they are in boundaries[0 ..] instead */
 };
 
 static struct step_room *room_create(const struct model *m, bool plan) {
@@ -172,8 +173,8 @@ static void enter(struct trainer *t, struct forward *f, int64_t s, bool needs_gr
     }
 }
 
-/* First pass: states at the segment boundaries only. Second pass, last segment first: the segment again with a tape, its gradient, and
- * the gradient of the states that entered it. Same kernels on same values: the same bits as segment by segment. */
+/* First pass: states at the segment boundaries only. Second pass, last segment first: the segment again with a tape, its gradient,
+ * and the gradient of the states that entered it. Same kernels on same values: the same bits as segment by segment. */
 static void step_recompute(struct trainer *t, const struct batch *b, bool backward) {
     struct tape *tape = &t->tape;
     struct step_room *r = t->room;
@@ -304,8 +305,8 @@ static void optimizer_step(struct trainer *t) {
             RUN(tape, adamw, p->leaf.data, t->m[i], t->v[i], p->grad, t->hyper, rate, decay, c->b1, c->b2, c->eps, p->n);
         } else {
             real *room = tape_scratch(tape, p->n + p->shape[0] + 2 * KERNEL_PARTIALS);
-            RUN(tape, adafactor, p->leaf.data, t->m[i], t->v[i], p->grad, t->hyper, rate, decay, 1e-30, 1e-3, 1.0, c->parameter_scale,
-                room, p->shape[0], p->shape[1]);
+            RUN(tape, adafactor, p->leaf.data, t->m[i], t->v[i], p->grad, t->hyper, rate, decay, 1e-30, 1e-3, 1.0,
+                c->parameter_scale, room, p->shape[0], p->shape[1]);
         }
     }
 }
@@ -387,10 +388,11 @@ int training_fits(const struct model_config *c, const struct train_config *tc, s
     model_free(m);
     if (!t) return -1;
     if (need <= there) return 0;
-    return fail(e,
-                "training '%s' needs %llu bytes, but the machine has %llu free; use a smaller batch or preset, fewer segments a step, or "
-                "step_mode = recompute",
-                c->arch->name, (unsigned long long)need, (unsigned long long)there);
+    return fail(
+        e,
+        "training '%s' needs %llu bytes, but the machine has %llu free; use a smaller batch or preset, fewer segments a step, or "
+        "step_mode = recompute",
+        c->arch->name, (unsigned long long)need, (unsigned long long)there);
 }
 
 void trainer_free(struct trainer *t) {
@@ -427,7 +429,9 @@ static int name_bad(struct trainer *t, const struct batch *b, double loss, struc
     run_step(t, b, false);
     tape_first_bad(&t->tape, text, sizeof text);
 say:
-    return fail(e, "the loss is %g at step %lld; the first tensor that is not finite is %s; lower the learning rate (lr = %g) or the gate rate",
+    return fail(e,
+                "the loss is %g at step %lld; the first tensor that is not finite is %s; lower the learning rate (lr = %g) or the "
+                "gate rate",
                 loss, (long long)t->step, text, t->config.lr);
 }
 
@@ -456,10 +460,13 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
             struct param *p = t->model->params[i];
             int64_t at = t->model->k->first_bad(p->grad, p->n);
             if (at >= 0)
-                return fail(e, "the gradient of %s[%lld] is not finite at step %lld although the loss is %g; lower the learning rate (lr = %g)",
+                return fail(e,
+                            "the gradient of %s[%lld] is not finite at step %lld although the loss is %g; lower the learning rate "
+                            "(lr = %g)",
                             p->name, (long long)at, (long long)t->step, r->loss, t->config.lr);
         }
-        return fail(e, "the gradient norm overflows at step %lld; lower the learning rate (lr = %g)", (long long)t->step, t->config.lr);
+        return fail(e, "the gradient norm overflows at step %lld; lower the learning rate (lr = %g)", (long long)t->step,
+                    t->config.lr);
     }
     struct call c = {.batch = b.rows, .segments = b.segments, .n = b.n, .training = true};
     for (int64_t row = 0; row < b.rows; row++) state_advance(t->state, &c, row);

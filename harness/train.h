@@ -16,7 +16,7 @@ struct train_config {
     double lr, lr_min_ratio, decay, b1, b2, eps, clip, gate_rate;
     int64_t steps, warmup;
     bool cosine;
-    bool carry;          /* state values go on to the next step (cut for the gradient) */
+    bool carry; /* state values go on to the next step (cut for the gradient) */
     enum step_mode mode;
     bool parameter_scale; /* Adafactor */
 };
@@ -34,23 +34,24 @@ struct trainer {
     struct arena optimizer;
     real *m[PARAM_LIMIT], *v[PARAM_LIMIT];
     real *hyper, *norm2, *loss;
-    int64_t step;             /* steps done */
-    int64_t tokens;           /* tokens seen (scored) */
-    double flops, seconds;    /* by formula; wall time in steps */
+    int64_t step;          /* steps done */
+    int64_t tokens;        /* tokens seen (scored) */
+    double flops, seconds; /* by formula; wall time in steps */
 };
 /* Elements of trainer->m[i] and v[i]: both p->n for AdamW; rows and columns for Adafactor. */
 void optimizer_sizes(enum optimizer_kind kind, const struct param *p, int64_t *m, int64_t *v);
 size_t trainer_bytes(const struct trainer *t); /* total of trainer_print_memory */
-/* source NULL (or a model that is a plan): measures only, allocates nothing. Plans the step with a dry pass; ask training_fits first. */
+/* source NULL (or a model that is a plan): measures only, allocates nothing. Plans the step with a dry pass; ask training_fits
+ * first. */
 struct trainer *trainer_create(struct model *m, const struct train_config *c, struct source *s, struct error *e);
-/* Whether a model of this configuration can be trained on this machine: parameters, gradients, optimizer, activations and states against
- * free memory, measured by a plan, before anything is taken. The sentence names the bytes. */
+/* Whether a model of this configuration can be trained on this machine: parameters, gradients, optimizer, activations and states
+ * against free memory, measured by a plan, before anything is taken. The sentence names the bytes. */
 int training_fits(const struct model_config *c, const struct train_config *tc, struct error *e);
 void trainer_free(struct trainer *t);
 /* Bytes by purpose, a line each: parameters, gradients, optimizer, activations, carried state, scratch, total. */
 void trainer_print_memory(const struct trainer *t, FILE *out);
 struct step_result {
-    double loss;       /* mean nats per weighted token */
+    double loss; /* mean nats per weighted token */
     double grad_norm;
     double lr;
 };

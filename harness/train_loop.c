@@ -1,5 +1,5 @@
-/* train_loop.c - trains to the configured number of steps, resuming from and saving checkpoints. Shows progress unless the caller's log
- * does. */
+/* train_loop.c - trains to the configured number of steps, resuming from and saving checkpoints. Shows progress unless the caller's
+ * log does. */
 #include "checkpoint.h"
 
 int train(struct trainer *t, const char *folder, int64_t save_every, const struct tokenizer *tok, const struct train_log *log,
@@ -21,7 +21,7 @@ int train(struct trainer *t, const char *folder, int64_t save_every, const struc
         if (log && log->line && (t->step % log->every == 0 || t->step == t->config.steps)) log->line(log->data, t, &r);
         if (show)
             progress_update(&p, t->step - first, "step %lld  loss %.4f  %.0f tokens/s", (long long)t->step, r.loss,
-                        ((double)t->tokens - tokens) / (now() - start));
+                            ((double)t->tokens - tokens) / (now() - start));
         if (folder && save_every > 0 && t->step % save_every == 0) {
             if (training_save(folder, t, tok, e)) return -1;
             saved = true;

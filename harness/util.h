@@ -17,8 +17,8 @@ int fail(struct error *e, const char *format, ...) __attribute__((format(printf,
 #define CHECK(condition, ...) ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__))
 void check_failed(const char *file, int line, const char *condition, const char *format, ...)
     __attribute__((noreturn, format(printf, 4, 5)));
-void *xcalloc(size_t n, size_t size);             /* zeroed; exits with a sentence when there is no memory */
-void *xrealloc(void *p, size_t n, size_t size);   /* p resized to n elements; exits likewise */
+void *xcalloc(size_t n, size_t size);           /* zeroed; exits with a sentence when there is no memory */
+void *xrealloc(void *p, size_t n, size_t size); /* p resized to n elements; exits likewise */
 char *xstrdup(const char *s);
 char *xprintf(const char *format, ...) __attribute__((format(printf, 1, 2))); /* malloc'd */
 
@@ -30,10 +30,10 @@ enum option_type { OPTION_INT, OPTION_REAL, OPTION_BOOL, OPTION_CHOICE, OPTION_T
 struct option {
     const char *key;
     enum option_type type;
-    const char *fallback;   /* default, as text */
-    double min, max;        /* INT, REAL; both 0: unbounded */
-    const char *choices;    /* CHOICE: "a|b|c" */
-    const char *help;       /* one line: meaning, unit, reason of the default */
+    const char *fallback; /* default, as text */
+    double min, max;      /* INT, REAL; both 0: unbounded */
+    const char *choices;  /* CHOICE: "a|b|c" */
+    const char *help;     /* one line: meaning, unit, reason of the default */
 };
 #define OPTION_LIMIT 48
 #define OPTION_LENGTH 192
@@ -62,9 +62,9 @@ struct rng {
 };
 void rng_seed(struct rng *r, uint64_t seed, uint64_t stream); /* independent streams of one seed: initialisation, data, sampling */
 uint64_t rng_next(struct rng *r);
-double rng_uniform(struct rng *r);                  /* [0, 1), 53 bits */
-double rng_normal(struct rng *r);                   /* Box-Muller, one draw a call: two uniforms, no hidden state */
-int64_t rng_below(struct rng *r, int64_t n);        /* [0, n), unbiased */
+double rng_uniform(struct rng *r);           /* [0, 1), 53 bits */
+double rng_normal(struct rng *r);            /* Box-Muller, one draw a call: two uniforms, no hidden state */
+int64_t rng_below(struct rng *r, int64_t n); /* [0, n), unbiased */
 
 /* ---- files ---- */
 /* The whole file, malloc'd, a 0 byte added after *size. */
@@ -79,12 +79,12 @@ struct piece {
 int write_pieces(const char *path, const struct piece *pieces, int count, struct error *e);
 /* Tests of crash safety: with INFINIBENCH_TEST_KILL_AT=N in the environment the N-th call kills the process (SIGKILL). */
 void crash_point(const char *name);
-int make_folders(const char *path, struct error *e); /* mkdir -p */
+int make_folders(const char *path, struct error *e);           /* mkdir -p */
 uint64_t hash64(const void *data, size_t size, uint64_t seed); /* XXH3 */
 
-double now(void);              /* seconds, monotonic */
-uint64_t peak_resident(void);  /* VmHWM in bytes */
-uint64_t resident(void);       /* VmRSS in bytes */
+double now(void);                /* seconds, monotonic */
+uint64_t peak_resident(void);    /* VmHWM in bytes */
+uint64_t resident(void);         /* VmRSS in bytes */
 uint64_t available_memory(void); /* MemAvailable (and cgroup limit) in bytes */
 
 /* ---- progress: ETA on anything over two seconds; one rewritten line on a terminal, a plain line every ~10 s elsewhere ---- */

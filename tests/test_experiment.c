@@ -91,14 +91,19 @@ static void errors(void **state) {
     refused(HEAD BUDGET "tokenizer = bites\n" ROWS, "x.ini:9", "bytes");
     refused(HEAD BUDGET "[row a]\narchitecture = infinni\n", "x.ini:10: unknown architecture 'infinni'", "the nearest is 'infini'");
     refused(HEAD BUDGET "[row a]\nupdate = none\n", "x.ini:9", "needs an architecture");
-    refused(HEAD BUDGET "[row a]\narchitecture = infini\nupdte = none\n", "x.ini:11: unknown key 'updte' in [row a]", "the nearest is 'update'");
+    refused(HEAD BUDGET "[row a]\narchitecture = infini\nupdte = none\n", "x.ini:11: unknown key 'updte' in [row a]",
+            "the nearest is 'update'");
     refused(HEAD BUDGET "[row a]\narchitecture = infini\nupdate = nothing\n", "x.ini:11", "nothing");
     refused(HEAD BUDGET ROWS "[task language_modelling]\n", "x.ini:14: unknown task", "the nearest is 'language_modeling'");
-    refused(HEAD BUDGET ROWS "[task a]\ntask = language_modeling\nspilt = test\n", "x.ini:16: unknown key 'spilt'", "the nearest is 'split'");
-    refused(HEAD BUDGET STAGE_ONE ROWS "[task language_modeling]\nafter = on\n", "x.ini:17: after = 'on' is no stage", "the nearest is 'one'");
-    refused(HEAD BUDGET STAGE_ONE "[stage two]\nsource = ./corpus\nfrom = onee\n" ROWS, "x.ini:13: from = 'onee'", "the nearest is 'one'");
+    refused(HEAD BUDGET ROWS "[task a]\ntask = language_modeling\nspilt = test\n", "x.ini:16: unknown key 'spilt'",
+            "the nearest is 'split'");
+    refused(HEAD BUDGET STAGE_ONE ROWS "[task language_modeling]\nafter = on\n", "x.ini:17: after = 'on' is no stage",
+            "the nearest is 'one'");
+    refused(HEAD BUDGET STAGE_ONE "[stage two]\nsource = ./corpus\nfrom = onee\n" ROWS, "x.ini:13: from = 'onee'",
+            "the nearest is 'one'");
     refused(HEAD BUDGET "[stage one]\nsteps = 3\n" ROWS, "x.ini:9", "needs a source");
-    refused(HEAD BUDGET "[stage one]\nsource = task:language_modelin\n" ROWS, "x.ini:10: source", "the nearest is 'language_modeling'");
+    refused(HEAD BUDGET "[stage one]\nsource = task:language_modelin\n" ROWS, "x.ini:10: source",
+            "the nearest is 'language_modeling'");
     refused(HEAD BUDGET "[stage one]\nsource = task:language_modeling\n" ROWS, "x.ini:10: source", "cannot be trained on");
     refused(HEAD BUDGET "[stage one]\nsource = kjv:0\n" ROWS, "x.ini:10: source", "weight '0'");
     refused("[experiment]\nseeds = 1, two\n" BUDGET ROWS, "x.ini:2: seed 'two'", "whole number");
@@ -113,11 +118,11 @@ static void errors(void **state) {
 
 static void resolving(void **state) {
     (void)state;
-    struct experiment *x = parsed("; comment\n[experiment]\ntitle = A title that goes on\n    in a second line\npaper = P\nseeds = 3, 1K\n"
-                                  "[budget]\npreset = nano\nsegment = 16\nsteps = 7\n[stage a]\nsource = ./corpus:3, kjv:1\nlimit = 2K\n"
-                                  "[stage b]\nsource = ./corpus\nlr = 0.5\nsteps = 9\n[stage c]\nsource = ./corpus\nfrom = a\n"
-                                  "[row slow]\narchitecture = infini\nlr = 0.25\nlayers = 3\n" TASK
-                                  "[task early]\ntask = language_modeling\nafter = a\n");
+    struct experiment *x = parsed(
+        "; comment\n[experiment]\ntitle = A title that goes on\n    in a second line\npaper = P\nseeds = 3, 1K\n"
+        "[budget]\npreset = nano\nsegment = 16\nsteps = 7\n[stage a]\nsource = ./corpus:3, kjv:1\nlimit = 2K\n"
+        "[stage b]\nsource = ./corpus\nlr = 0.5\nsteps = 9\n[stage c]\nsource = ./corpus\nfrom = a\n"
+        "[row slow]\narchitecture = infini\nlr = 0.25\nlayers = 3\n" TASK "[task early]\ntask = language_modeling\nafter = a\n");
     assert_string_equal(x->name, "x");
     assert_string_equal(x->title, "A title that goes on in a second line");
     assert_true(x->seed_count == 2 && x->seeds[0] == 3 && x->seeds[1] == 1024);
@@ -163,9 +168,9 @@ static void identity(void **state) {
         "[experiment]\nseeds = 1\ntitle = Another title\npaper = Q\n" BUDGET STAGE_ONE ROWS TASK,
         HEAD "[budget]\nwarmup = 1\nlr = 0.001\nsteps = 4\npreset = nano\n" STAGE_ONE ROWS TASK, /* order, spelling */
         TASK ROWS STAGE_ONE BUDGET HEAD,
-        HEAD BUDGET STAGE_ONE ROWS "[row third]\narchitecture = infini\n" TASK, /* other rows and tasks */
+        HEAD BUDGET STAGE_ONE ROWS "[row third]\narchitecture = infini\n" TASK,             /* other rows and tasks */
         HEAD BUDGET STAGE_ONE "[stage two]\nsource = ./corpus\n" ROWS TASK "after = one\n", /* a later stage */
-        HEAD BUDGET "[stage one]\nsource = ./corpus:7\n" ROWS TASK, /* the only component: any weight */
+        HEAD BUDGET "[stage one]\nsource = ./corpus:7\n" ROWS TASK,                         /* the only component: any weight */
     };
     static const char *const other[] = {
         "[experiment]\nseeds = 2\n" BUDGET STAGE_ONE ROWS TASK,
@@ -184,7 +189,8 @@ static void identity(void **state) {
         HEAD BUDGET STAGE_ONE ROWS "[task again]\ntask = language_modeling\ncorpus = ./corpus\n",
         HEAD BUDGET STAGE_ONE "[row null]\narchitecture = null\n[row local]\narchitecture = infini\nupdate = linear\n" TASK,
         HEAD BUDGET STAGE_ONE "[row null]\narchitecture = null\n[row renamed]\narchitecture = infini\nupdate = none\n" TASK,
-        HEAD BUDGET STAGE_ONE "[row null]\narchitecture = null\n[row local]\narchitecture = infini\nupdate = none\nlr = 1e-2\n" TASK,
+        HEAD BUDGET STAGE_ONE
+        "[row null]\narchitecture = null\n[row local]\narchitecture = infini\nupdate = none\nlr = 1e-2\n" TASK,
     };
     char cell[20], second[20], seen[32][20];
     int n = 0;
@@ -227,7 +233,11 @@ static void count_free(struct source *s) {
 }
 static struct source *count_source(const char *name) {
     struct source *s = xcalloc(1, sizeof *s);
-    *s = (struct source){.name = name, .next = count_next, .save = count_save, .load = count_load, .free = count_free,
+    *s = (struct source){.name = name,
+                         .next = count_next,
+                         .save = count_save,
+                         .load = count_load,
+                         .free = count_free,
                          .data = xcalloc(1, sizeof(struct counter))};
     return s;
 }
@@ -319,7 +329,9 @@ static void nothing_twice(void **state) {
     assert_string_equal(now, curves);
     free(now);
     /* one row's change leaves the others alone */
-    run(HEAD BUDGET STAGE_ONE "[row null]\narchitecture = null\n[row local]\narchitecture = infini\nupdate = none\nlr = 1e-2\n" TASK, "out");
+    run(HEAD BUDGET STAGE_ONE
+        "[row null]\narchitecture = null\n[row local]\narchitecture = infini\nupdate = none\nlr = 1e-2\n" TASK,
+        "out");
     assert_int_equal(cells("out", "local", "training"), 2);
     assert_int_equal(cells("out", "null", "training"), 1);
     now = text_of("out/experiment.ini");
@@ -355,23 +367,27 @@ static void chosen_parts(void **state) {
     experiment_free(x);
 }
 
-/* The checkpoints are there, the results are not: the same numbers come out without a step of training, and after lost checkpoints too. */
+/* The checkpoints are there, the results are not: the same numbers come out without a step of training, and after lost checkpoints
+ * too. */
 static void same_numbers(void **state) {
     (void)state;
-    static const char *const two = HEAD BUDGET STAGE_ONE "[stage two]\nsource = ./corpus:0.5, corpus/../corpus:0.5\nsteps = 3\n" ROWS TASK;
+    static const char *const two =
+        HEAD BUDGET STAGE_ONE "[stage two]\nsource = ./corpus:0.5, corpus/../corpus:0.5\nsteps = 3\n" ROWS TASK;
     run(two, "first");
     run(two, "second");
     assert_int_equal(system("rm -rf build/checkpoints"), 0);
     run(two, "third");
     int64_t n[3];
-    struct result_row *r[3] = {results_read("first", &n[0], &e), results_read("second", &n[1], &e), results_read("third", &n[2], &e)};
+    struct result_row *r[3] = {results_read("first", &n[0], &e), results_read("second", &n[1], &e),
+                               results_read("third", &n[2], &e)};
     assert_true(n[0] == n[1] && n[0] == n[2] && n[0] > 20);
     for (int64_t i = 0; i < n[0]; i++) {
         if (strstr(r[0][i].metric, "second") || strcmp(r[0][i].metric, "roof_share") == 0) continue; /* times */
         for (int k = 1; k < 3; k++) {
             assert_string_equal(r[0][i].metric, r[k][i].metric);
             assert_string_equal(r[0][i].cell, r[k][i].cell);
-            if (r[0][i].value != r[k][i].value) fail_msg("%s of %s: %.9g and %.9g", r[0][i].metric, r[0][i].row, r[0][i].value, r[k][i].value);
+            if (r[0][i].value != r[k][i].value)
+                fail_msg("%s of %s: %.9g and %.9g", r[0][i].metric, r[0][i].row, r[0][i].value, r[k][i].value);
         }
     }
     for (int k = 0; k < 3; k++) free(r[k]);
@@ -379,8 +395,11 @@ static void same_numbers(void **state) {
 
 static void after_stages(void **state) {
     (void)state;
-    run(HEAD BUDGET STAGE_ONE "[row local]\narchitecture = infini\nupdate = none\n[task start]\ntask = language_modeling\ncorpus = ./corpus\nafter = init\n"
-             "[task end]\ntask = language_modeling\ncorpus = ./corpus\n[task never]\ntask = language_modeling\nafter = none\n", "stages");
+    run(HEAD BUDGET STAGE_ONE
+        "[row local]\narchitecture = infini\nupdate = none\n[task start]\ntask = language_modeling\ncorpus = ./corpus\nafter = "
+        "init\n"
+        "[task end]\ntask = language_modeling\ncorpus = ./corpus\n[task never]\ntask = language_modeling\nafter = none\n",
+        "stages");
     int64_t n;
     struct result_row *r = results_read("stages", &n, &e);
     double start = NAN, end = NAN;
@@ -396,8 +415,9 @@ int main(void) {
     struct backend_info info;
     memset(&info, 0, sizeof info);
     options = (struct run_options){.seed = -1, .jobs = 1, .k = kernels_cpu(0, &info), .info = &info};
-    const struct CMUnitTest tests[] = {cmocka_unit_test(errors),        cmocka_unit_test(resolving),    cmocka_unit_test(identity),
-                                       cmocka_unit_test(mixtures),      cmocka_unit_test(nothing_twice), cmocka_unit_test(chosen_parts),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(errors),        cmocka_unit_test(resolving),
+                                       cmocka_unit_test(identity),      cmocka_unit_test(mixtures),
+                                       cmocka_unit_test(nothing_twice), cmocka_unit_test(chosen_parts),
                                        cmocka_unit_test(same_numbers),  cmocka_unit_test(after_stages)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

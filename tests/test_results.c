@@ -32,8 +32,17 @@ static struct results *opened(const char *name) {
 }
 
 static struct measurement value(const char *metric, double x) {
-    return (struct measurement){.split = "test", .condition = "", .metric = metric, .unit = "bits/byte", .position = "all", .writes = -1,
-                                .n = 3, .value = x, .standard_error = NAN, .low = NAN, .high = NAN};
+    return (struct measurement){.split = "test",
+                                .condition = "",
+                                .metric = metric,
+                                .unit = "bits/byte",
+                                .position = "all",
+                                .writes = -1,
+                                .n = 3,
+                                .value = x,
+                                .standard_error = NAN,
+                                .low = NAN,
+                                .high = NAN};
 }
 
 /* A cell with a measurement, two samples and a curve line. */
@@ -77,8 +86,18 @@ static void round_trip(void **state) {
     (void)state;
     struct results *r = opened("round");
     struct cell_writer *w = cell_begin(r, "00000000000000aa", "run \"1\"", "exp,eriment", "row", "infini", "train", 42, "task", 3);
-    struct measurement m = {.split = "test", .condition = "knockout=off;x=\"y\", z", .metric = "bits", .unit = "", .position = "2-4",
-                            .context = 32768, .writes = 7, .n = 40, .value = 1.0 / 3, .standard_error = NAN, .low = -1e-300, .high = 12345678.9};
+    struct measurement m = {.split = "test",
+                            .condition = "knockout=off;x=\"y\", z",
+                            .metric = "bits",
+                            .unit = "",
+                            .position = "2-4",
+                            .context = 32768,
+                            .writes = 7,
+                            .n = 40,
+                            .value = 1.0 / 3,
+                            .standard_error = NAN,
+                            .low = -1e-300,
+                            .high = 12345678.9};
     cell_measure(w, &m);
     m.value = NAN;
     cell_measure(w, &m);
@@ -262,8 +281,8 @@ static void fill_report(const char *name, double gain, bool manifest) {
     static const char *const positions[] = {"1", "2-4", "5-16", "17-64", "65+", "all"};
     struct results *r = opened(name);
     for (int row = 0; row < 2; row++) {
-        struct cell_writer *w = cell_begin(r, row ? "cell-m" : "cell-n", row ? "m-s1" : "n-s1", "x", row ? "infini_linear" : "infini_none",
-                                           "infini", "train", 1, "language_modeling", 1);
+        struct cell_writer *w = cell_begin(r, row ? "cell-m" : "cell-n", row ? "m-s1" : "n-s1", "x",
+                                           row ? "infini_linear" : "infini_none", "infini", "train", 1, "language_modeling", 1);
         for (int p = 0; p < 6; p++) {
             double sum = 0, weight = 0;
             for (int d = 0; d < 12; d++) {
@@ -282,10 +301,11 @@ static void fill_report(const char *name, double gain, bool manifest) {
     results_close(r);
     if (manifest)
         append_to(name, "experiment.ini",
-            "[experiment]\ntitle = A <title> &\n    more\n[row infini_none]\narchitecture = infini\nupdate = none\n[row infini_linear]\n"
-            "architecture = infini\nupdate = linear\n; cell infini_none 1 train language_modeling cell-n\n"
-            "; cell infini_linear 1 train language_modeling cell-m\n",
-            "w");
+                  "[experiment]\ntitle = A <title> &\n    more\n[row infini_none]\narchitecture = infini\nupdate = none\n[row "
+                  "infini_linear]\n"
+                  "architecture = infini\nupdate = linear\n; cell infini_none 1 train language_modeling cell-n\n"
+                  "; cell infini_linear 1 train language_modeling cell-m\n",
+                  "w");
 }
 
 static char *printed(int (*print)(const char *, FILE *, struct error *), const char *name) {
@@ -330,7 +350,8 @@ static void reports(void **state) {
     assert_int_equal(d->row_count, 2);
     assert_int_equal(d->twin, 0);
     assert_true(report_mean(d, 0, "infini_linear", "bits_per_byte", "", NULL) < 3);
-    struct selection a = {.data = d, .section = 0, .row = "infini_linear", .condition = "", .metric = "bits_per_byte", .seed = -1}, b = a;
+    struct selection a = {.data = d, .section = 0, .row = "infini_linear", .condition = "", .metric = "bits_per_byte", .seed = -1},
+                     b = a;
     b.row = "infini_none";
     struct interval i = report_difference(a, b);
     assert_true(i.n == 12 && fabs(i.value + 0.05) < 1e-9);
@@ -387,9 +408,9 @@ static void gate(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(lock),    cmocka_unit_test(foreign_files),
-                                       cmocka_unit_test(torn_lines), cmocka_unit_test(killed_commit), cmocka_unit_test(merging),
-                                       cmocka_unit_test(runs),       cmocka_unit_test(reports), cmocka_unit_test(compare),
-                                       cmocka_unit_test(gate)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(round_trip),    cmocka_unit_test(lock),    cmocka_unit_test(foreign_files), cmocka_unit_test(torn_lines),
+        cmocka_unit_test(killed_commit), cmocka_unit_test(merging), cmocka_unit_test(runs),          cmocka_unit_test(reports),
+        cmocka_unit_test(compare),       cmocka_unit_test(gate)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

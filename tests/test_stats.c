@@ -19,7 +19,8 @@ static void quantiles(void **state) {
     near(normal_quantile(0.8), 0.8416212335729143, 1e-13);
     near(normal_quantile(1e-6), -4.753424308822899, 1e-11);
     near(normal_quantile(0.999), 3.090232306167813, 1e-12);
-    assert_true(isinf(normal_quantile(1)) && isinf(normal_quantile(0)) && isnan(normal_quantile(-1)) && isnan(normal_quantile(NAN)));
+    assert_true(isinf(normal_quantile(1)) && isinf(normal_quantile(0)) && isnan(normal_quantile(-1)) &&
+                isnan(normal_quantile(NAN)));
     near(minimum_detectable(1), 2.8015852181129688, 1e-12);
     near(minimum_detectable(0.01), 0.028015852181129688, 1e-14);
 }
@@ -29,8 +30,8 @@ static void wilson_known(void **state) {
     static const struct {
         int64_t k, n;
         double low, high;
-    } cases[] = {{10, 10, 72.2, 100}, {50, 50, 92.9, 100}, {100, 100, 96.3, 100}, {500, 500, 99.2, 100}, {94, 100, 87.5, 97.2},
-                 {0, 10, 0, 27.8},    {1, 2, 9.5, 90.5}};
+    } cases[] = {{10, 10, 72.2, 100},   {50, 50, 92.9, 100}, {100, 100, 96.3, 100}, {500, 500, 99.2, 100},
+                 {94, 100, 87.5, 97.2}, {0, 10, 0, 27.8},    {1, 2, 9.5, 90.5}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct interval w = wilson(cases[i].k, cases[i].n);
@@ -72,9 +73,12 @@ static void coverage(void **state) {
         paired += p.low <= 0.02 && 0.02 <= p.high;
         assert_true(a.low < a.value && a.value < a.high && a.n == DOCUMENTS);
     }
-    /* 95 % nominal; percentile intervals of 60 documents are a little narrow. Five standard deviations of the count below and above. */
-    if (single < 0.86 * TRIALS || single > 0.995 * TRIALS) fail_msg("single intervals hold the truth in %d of %d trials", single, TRIALS);
-    if (paired < 0.86 * TRIALS || paired > 0.995 * TRIALS) fail_msg("paired intervals hold the truth in %d of %d trials", paired, TRIALS);
+    /* 95 % nominal; percentile intervals of 60 documents are a little narrow. Five standard deviations of the count below and
+     * above. */
+    if (single < 0.86 * TRIALS || single > 0.995 * TRIALS)
+        fail_msg("single intervals hold the truth in %d of %d trials", single, TRIALS);
+    if (paired < 0.86 * TRIALS || paired > 0.995 * TRIALS)
+        fail_msg("paired intervals hold the truth in %d of %d trials", paired, TRIALS);
 }
 
 static void paired_is_narrower(void **state) {
@@ -128,7 +132,8 @@ static void few_documents(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(quantiles), cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),
-                                       cmocka_unit_test(same_bits), cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(quantiles),          cmocka_unit_test(wilson_known),
+                                       cmocka_unit_test(coverage),           cmocka_unit_test(same_bits),
+                                       cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,8 +59,8 @@ static void schedule(void **state) {
     assert_true(schedule_rate(&c, 60) == 2);
 }
 
-/* With a zero gradient only weight decay moves parameters: weights shrink, norms and gates stay; with a gradient the first AdamW step is
- * lr times the sign, ten times that for gates. */
+/* With a zero gradient only weight decay moves parameters: weights shrink, norms and gates stay; with a gradient the first AdamW
+ * step is lr times the sign, ten times that for gates. */
 static void groups(void **state) {
     (void)state;
     struct model *m;
@@ -113,7 +113,8 @@ static void loss_falls(void **state) {
     for (int a = 0; a < 4; a++)
         for (int kind = OPTIMIZER_ADAMW; kind <= OPTIMIZER_ADAFACTOR; kind++) {
             struct model *m = engine_model(archs[a], a == 2 ? "memory=32 topk=4" : "", SHAPE);
-            struct trainer *t = engine_trainer(m, kind == OPTIMIZER_ADAFACTOR ? STEP_SEGMENT_MAJOR : STEP_LAYER_MAJOR, true, 1e-2, 60);
+            struct trainer *t =
+                engine_trainer(m, kind == OPTIMIZER_ADAFACTOR ? STEP_SEGMENT_MAJOR : STEP_LAYER_MAJOR, true, 1e-2, 60);
             t->config.optimizer = (enum optimizer_kind)kind; /* AdamW's room is large enough for both */
             struct step_result r;
             struct error e;
@@ -153,8 +154,11 @@ static void too_large_is_said_before(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_nan_is_named), cmocka_unit_test(schedule),   cmocka_unit_test(groups),
-        cmocka_unit_test(loss_falls),     cmocka_unit_test(too_large_is_said_before),
+        cmocka_unit_test(a_nan_is_named),
+        cmocka_unit_test(schedule),
+        cmocka_unit_test(groups),
+        cmocka_unit_test(loss_falls),
+        cmocka_unit_test(too_large_is_said_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,18 +45,20 @@ struct kernels {
 
     /* ---- elementwise -------------------------------------------------------------------------------------------------- */
     void (*fill)(real *x, double value, int64_t n);
-    void (*add)(real *out, const real *a, const real *b, int64_t n);             /* out may be a or b */
-    void (*scale)(struct gout out, const real *x, double factor, int64_t n);     /* out = factor x (+ out); factor 1: accumulate */
+    void (*add)(real *out, const real *a, const real *b, int64_t n);         /* out may be a or b */
+    void (*scale)(struct gout out, const real *x, double factor, int64_t n); /* out = factor x (+ out); factor 1: accumulate */
     void (*axpby)(real *out, const real *a, const real *x, const real *b, const real *y, int64_t rows, int64_t width);
     /* out[r,i] = a[r] x[r,i] + b[r] y[r,i], a, b [rows]; arithmetic on carried states with a factor per row. out may be x or y. */
-    void (*rowscale)(struct gout out, const real *a, const real *x, int64_t rows, int64_t width); /* out[r,i] = a[r] x[r,i] (+ out) */
-    void (*add_bias)(real *out, const real *x, const real *bias, int64_t rows, int64_t width);    /* out[r,i] = x[r,i] + bias[i] */
+    void (*rowscale)(struct gout out, const real *a, const real *x, int64_t rows,
+                     int64_t width);                                                           /* out[r,i] = a[r] x[r,i] (+ out) */
+    void (*add_bias)(real *out, const real *x, const real *bias, int64_t rows, int64_t width); /* out[r,i] = x[r,i] + bias[i] */
     /* dbias[i] = sum_r dy[r,i]. tmp: KERNEL_PARTIALS * width. Rows are cut into KERNEL_PARTIALS runs of equal length (the last ones
      * shorter or empty), partial sums are added in order: the same bits at any thread count. */
     void (*column_sum)(struct gout dbias, const real *dy, real *tmp, int64_t rows, int64_t width);
     /* out[b,i] = since[b*stride] == 0 ? init[i] (0 where init == NULL) : x[b,i]; the reset of carried state at a document start.
      * bwd: dx[b,i] = since == 0 ? 0 : dy[b,i]; dinit[i] = sum over reset rows of dy[b,i], b ascending. */
-    void (*reset_rows)(real *out, const real *x, const real *init, const int32_t *since, int64_t stride, int64_t batch, int64_t width);
+    void (*reset_rows)(real *out, const real *x, const real *init, const int32_t *since, int64_t stride, int64_t batch,
+                       int64_t width);
     void (*reset_rows_bwd)(struct gout dx, struct gout dinit, const real *dy, const int32_t *since, int64_t stride, int64_t batch,
                            int64_t width);
 
@@ -78,7 +80,8 @@ struct kernels {
                          real *tmp, int64_t rows, int64_t heads, int64_t e);
 
     /* ---- embedding, position ------------------------------------------------------------------------------------------ */
-    void (*embed_fwd)(real *out, const real *table, const int32_t *ids, int64_t rows, int64_t width); /* out[r,:] = table[ids[r],:] */
+    void (*embed_fwd)(real *out, const real *table, const int32_t *ids, int64_t rows,
+                      int64_t width); /* out[r,:] = table[ids[r],:] */
     /* dtable[ids[r],:] += dout[r,:], r ascending for every row of the table (same bits at any thread count). */
     void (*embed_bwd)(struct gout dtable, const real *dout, const int32_t *ids, int64_t rows, int64_t vocab, int64_t width);
     /* cs[r, e] = cos(pos[r] w_e), cs[r, E/2+e] = sin(pos[r] w_e), w_e = base^(-2e/E), e < E/2; angles in double. pos[r] < 2^31. */
@@ -99,25 +102,25 @@ struct kernels {
      * are not scored: nll 0. */
     void (*xent_fwd)(real *nll, real *lse, const real *logits, const int32_t *target, int64_t rows, int64_t vocab);
     /* dlogits[r,v] = dnll[r] (exp(logits - lse) - [v == target]), 0 for target < 0. dlogits.p may be logits (beta 0). */
-    void (*xent_bwd)(struct gout dlogits, const real *dnll, const real *logits, const real *lse, const int32_t *target, int64_t rows,
-                     int64_t vocab);
+    void (*xent_bwd)(struct gout dlogits, const real *dnll, const real *logits, const real *lse, const int32_t *target,
+                     int64_t rows, int64_t vocab);
     /* *out = sum_i a[i] b[i], accumulated in double over KERNEL_PARTIALS runs in order. tmp: KERNEL_PARTIALS doubles. */
     void (*dot)(real *out, const real *a, const real *b, double *tmp, int64_t n);
 
     /* ---- attention ---------------------------------------------------------------------------------------------------- */
     /* Causal segment attention over an own and a cached set of keys. For batch row b, query row t, segment s = t / segment with
-     * start p = s * segment, a key at position a (relative to the first query of the call; negative = before the call) is visible iff
-     *     lo(t) <= a <= hi(t)
-     *     lo(t) = max(p - since[b,s], p - back, window > 0 ? t - window + 1 : -inf, -cache)
-     *     hi(t) = t; with memory rows (lead, trail): lead-1 for t < lead, T-1 for t >= T-trail, else t
-     * Positions a >= (own_from_segment ? p : 0) are read from k, v [B,T,G,E] row a; smaller ones from kc, vc [B,cache_rows,G,E] row
-     * a + cache. (Transformer-XL: own_from_segment 1, the cache holds detached history and the call's earlier segments.)
-     * score(t,a) = scale * (q_t . k_a + (rel ? qr_t . rel_{t-a} : 0)) + (bias ? bias[h, t-a] : 0), rel [distances,H,E] and bias
-     * [H,distances] by index t-a (never by the reshape trick); distances > the largest t-a that is visible. With rel or bias,
-     * lead = trail = 0. out[b,t,h,:] = sum_a softmax_a(score) v_a; lse[b,h,t] saved for backward. Every query sees at least itself.
-     * FLOP 4 E per visible (query head, pair) (+ 2 E with rel). No L x L matrix: tiles. */
+     * start p = s * segment, a key at position a (relative to the first query of the call; negative = before the call) is visible
+     * iff lo(t) <= a <= hi(t) lo(t) = max(p - since[b,s], p - back, window > 0 ? t - window + 1 : -inf, -cache) hi(t) = t; with
+     * memory rows (lead, trail): lead-1 for t < lead, T-1 for t >= T-trail, else t Positions a >= (own_from_segment ? p : 0) are
+     * read from k, v [B,T,G,E] row a; smaller ones from kc, vc [B,cache_rows,G,E] row a + cache. (Transformer-XL: own_from_segment
+     * 1, the cache holds detached history and the call's earlier segments.) score(t,a) = scale * (q_t . k_a + (rel ? qr_t .
+     * rel_{t-a} : 0)) + (bias ? bias[h, t-a] : 0), rel [distances,H,E] and bias [H,distances] by index t-a (never by the reshape
+     * trick); distances > the largest t-a that is visible. With rel or bias, lead = trail = 0. out[b,t,h,:] = sum_a
+     * softmax_a(score) v_a; lse[b,h,t] saved for backward. Every query sees at least itself. FLOP 4 E per visible (query head,
+     * pair) (+ 2 E with rel). No L x L matrix: tiles. */
     void (*attention_fwd)(real *out, real *lse, const real *q, const real *k, const real *v, const real *kc, const real *vc,
-                          const real *qr, const real *rel, const real *bias, const int32_t *since, const struct attention_shape *shape);
+                          const real *qr, const real *rel, const real *bias, const int32_t *since,
+                          const struct attention_shape *shape);
     /* tmp: attention_tmp(shape) elements (see kernels.h). dkc, dvc rows that no query sees get 0 (beta 0). */
     void (*attention_bwd)(struct gout dq, struct gout dk, struct gout dv, struct gout dkc, struct gout dvc, struct gout dqr,
                           struct gout drel, struct gout dbias, const real *dout, const real *out, const real *lse, const real *q,
@@ -125,21 +128,20 @@ struct kernels {
                           const real *bias, const int32_t *since, real *tmp, const struct attention_shape *shape);
 
     /* ---- compressive memory (Infini-attention, arXiv 2404.07143 eq. 7-9) ------------------------------------------------ */
-    /* For every batch row and key/value head a scan over the segments of the call; f = sigma(x) = x > 0 ? x + 1 : exp(x), elementwise.
-     *   read   out_t = f(q_t) M / (f(q_t) . z + eps)           with M = m[s], z = z[s] of the segment's start; exactly 0 if it is empty
-     *   write  m[s+1] = M + f(K)^T (V - R), z[s+1] = z + sum_t gamma_t f(k_t)
-     *          linear: R = 0, gamma = 1;   delta: R_t = f(k_t) M / (f(k_t) . z + eps), gamma = 1
-     *          delta_gamma: R as delta, gamma_t = clip(1 - f(k_t).z / |f(k_t)|^2, 0, 1), a constant for the gradient
-     * since[b,s] == 0: M and z of that segment are 0 (a document starts). len[b,s] < N: nothing is written, m[s+1] = M, z[s+1] = z.
-     * q [B,T,H,E], k [B,T,G,E], v [B,T,G,F], out [B,T,H,F], m [S+1,B,G,E,F], z [S+1,B,G,E]; m[0], z[0] are inputs, the others outputs,
-     * all are saved for backward. gamma_mean [B,S,G] or NULL. M and z are fp32 at least. Query head h reads memory h/(H/G).
-     * FLOP per token and head: read 2E(F+1), write 2E F (+1 for z), delta + 2E(F+1). */
+    /* For every batch row and key/value head a scan over the segments of the call; f = sigma(x) = x > 0 ? x + 1 : exp(x),
+     * elementwise. read   out_t = f(q_t) M / (f(q_t) . z + eps)           with M = m[s], z = z[s] of the segment's start; exactly 0
+     * if it is empty write  m[s+1] = M + f(K)^T (V - R), z[s+1] = z + sum_t gamma_t f(k_t) linear: R = 0, gamma = 1;   delta: R_t =
+     * f(k_t) M / (f(k_t) . z + eps), gamma = 1 delta_gamma: R as delta, gamma_t = clip(1 - f(k_t).z / |f(k_t)|^2, 0, 1), a constant
+     * for the gradient since[b,s] == 0: M and z of that segment are 0 (a document starts). len[b,s] < N: nothing is written, m[s+1]
+     * = M, z[s+1] = z. q [B,T,H,E], k [B,T,G,E], v [B,T,G,F], out [B,T,H,F], m [S+1,B,G,E,F], z [S+1,B,G,E]; m[0], z[0] are inputs,
+     * the others outputs, all are saved for backward. gamma_mean [B,S,G] or NULL. M and z are fp32 at least. Query head h reads
+     * memory h/(H/G). FLOP per token and head: read 2E(F+1), write 2E F (+1 for z), delta + 2E(F+1). */
     void (*memory_fwd)(real *out, real *m, real *z, real *gamma_mean, const real *q, const real *k, const real *v,
                        const int32_t *since, const int32_t *len, const struct memory_shape *shape);
     /* dm [B,G,E,F], dz [B,G,E]: on entry the gradient of m[S], z[S], on return that of m[0], z[0]. tmp: memory_tmp(shape). */
     void (*memory_bwd)(struct gout dq, struct gout dk, struct gout dv, real *dm, real *dz, const real *dout, const real *m,
-                       const real *z, const real *q, const real *k, const real *v, const int32_t *since, const int32_t *len, real *tmp,
-                       const struct memory_shape *shape);
+                       const real *z, const real *q, const real *k, const real *v, const int32_t *since, const int32_t *len,
+                       real *tmp, const struct memory_shape *shape);
     /* out[b,t,h,:] = g mem + (1 - g) local, g = 1/(1 + exp(-beta[h])) (eq. 10). mode: MIX_GATED; MIX_BYPASS: rows of segments with
      * since[b,s] == 0 take local unscaled; MIX_OFF: g = 0 everywhere; MIX_ZERO: mem taken as 0, (1 - g) kept. */
     void (*mix_fwd)(real *out, const real *mem, const real *local, const real *beta, const int32_t *since, int mode, int64_t batch,
@@ -151,14 +153,15 @@ struct kernels {
 
     /* ---- banks, rings, retrieval ---------------------------------------------------------------------------------------- */
     /* A ring is [B, capacity, width]; head[b] counts rows ever written to row b of the batch (slot = count mod capacity).
-     * write: ring[b, (head[b] + offset + r) mod capacity] = x[b,r], r < rows. read: the same slots into out; offset may be negative. */
-    void (*ring_write)(real *ring, const real *x, const int32_t *head, int64_t offset, int64_t batch, int64_t rows, int64_t capacity,
-                       int64_t width);
-    void (*ring_read)(real *out, const real *ring, const int32_t *head, int64_t offset, int64_t batch, int64_t rows, int64_t capacity,
-                      int64_t width);
+     * write: ring[b, (head[b] + offset + r) mod capacity] = x[b,r], r < rows. read: the same slots into out; offset may be
+     * negative. */
+    void (*ring_write)(real *ring, const real *x, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,
+                       int64_t capacity, int64_t width);
+    void (*ring_read)(real *out, const real *ring, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,
+                      int64_t capacity, int64_t width);
     /* Exact top-k by inner product (Memorizing Transformers). Query t of segment s sees the last n = min(since[b,s], visible) rows
-     * before count head[b] + offset + s * segment. index[b,t,h,j] = slot of the j-th best key of head h, best first (ties: the older row),
-     * -1 beyond n. keys [B,capacity,H,E]. FLOP 2E per (query head, visible row). */
+     * before count head[b] + offset + s * segment. index[b,t,h,j] = slot of the j-th best key of head h, best first (ties: the
+     * older row), -1 beyond n. keys [B,capacity,H,E]. FLOP 2E per (query head, visible row). */
     void (*topk)(int32_t *index, const real *q, const real *keys, const int32_t *head, const int32_t *since,
                  const struct bank_shape *shape);
     /* out[b,t,h,:] = sum_j p_j values[slot_j], p = softmax_j(q . keys[slot_j]); 0 where there is no hit. p [B,T,H,topk] saved
@@ -178,15 +181,16 @@ struct kernels {
     void (*adamw)(real *p, real *m, real *v, const real *g, const real *hyper, double rate, double decay, double b1, double b2,
                   double eps, int64_t n);
     /* Adafactor (Shazeer and Stern 2018, algorithms 4 and 5) for p [rows,cols]: with g' = clip g, b2 = hyper[HYPER_ADAFACTOR_B2] =
-     * 1 - t^-0.8: r_i = b2 r_i + (1-b2) mean_j (g'^2 + eps1), c_j likewise over i, vhat_ij = r_i c_j / mean_i r_i (rows == 1: unfactored,
-     * v in c); u = g'/sqrt(vhat); u /= max(1, rms(u)/clip_rms); p -= lr rate (parameter_scale ? max(rms(p), eps2) : 1) u + lr rate decay p.
-     * tmp: rows*cols + rows + 2*KERNEL_PARTIALS. */
-    void (*adafactor)(real *p, real *r, real *c, const real *g, const real *hyper, double rate, double decay, double eps1, double eps2,
-                      double clip_rms, int parameter_scale, real *tmp, int64_t rows, int64_t cols);
+     * 1 - t^-0.8: r_i = b2 r_i + (1-b2) mean_j (g'^2 + eps1), c_j likewise over i, vhat_ij = r_i c_j / mean_i r_i (rows == 1:
+     * unfactored, v in c); u = g'/sqrt(vhat); u /= max(1, rms(u)/clip_rms); p -= lr rate (parameter_scale ? max(rms(p), eps2) : 1)
+     * u + lr rate decay p. tmp: rows*cols + rows + 2*KERNEL_PARTIALS. */
+    void (*adafactor)(real *p, real *r, real *c, const real *g, const real *hyper, double rate, double decay, double eps1,
+                      double eps2, double clip_rms, int parameter_scale, real *tmp, int64_t rows, int64_t cols);
 
     /* ---- sampling, inspection ------------------------------------------------------------------------------------------- */
     /* id[r] drawn from softmax(logits/temperature) cut to the smallest set of most probable symbols whose mass reaches top_p (ties:
-     * smaller id), by the uniform number u[r] in [0,1); temperature 0: argmax (ties: smaller id). tmp: rows * vocab, order: rows * vocab. */
+     * smaller id), by the uniform number u[r] in [0,1); temperature 0: argmax (ties: smaller id). tmp: rows * vocab, order: rows *
+     * vocab. */
     void (*sample)(int32_t *id, const real *logits, const real *u, double temperature, double top_p, real *tmp, int32_t *order,
                    int64_t rows, int64_t vocab);
     /* Index of the first element that is NaN or infinite, -1 if none (waits). Tested by bits or by x - x != 0, under any flags. */

@@ -92,7 +92,8 @@ void case_alias(struct kernel_case *c, int output, int input);
     X(gemm)                                                                                                                        \
     X(gemm_batched)                                                                                                                \
     X(fill)                                                                                                                        \
-    X(add) X(scale) X(axpby) X(rowscale) X(add_bias) X(column_sum) X(reset_rows) B(reset_rows_bwd) X(rmsnorm_fwd) B(rmsnorm_bwd)   \
+    X(add)                                                                                                                         \
+    X(scale) X(axpby) X(rowscale) X(add_bias) X(column_sum) X(reset_rows) B(reset_rows_bwd) X(rmsnorm_fwd) B(rmsnorm_bwd)          \
         X(add_rmsnorm_fwd) X(headnorm_fwd) B(headnorm_bwd) X(embed_fwd) B(embed_bwd) X(rope_table) B(rope) X(swiglu_fwd)           \
             B(swiglu_bwd) X(relu_fwd) B(relu_bwd) X(xent_fwd) B(xent_bwd) X(dot) X(attention_fwd) B(attention_bwd) X(memory_fwd)   \
                 B(memory_bwd) X(mix_fwd) B(mix_bwd) X(ring_write) X(ring_read) X(topk) X(hits_fwd) B(hits_bwd) X(sumsq) X(clip)    \

@@ -1,5 +1,6 @@
 /* kernel_rows.c - the cases: slot, sizes, scalars (what they mean: the make functions and kernel_calls.h).
- * Tests: 1, primes, one more and one less than a tile, batches of 1 to 3, grouped heads, resets, partial segments, windows, caches. */
+ * Tests: 1, primes, one more and one less than a tile, batches of 1 to 3, grouped heads, resets, partial segments, windows, caches.
+ */
 #include "kernel_cases.h"
 
 /* clang-format off */

@@ -17,14 +17,14 @@
 #define ISA_FN(name) ISA_CAT(name, ISA)
 
 /* Each file of vec/ puts its kernels into the table. */
-#define CPU_VEC_GROUPS(isa)                                                                                                              \
-    void cpu_elementwise_##isa(struct kernels *k); /* fill .. reset_rows_bwd, swiglu, relu */                                          \
-    void cpu_norm_##isa(struct kernels *k);        /* rmsnorm, add_rmsnorm, headnorm */                                                \
-    void cpu_embed_##isa(struct kernels *k);       /* embed, rope_table, rope */                                                       \
-    void cpu_loss_##isa(struct kernels *k);        /* xent, dot, sample, first_bad */                                                  \
-    void cpu_optim_##isa(struct kernels *k);       /* sumsq, clip, adamw, adafactor */                                                 \
-    void cpu_attention_##isa(struct kernels *k);   /* attention_fwd, attention_bwd */                                                  \
-    void cpu_memory_##isa(struct kernels *k);      /* memory_fwd, memory_bwd, mix_fwd, mix_bwd */                                      \
+#define CPU_VEC_GROUPS(isa)                                                                                                        \
+    void cpu_elementwise_##isa(struct kernels *k); /* fill .. reset_rows_bwd, swiglu, relu */                                      \
+    void cpu_norm_##isa(struct kernels *k);        /* rmsnorm, add_rmsnorm, headnorm */                                            \
+    void cpu_embed_##isa(struct kernels *k);       /* embed, rope_table, rope */                                                   \
+    void cpu_loss_##isa(struct kernels *k);        /* xent, dot, sample, first_bad */                                              \
+    void cpu_optim_##isa(struct kernels *k);       /* sumsq, clip, adamw, adafactor */                                             \
+    void cpu_attention_##isa(struct kernels *k);   /* attention_fwd, attention_bwd */                                              \
+    void cpu_memory_##isa(struct kernels *k);      /* memory_fwd, memory_bwd, mix_fwd, mix_bwd */                                  \
     void cpu_bank_##isa(struct kernels *k);        /* ring_*, topk, hits_* */
 CPU_VEC_GROUPS(base)
 CPU_VEC_GROUPS(v3)
@@ -40,5 +40,6 @@ void cpu_gemm1(real *c, const real *a, const real *b, int ta, int tb, double alp
 real *cpu_scratch(void);
 int cpu_threads(void);
 
-/* A float exp that vectorises: relative error under 2 ulp on [-87, 88], 0 below, inf above, NaN stays NaN. Defined in vec/vmath.h. */
+/* A float exp that vectorises: relative error under 2 ulp on [-87, 88], 0 below, inf above, NaN stays NaN. Defined in vec/vmath.h.
+ */
 #endif
