@@ -506,7 +506,11 @@ static int resolve(struct parse *p, struct experiment *x) {
 struct experiment *experiment_read(const char *path, struct error *e) {
     size_t size;
     char *text = read_file(path, &size, e);
-    if (!text) return NULL;
+    if (!text) {
+        struct error why = *e;
+        fail(e, "%.500s; `infinibench list experiments` prints those that are here", why.text);
+        return NULL;
+    }
     struct parse p = {.path = path, .text = text, .e = e};
     struct experiment *x = xcalloc(1, sizeof *x);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
