@@ -19,6 +19,25 @@ void buffer_add(struct text_buffer *b, const char *data, size_t n) {
     b->data[b->n] = 0;
 }
 
+void buffer_escape(struct text_buffer *b, const char *text) {
+    for (; *text; text++) switch (*text) {
+        case '&':
+            buffer_printf(b, "&amp;");
+            break;
+        case '<':
+            buffer_printf(b, "&lt;");
+            break;
+        case '>':
+            buffer_printf(b, "&gt;");
+            break;
+        case '"':
+            buffer_printf(b, "&quot;");
+            break;
+        default:
+            buffer_add(b, text, 1);
+        }
+}
+
 void buffer_printf(struct text_buffer *b, const char *format, ...) {
     va_list list, again;
     va_start(list, format);

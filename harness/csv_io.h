@@ -11,6 +11,7 @@ struct text_buffer {
     size_t n, capacity;
 };
 void buffer_add(struct text_buffer *b, const char *data, size_t n);
+void buffer_escape(struct text_buffer *b, const char *text); /* for XML and HTML: & < > " */
 void buffer_printf(struct text_buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buffer_free(struct text_buffer *b);
 /* Fields of a line, each followed by end (',' or '\n'). Line breaks inside become spaces: a line of our files is a line. */

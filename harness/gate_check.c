@@ -65,39 +65,20 @@ static void look_up(struct line *l, const struct report_data *d) {
     l->good = fabs(l->difference) <= l->tolerance; /* false for NaN */
 }
 
-static void attribute(struct text_buffer *b, const char *text) {
-    for (; *text; text++) switch (*text) {
-        case '&':
-            buffer_printf(b, "&amp;");
-            break;
-        case '<':
-            buffer_printf(b, "&lt;");
-            break;
-        case '>':
-            buffer_printf(b, "&gt;");
-            break;
-        case '"':
-            buffer_printf(b, "&quot;");
-            break;
-        default:
-            buffer_add(b, text, 1);
-        }
-}
-
 static int write_xml(const struct lines *all, int failures, const char *folder, const char *reference, struct error *e) {
     struct text_buffer b = {0};
     char *path = xprintf("%s/check.xml", folder);
     buffer_printf(&b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"");
-    attribute(&b, reference);
+    buffer_escape(&b, reference);
     buffer_printf(&b, "\" tests=\"%d\" failures=\"%d\">\n", all->count, failures);
     for (int i = 0; i < all->count; i++) {
         const struct line *l = &all->x[i];
         buffer_printf(&b, "<testcase classname=\"");
-        attribute(&b, l->row);
+        buffer_escape(&b, l->row);
         buffer_printf(&b, "\" name=\"");
-        attribute(&b, l->metric);
-        if (*l->position) buffer_printf(&b, " at "), attribute(&b, l->position);
-        if (*l->condition) buffer_printf(&b, " with "), attribute(&b, l->condition);
+        buffer_escape(&b, l->metric);
+        if (*l->position) buffer_printf(&b, " at "), buffer_escape(&b, l->position);
+        if (*l->condition) buffer_printf(&b, " with "), buffer_escape(&b, l->condition);
         if (l->good)
             buffer_printf(&b, "\"/>\n");
         else if (!l->values)

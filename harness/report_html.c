@@ -55,25 +55,6 @@ void table_print(const struct table *t, FILE *out) {
     free(width);
 }
 
-static void escape(struct text_buffer *b, const char *text) {
-    for (; *text; text++) switch (*text) {
-        case '&':
-            buffer_printf(b, "&amp;");
-            break;
-        case '<':
-            buffer_printf(b, "&lt;");
-            break;
-        case '>':
-            buffer_printf(b, "&gt;");
-            break;
-        case '"':
-            buffer_printf(b, "&quot;");
-            break;
-        default:
-            buffer_add(b, text, 1);
-        }
-}
-
 /* In a Markdown table a bar would end the cell. */
 static void md_cell(struct text_buffer *b, const char *text) {
     for (; *text; text++) {
@@ -99,9 +80,9 @@ void document_begin(struct page *d, const char *title) {
     buffer_printf(&d->md, "# %s\n", title);
     buffer_printf(&d->html, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
                             "content=\"width=device-width,initial-scale=1\">\n<title>");
-    escape(&d->html, title);
+    buffer_escape(&d->html, title);
     buffer_printf(&d->html, "</title>\n<style>%s</style>\n</head>\n<body>\n<h1>", style);
-    escape(&d->html, title);
+    buffer_escape(&d->html, title);
     buffer_printf(&d->html, "</h1>\n");
 }
 
@@ -117,7 +98,7 @@ static char *formatted(const char *format, va_list list) {
 
 static void html_block(struct page *d, const char *tag, const char *text) {
     buffer_printf(&d->html, "<%s>", tag);
-    escape(&d->html, text);
+    buffer_escape(&d->html, text);
     buffer_printf(&d->html, "</%s>\n", tag);
 }
 
@@ -176,7 +157,7 @@ void document_table(struct page *d, const struct table *t) {
     buffer_printf(&d->html, "<div class=\"wide\"><table>\n<thead><tr>");
     for (int j = 0; j < t->columns; j++) {
         buffer_printf(&d->html, left(t, j) ? "<th class=\"l\">" : "<th>");
-        escape(&d->html, head(t, j));
+        buffer_escape(&d->html, head(t, j));
         buffer_printf(&d->html, "</th>");
     }
     buffer_printf(&d->html, "</tr></thead>\n<tbody>\n");
@@ -187,7 +168,7 @@ void document_table(struct page *d, const struct table *t) {
         md_cell(&d->md, t->cells[i]);
         buffer_printf(&d->md, " |");
         buffer_printf(&d->html, left(t, j) ? "<td class=\"l\">" : "<td>");
-        escape(&d->html, t->cells[i]);
+        buffer_escape(&d->html, t->cells[i]);
         buffer_printf(&d->html, j + 1 == t->columns ? "</td></tr>\n" : "</td>");
     }
     buffer_printf(&d->md, "\n");
@@ -219,7 +200,7 @@ void document_figure(struct page *d, const char *folder, const char *name, const
     buffer_printf(&d->html, "<figure>\n");
     if (body) add_picture(&d->html, body, name);
     buffer_printf(&d->html, "<figcaption>");
-    escape(&d->html, caption);
+    buffer_escape(&d->html, caption);
     buffer_printf(&d->html, "</figcaption>\n</figure>\n");
     free(svg);
 }
