@@ -70,6 +70,7 @@ test: deps
 .PHONY: tests
 tests: $(BIN) $(TESTS)
 check: all
+	@[ -f results/local/quick/results.csv ] || { echo "make check: nothing measured yet; run make reproduce first" >&2; exit 2; }
 	$(BIN) check results/local/quick --against tests/reference/quick.csv
 bench: deps
 	@$(MAKE) --no-print-directory -j2 all

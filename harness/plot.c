@@ -45,11 +45,24 @@ struct look {
     int count;
 };
 
+/* Where all rows are of one family its colour says nothing: they get one each. */
+static const char *color_among(const struct report_data *d, int row) {
+    const char *own = row_color(&d->rows[row]);
+    int index = 0, rows = 0, same = 0;
+    for (int i = 0; i < d->row_count; i++) {
+        if (strcmp(d->rows[i].architecture, "null") == 0) continue;
+        if (i < row) index++;
+        rows++;
+        same += strcmp(row_color(&d->rows[i]), own) == 0;
+    }
+    return rows > 1 && rows == same ? spare[index % 8] : own;
+}
+
 static void look_add(struct look *l, const struct report_data *d, int row, const bool *shown) {
-    const char *color = row_color(&d->rows[row]);
+    const char *color = color_among(d, row);
     int before = 0, mark = 0;
     for (int i = 0; i < row; i++) {
-        before += shown[i] && strcmp(row_color(&d->rows[i]), color) == 0;
+        before += shown[i] && strcmp(color_among(d, i), color) == 0;
         mark += strcmp(d->rows[i].architecture, "null") != 0;
     }
     buffer_printf(&l->marks, "%s%d", l->count ? " " : "", mark);

@@ -18,6 +18,6 @@ if (difference) {
     set arrow 9 from graph 0, first 0 to graph 1, first 0 nohead linecolor rgb '#4d4d4d' linewidth 1 back
 }
 plot for [r = 1:rows] data index r - 1 using ($3 + dodge(r)):4:5:6 with yerrorbars linecolor rgb color(r) linewidth 1.5 \
-         pointtype marker(r) pointsize 1.25 notitle, \
-     for [r = 1:rows] keyentry with points linecolor rgb color(r) pointtype marker(r) pointsize 1.4 \
+         pointtype marker(r) pointsize 0.62 * scale notitle, \
+     for [r = 1:rows] keyentry with points linecolor rgb color(r) pointtype marker(r) pointsize 0.7 * scale \
          title word(names, r)
