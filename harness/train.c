@@ -57,12 +57,14 @@ struct step_room {
     int32_t *tokens, *targets, *since, *len;
     real *weights;
     struct arena boundary;
-    real *at[STATE_LIMIT]; /* per segment boundary * state_count, see below */
-    real **boundaries;     /* [(S+1) * state_count]: NULL where the state does not exist */
-    int64_t *sizes;        /* the same: elements */
-    size_t *kept;          /* [S]: where the kept indices of a segment begin */
-    struct forward last;   /* the call whose carried states follow the step */
-    bool recomputed;       /* they are in boundaries[0 ..] instead */
+    real *next[STATE_LIMIT]; /* recomputation: gradients of the states that leave the segment at hand */
+    real **boundaries;       /* [(S+1) * state_count]: NULL where the state does not exist */
+    int64_t *sizes;          /* the same: elements */
+    size_t *kept;            /* [S]: where the kept indices of a segment begin */
+    struct forward last;     /* the call whose carried states follow the step */
+    bool recomputed;         /* they are in boundaries[0 ..] instead */
+    real *losses;            /* [S] on the host */
+    char bad[160];           /* a forward pass without backward, recomputed: the first tensor that is not finite */
 };
 
 static struct step_room *room_create(const struct model *m, bool plan) {
@@ -80,6 +82,7 @@ static struct step_room *room_create(const struct model *m, bool plan) {
     r->boundaries = xcalloc(slots, sizeof *r->boundaries);
     r->sizes = xcalloc(slots, sizeof *r->sizes);
     r->kept = xcalloc((size_t)c->segments, sizeof *r->kept);
+    r->losses = xcalloc((size_t)c->segments, sizeof *r->losses);
     r->boundary.name = "states between segments";
     return r;
 }
@@ -95,6 +98,7 @@ static void room_free(struct step_room *r) {
     free(r->boundaries);
     free(r->sizes);
     free(r->kept);
+    free(r->losses);
     free(r);
 }
 
@@ -200,7 +204,7 @@ static void step_recompute(struct trainer *t, const struct batch *b, bool backwa
             RUN(tape, move, r->boundaries[slot], f.out[i]->data, (size_t)f.out[i]->n * sizeof(real));
         }
     }
-    real **next = t->room->at; /* gradients of the states that leave the segment at hand */
+    real **next = r->next;
     memset(next, 0, (size_t)count * sizeof *next);
     tape->record = true;
     for (int64_t s = b->segments - 1; s >= 0; s--) {
@@ -211,7 +215,10 @@ static void step_recompute(struct trainer *t, const struct batch *b, bool backwa
         forward_begin(&f, tape, t->state, &c);
         enter(t, &f, s, true);
         loss_forward(t, &f, &c, t->loss + s);
-        if (!backward) continue;
+        if (!backward) { /* what went bad: segments come last first, so the earliest one has the last word */
+            tape_first_bad(tape, r->bad, sizeof r->bad);
+            continue;
+        }
         for (int i = 0; i < count; i++)
             if (f.out[i] && next[i]) tape_seed(tape, f.out[i], next[i]);
         tape_backward(tape);
@@ -407,11 +414,9 @@ void trainer_free(struct trainer *t) {
 
 static double loss_of(struct trainer *t) {
     int64_t n = t->config.mode == STEP_LAYER_MAJOR && t->model->config.arch->layer_major ? 1 : t->model->config.segments;
-    real *host = xcalloc((size_t)n, sizeof *host);
-    t->model->k->download(host, t->loss, (size_t)n * sizeof *host);
+    t->model->k->download(t->room->losses, t->loss, (size_t)n * sizeof *t->room->losses);
     double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (double)host[i];
-    free(host);
+    for (int64_t i = 0; i < n; i++) sum += (double)t->room->losses[i];
     return sum;
 }
 
@@ -426,8 +431,12 @@ static int name_bad(struct trainer *t, const struct batch *b, double loss, struc
             goto say;
         }
     }
+    t->room->bad[0] = 0;
     run_step(t, b, false);
-    tape_first_bad(&t->tape, text, sizeof text);
+    if (!t->room->recomputed)
+        tape_first_bad(&t->tape, text, sizeof text);
+    else if (t->room->bad[0])
+        snprintf(text, sizeof text, "%s", t->room->bad);
 say:
     return fail(e,
                 "the loss is %g at step %lld; the first tensor that is not finite is %s; lower the learning rate (lr = %g) or the "
