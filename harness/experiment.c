@@ -185,34 +185,46 @@ static int unknown(struct parse *p, const struct section *s, const struct entry 
 }
 
 /* ---- sections ---- */
+/* "1, 2, 3" */
+static int read_seeds(struct parse *p, const struct entry *t, int64_t seeds[16], int *count) {
+    *count = 0;
+    for (const char *at = t->value; *at;) {
+        size_t n = strcspn(at, ", \t");
+        char word[32];
+        int64_t seed;
+        if (n) {
+            snprintf(word, sizeof word, "%.*s", (int)n, at);
+            if (n >= sizeof word || parse_int(word, &seed) != 0 || seed < 0)
+                return complain(p, t->line, "seed '%.*s' is not a whole number of at least 0", (int)n, at);
+            if (*count == 16) return complain(p, t->line, "more than 16 seeds");
+            for (int i = 0; i < *count; i++)
+                if (seeds[i] == seed) return complain(p, t->line, "seed %s is given twice", word);
+            seeds[(*count)++] = seed;
+        }
+        at += n + (at[n] != 0);
+    }
+    if (*count == 0) return complain(p, t->line, "seeds is empty; give at least one, for example seeds = 1");
+    return 0;
+}
+
 static int read_experiment(struct parse *p, struct experiment *x) {
-    static const char *const keys[] = {"title", "paper", "seeds"};
+    static const char *const keys[] = {"title", "paper", "table", "seeds"};
     struct section *s = section(p, EXPERIMENT);
     struct entry *t;
     x->title = xstrdup((t = entry(s, "title")) ? t->value : x->name);
     x->paper = xstrdup((t = entry(s, "paper")) ? t->value : "");
+    if ((t = entry(s, "table"))) {
+        if (strlen(t->value) >= sizeof x->table || strcspn(t->value, "/.") != strlen(t->value))
+            return complain(p, t->line, "table = '%s' is not the name of a file NAME.csv in results/paper", t->value);
+        snprintf(x->table, sizeof x->table, "%s", t->value);
+    }
     if ((t = entry(s, "seeds"))) {
-        for (const char *at = t->value; *at;) {
-            size_t n = strcspn(at, ", \t");
-            char word[32];
-            int64_t seed;
-            if (n) {
-                snprintf(word, sizeof word, "%.*s", (int)n, at);
-                if (n >= sizeof word || parse_int(word, &seed) != 0 || seed < 0)
-                    return complain(p, t->line, "seed '%.*s' is not a whole number of at least 0", (int)n, at);
-                if (x->seed_count == 16) return complain(p, t->line, "more than 16 seeds");
-                for (int i = 0; i < x->seed_count; i++)
-                    if (x->seeds[i] == seed) return complain(p, t->line, "seed %s is given twice", word);
-                x->seeds[x->seed_count++] = seed;
-            }
-            at += n + (at[n] != 0);
-        }
-        if (x->seed_count == 0) return complain(p, t->line, "seeds is empty; give at least one, for example seeds = 1");
+        if (read_seeds(p, t, x->seeds, &x->seed_count) != 0) return -1;
     } else {
         x->seeds[x->seed_count++] = 1;
     }
     for (int i = 0; s && i < s->count; i++)
-        if (!s->entries[i].used) return unknown(p, s, &s->entries[i], keys, 3, false, NULL, NULL);
+        if (!s->entries[i].used) return unknown(p, s, &s->entries[i], keys, 4, false, NULL, NULL);
     return 0;
 }
 
@@ -269,10 +281,11 @@ static bool given(const struct options *o, const char *key) {
 
 static int read_stage(struct parse *p, struct experiment *x, struct section *s, const struct options *train,
                       const struct model_config *c) {
-    static const char *const keys[] = {"source", "limit", "from"};
+    static const char *const keys[] = {"source", "limit", "from", "seeds"};
     if (x->stage_count == EXPERIMENT_LIMIT) return complain(p, s->line, "more than %d stages", EXPERIMENT_LIMIT);
     struct stage_spec *g = &x->stages[x->stage_count];
     struct entry *source = entry(s, "source"), *limit = entry(s, "limit"), *from = entry(s, "from");
+    struct entry *seeds = entry(s, "seeds");
     snprintf(g->name, sizeof g->name, "%.39s", s->name);
     if (!source) return complain(p, s->line, "[stage %s] needs a source, for example source = kjv", s->name);
     if (strlen(source->value) >= sizeof g->source)
@@ -288,13 +301,24 @@ static int read_stage(struct parse *p, struct experiment *x, struct section *s, 
         hint(more, sizeof more, g->from, names, x->stage_count + 1);
         return complain(p, from->line, "from = '%s' is no stage before this one; %s", g->from, more);
     }
+    const struct stage_spec *before = stage_find(x, g->from);
+    memcpy(g->seeds, before ? before->seeds : x->seeds, sizeof g->seeds);
+    g->seed_count = before ? before->seed_count : x->seed_count;
+    if (seeds) {
+        struct stage_spec wider = *g;
+        if (read_seeds(p, seeds, g->seeds, &g->seed_count) != 0) return -1;
+        for (int i = 0; i < g->seed_count; i++)
+            if (!stage_has_seed(&wider, g->seeds[i]))
+                return complain(p, seeds->line, "seed %lld of [stage %s] is not among the seeds of %s%s%s", (long long)g->seeds[i],
+                                g->name, before ? "[stage " : "[experiment", before ? before->name : "", "]");
+    }
     g->train = *train;
     for (int i = 0; i < s->count; i++) {
         struct entry *k = &s->entries[i];
         char at[256];
         where(at, p, s, k->line);
         if (k->used) continue;
-        if (!options_has(&g->train, k->key)) return unknown(p, s, k, keys, 3, false, train_options, NULL);
+        if (!options_has(&g->train, k->key)) return unknown(p, s, k, keys, 4, false, train_options, NULL);
         if (options_set(&g->train, k->key, k->value, at, p->e) != 0) return -1;
     }
     if (options_has(&g->train, "lr") && !given(&g->train, "lr") && c->rates[1] > 0) { /* the preset's middle rate */
@@ -414,6 +438,12 @@ const struct stage_spec *stage_find(const struct experiment *x, const char *name
     for (int i = 0; i < x->stage_count; i++)
         if (strcmp(x->stages[i].name, name) == 0) return &x->stages[i];
     return NULL;
+}
+
+bool stage_has_seed(const struct stage_spec *stage, int64_t seed) {
+    bool has = !stage;
+    for (int i = 0; stage && i < stage->seed_count; i++) has = has || stage->seeds[i] == seed;
+    return has;
 }
 
 int source_parse(const struct experiment *x, const char *text, struct source_part parts[SOURCE_PARTS], int *count,

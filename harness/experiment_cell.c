@@ -120,12 +120,14 @@ int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e
     for (int i = 0; i < x->row_count; i++)
         for (int k = 0; k < x->seed_count; k++) {
             for (int j = 0; j < x->stage_count; j++) {
+                if (!stage_has_seed(&x->stages[j], x->seeds[k])) continue;
                 if (training_cell(cell, x, &x->rows[i], x->seeds[k], &x->stages[j], e) != 0) return -1;
                 buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->stages[j].name,
                               TRAINING_TASK, cell);
             }
             for (int j = 0; j < x->task_count; j++) {
-                if (strcmp(x->tasks[j].after, NEVER) == 0) continue;
+                if (strcmp(x->tasks[j].after, NEVER) == 0 || !stage_has_seed(stage_find(x, x->tasks[j].after), x->seeds[k]))
+                    continue;
                 if (experiment_cell(cell, x, &x->rows[i], x->seeds[k], &x->tasks[j], e) != 0) return -1;
                 buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->tasks[j].after,
                               x->tasks[j].name, cell);
@@ -173,6 +175,7 @@ char *experiment_resolved(const struct experiment *x) {
                   x->name);
     add_prose(&b, "title", x->title);
     add_prose(&b, "paper", x->paper);
+    if (*x->table) buffer_printf(&b, "table = %s\n", x->table);
     buffer_printf(&b, "seeds = ");
     for (int i = 0; i < x->seed_count; i++) buffer_printf(&b, "%s%lld", i ? ", " : "", (long long)x->seeds[i]);
     buffer_printf(&b, "\n\n[budget]\npreset = %s\ntokenizer = %s\n", x->rows[0].config.preset, x->tokenizer);
@@ -180,6 +183,11 @@ char *experiment_resolved(const struct experiment *x) {
         const struct stage_spec *s = &x->stages[i];
         char *train = options_join(&s->train, "\n", false);
         buffer_printf(&b, "\n[stage %s]\nsource = %s\nlimit = %lld\nfrom = %s\n", s->name, s->source, (long long)s->limit, s->from);
+        if (s->seed_count < x->seed_count) {
+            buffer_printf(&b, "seeds =");
+            for (int j = 0; j < s->seed_count; j++) buffer_printf(&b, "%s %lld", j ? "," : "", (long long)s->seeds[j]);
+            buffer_printf(&b, "\n");
+        }
         add_pairs(&b, train, '\n', NULL, NULL);
         free(train);
     }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PLAN_DOCUMENT 32768 /* tokens of the document over which a plan averages */
+
 static void print_bytes(FILE *out, double bytes) {
     const char *unit = "bytes";
     if (bytes >= 1073741824)
@@ -22,7 +24,7 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
     const struct model_config *c = &r->config;
     struct model *m = model_create(c, NULL, 1, e);
     if (!m) return fail(e, "[row %s]: %s", r->name, e->text);
-    int64_t step_tokens = c->segment * c->segments, contexts[3] = {step_tokens, 32768, 1048576};
+    int64_t step_tokens = c->segment * c->segments, contexts[3] = {step_tokens, PLAN_DOCUMENT, 1048576};
     fprintf(out, "[row %s] %s, %lld parameters\n", r->name, c->arch->name, (long long)m->elements);
     fprintf(out, "  shape: %lld layers x %lld (%lld heads x %lld, %lld for keys and values), FFN %lld, vocabulary %lld\n",
             (long long)c->layers, (long long)c->d, (long long)c->heads, (long long)c->e, (long long)c->kv_heads,
@@ -34,11 +36,16 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
         int64_t carried = c->arch->carried ? c->arch->carried(c, contexts[i]) : 0;
         fprintf(out, "  after %7lld tokens: carries %lld elements (", (long long)contexts[i], (long long)carried);
         print_bytes(out, (double)carried * (double)sizeof(real));
-        fprintf(out, "), a query attends to %lld, %.4g MFLOP a token forward\n",
-                c->arch->attended ? (long long)c->arch->attended(c, contexts[i]) : 0, model_flops(c, contexts[i], false) / 1e6);
+        int64_t attended = c->arch->attended ? c->arch->attended(c, contexts[i]) : 0;
+        fprintf(out, "), a query attends to %lld (", (long long)attended);
+        print_bytes(out, (double)attended * (double)sizeof(real));
+        fprintf(out, "), %.4g MFLOP a token forward\n", model_flops(c, contexts[i], false) / 1e6);
     }
-    double training = 3 * model_flops(c, 0, true);
-    fprintf(out, "  %.4g MFLOP a token in training (forward and backward)\n", training / 1e6);
+    double training = 0;
+    int64_t segments = (PLAN_DOCUMENT + c->segment - 1) / c->segment;
+    for (int64_t i = 0; i < segments; i++) training += 3 * model_flops(c, i * c->segment, true) / (double)segments;
+    fprintf(out, "  %.4g MFLOP a token in training (forward and backward), mean over a document of %d tokens\n", training / 1e6,
+            PLAN_DOCUMENT);
     for (int i = 0; i < x->stage_count; i++) {
         struct options options;
         struct train_config config;
@@ -60,8 +67,9 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
 }
 
 int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e) {
-    fprintf(out, "%s: %s\n%d rows, %d seeds, %d stages, %d tasks\n", x->name, x->title, x->row_count, x->seed_count, x->stage_count,
-            x->task_count);
+    fprintf(out, "%s: %s\n%d rows, %d seed%s, %d stage%s, %d task%s\n", x->name, x->title, x->row_count, x->seed_count,
+            x->seed_count == 1 ? "" : "s", x->stage_count, x->stage_count == 1 ? "" : "s", x->task_count,
+            x->task_count == 1 ? "" : "s");
     for (int i = 0; i < x->row_count; i++) {
         if (o->only && strcmp(o->only, x->rows[i].name) != 0) continue;
         if (dry_row(x, &x->rows[i], out, e) != 0) return -1;

@@ -20,6 +20,8 @@ struct source_part {
 };
 int source_parse(const struct experiment *x, const char *text, struct source_part parts[SOURCE_PARTS], int *count, struct error *e);
 const struct stage_spec *stage_find(const struct experiment *x, const char *name); /* NULL: NO_STAGE */
+/* Whether a training seed goes through the stage (NULL: initialisation, every seed does). */
+bool stage_has_seed(const struct stage_spec *stage, int64_t seed);
 /* Options of a stage with the row's own keys on top. */
 void stage_train_options(struct options *out, const struct row_spec *row, const struct stage_spec *stage);
 /* Training corpora are opened once per process and kept. */

@@ -277,11 +277,12 @@ bool pair_missing(const struct session *s, const struct row_spec *row, int64_t s
     char cell[20];
     *missing = false;
     for (int i = 0; i < s->x->stage_count; i++) {
+        if (!stage_has_seed(&s->x->stages[i], seed)) continue;
         if (training_cell(cell, s->x, row, seed, &s->x->stages[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell);
     }
     for (int i = 0; i < s->x->task_count; i++) {
-        if (strcmp(s->x->tasks[i].after, NEVER) == 0) continue;
+        if (strcmp(s->x->tasks[i].after, NEVER) == 0 || !stage_has_seed(stage_find(s->x, s->x->tasks[i].after), seed)) continue;
         if (experiment_cell(cell, s->x, row, seed, &s->x->tasks[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell);
     }
@@ -348,7 +349,8 @@ int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct
     snprintf(p.run, sizeof p.run, "%.20s-s%lld-%.8s", row->name, (long long)(seed % 1000000), hash);
     p.json = run_describe(s, row, seed, p.run);
     int result = run_stage(&p, NULL, e);
-    for (int i = 0; i < s->x->stage_count && result == 0; i++) result = run_stage(&p, &s->x->stages[i], e);
+    for (int i = 0; i < s->x->stage_count && result == 0; i++)
+        if (stage_has_seed(&s->x->stages[i], seed)) result = run_stage(&p, &s->x->stages[i], e);
     json_decref(p.json);
     return result;
 }

@@ -1,6 +1,7 @@
 /* plot.c - prepares the tables behind the pictures and calls gnuplot with the scripts of plots/.
  *
- * Training curves per stage; bits per byte by position; difference to the local-only twin by position. A row keeps its colour in
+ * Training curves per stage; bits per byte by position; difference to the local-only twin by position; quality against the bytes of
+ * carried state and against training FLOP. A row keeps its colour in
  * every picture and experiment: the colour belongs to the family of its name. No picture shows what is not in the CSV files. */
 #include "plot.h"
 
@@ -325,6 +326,65 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
     return result;
 }
 
+/* ---- quality against cost ---- */
+/* Bits per byte of whole documents over a training metric; bars: the paired difference to the twin (without one: no bars). */
+static int quality_plot(struct plots *p, const struct report_data *d, int section, bool only_section, bool state, struct error *e) {
+    struct text_buffer table = {0}, settings = {0};
+    struct look look = {0};
+    bool shown[REPORT_ROWS] = {false};
+    const char *metric = state ? "state_bytes" : "train_flops", *kind = state ? "quality-state" : "quality-flops";
+    double least = INFINITY, most = 0;
+    int zeros = 0, result = 0;
+    buffer_printf(&table, "# bits per byte of whole documents against %s: row %s bits low high\n", metric, metric);
+    for (int row = 0; row < d->row_count; row++) {
+        double x = report_stage(d, d->sections[section].stage, d->rows[row].name, metric);
+        if (x > 0) least = fmin(least, x), most = fmax(most, x);
+    }
+    for (int row = 0; row < d->row_count; row++) {
+        struct selection a = {.data = d,
+                              .section = section,
+                              .row = d->rows[row].name,
+                              .condition = "",
+                              .metric = "bits_per_byte",
+                              .seed = -1},
+                         b = a;
+        double x = report_stage(d, d->sections[section].stage, d->rows[row].name, metric);
+        double bits = report_bits(d, section, d->rows[row].name, -1).value, low = bits, high = bits;
+        if (strcmp(d->rows[row].architecture, "null") == 0 || isnan(x) || isnan(bits) || (x <= 0 && !state)) continue;
+        if (d->twin >= 0 && row != d->twin) {
+            b.row = d->rows[d->twin].name;
+            struct interval v = report_difference(a, b);
+            if (!isnan(v.low)) low = bits - v.value + v.low, high = bits - v.value + v.high;
+        }
+        look_add(&look, d, row, shown);
+        shown[row] = true;
+        zeros += x <= 0;
+        buffer_printf(&table, "%s %.9g %.9g %.9g %.9g\n\n\n", d->rows[row].name, x, bits, low, high);
+    }
+    if (look.count > 1 && most > 0) {
+        char *name = only_section ? xstrdup(kind) : xprintf("%s-%s", kind, d->sections[section].name);
+        char *caption =
+            xprintf("Bits per byte of whole documents against %s.%s%s",
+                    state ? "the bytes of state that a document carries after 32,768 tokens"
+                          : "the FLOP of a training run (by formula, products only; all rows read the same tokens)",
+                    d->twin >= 0 ? " Bars: 95 % interval of the paired difference to the local-only twin, drawn around the "
+                                   "row's value; the spread between documents, which all rows share, is not in them."
+                                 : "",
+                    zeros ? " Rows that carry nothing stand at the left edge." : "");
+        set_text(&settings, "names", look.names.data);
+        set_text(&settings, "colors", look.colors.data);
+        set_text(&settings, "marks", look.marks.data);
+        buffer_printf(&settings, "state=%d;zeros=%d;least=%.9g;most=%.9g;", state, zeros, least, most);
+        result = draw(p, d, "quality", name, &table, settings.data, caption, e);
+        free(caption);
+        free(name);
+    }
+    look_free(&look);
+    buffer_free(&table);
+    buffer_free(&settings);
+    return result;
+}
+
 int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
     int stages = 0, sections = 0, result = 0;
     memset(p, 0, sizeof *p);
@@ -337,6 +397,8 @@ int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
         if (strcmp(d->sections[i].task, "language_modeling") != 0) continue;
         result = position_plot(p, d, i, sections == 1, false, e);
         if (result == 0 && d->twin >= 0) result = position_plot(p, d, i, sections == 1, true, e);
+        if (result == 0) result = quality_plot(p, d, i, sections == 1, true, e);
+        if (result == 0) result = quality_plot(p, d, i, sections == 1, false, e);
     }
     return result;
 }

@@ -123,17 +123,16 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     table_print(&t, out);
     fputc('\n', out);
     table_free(&t);
-    document_text(
-        doc,
-        "Bits per byte: ratio of sums over documents, 95 %% interval from 10,000 bootstrap resamples of documents%s. State: "
-        "elements that one "
-        "document carries after 32,768 tokens. Memory off and memory zero: bits per byte with the compressive memory knocked out "
-        "minus "
-        "bits per byte as trained, on the same documents (off: gate forced to 0; zero: the memory reads 0, the gate stays).",
-        d->seed_count > 1 ? "; the seeds of a document are resampled together, so that the spread between training seeds is not in "
-                            "the interval: see the table by seed"
-                          : "");
-    if (d->seed_count > 1) {
+    int seeds = d->sections[s].seed_count;
+    document_text(doc,
+                  "Bits per byte: ratio of sums over documents. %s State: elements that one document carries after 32,768 tokens. "
+                  "Memory off and memory zero: bits per byte with the compressive memory knocked out minus bits per byte as "
+                  "trained, on the same documents (off: gate forced to 0; zero: the memory reads 0, the gate stays).",
+                  seeds > 1 ? "Intervals, 95 %: Student's t over documents and training seeds, which are crossed: the squared "
+                              "standard error is that of 10,000 bootstrap resamples of documents plus the variance between seeds."
+                            : "Intervals, 95 %: 10,000 bootstrap resamples of documents; there is one training seed, so the spread "
+                              "between training runs is not in them.");
+    if (seeds > 1) {
         document_text(doc, "Bits per byte by training seed:");
         seed_table(&t, d, s);
         document_table(doc, &t);
@@ -145,11 +144,10 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     if (d->twin >= 0 && t.count) {
         document_text(doc,
                       "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without "
-                      "the memory). Below 0 is "
-                      "better than the twin. Both rows read the same documents%s; the pairs are resampled together. Detectable: "
-                      "where the interval holds 0, "
-                      "the smallest true difference that a test at 5 %% would have found with a power of 80 %%.",
-                      d->rows[d->twin].name, d->seed_count > 1 ? " with the same training seeds" : "");
+                      "the memory). Below 0 is better than the twin. Both rows read the same documents%s; differences are taken "
+                      "within the pairs. Detectable: where the interval holds 0, the smallest true difference that a test at 5 %% "
+                      "would have found with a power of 80 %%.",
+                      d->rows[d->twin].name, seeds > 1 ? " with the same training seeds" : "");
         document_table(doc, &t);
         fprintf(out, "Bits per byte minus the local-only twin %s\n", d->rows[d->twin].name);
         table_print(&t, out);
@@ -159,13 +157,15 @@ static void language_section(struct page *doc, const struct report_data *d, int 
                            "memory claim can be made from it.");
     }
     table_free(&t);
+    answer_table(&t, d, s);
+    if (t.count)
+        show_table(doc, &t, out, "Questions and answers (differences within pairs of documents and seeds; below 0 is better)");
+    table_free(&t);
     for (int i = 0; i < plots->count; i++) {
         const char *name = plots->figure[i].name;
-        char own[2][96];
-        snprintf(own[0], sizeof own[0], "positions-%s", d->sections[s].name);
-        snprintf(own[1], sizeof own[1], "difference-%s", d->sections[s].name);
-        if (only ? strncmp(name, "training", 8) != 0 : strcmp(name, own[0]) == 0 || strcmp(name, own[1]) == 0)
-            document_figure(doc, d->folder, name, plots->figure[i].caption);
+        size_t n = strlen(name), own = strlen(d->sections[s].name);
+        bool mine = n > own + 1 && name[n - own - 1] == '-' && strcmp(name + n - own, d->sections[s].name) == 0;
+        if (strncmp(name, "training", 8) != 0 && (only || mine)) document_figure(doc, d->folder, name, plots->figure[i].caption);
     }
 }
 
@@ -206,6 +206,8 @@ int report(const char *folder, FILE *out, struct error *e) {
     for (int i = 0; i < d->section_count; i++)
         if (strcmp(d->sections[i].task, "language_modeling") != 0 && strcmp(d->sections[i].task, "training") != 0)
             other_section(&doc, d, i);
+    struct error problem = {""};
+    if (paper_section(&doc, d, out, &problem) < 0) document_text(&doc, "The paper's numbers could not be read: %s.", problem.text);
     struct table cost;
     cost_table(&cost, d);
     if (cost.count) {
@@ -277,7 +279,7 @@ static void compare_row(struct table *t, const struct report_data *a, const stru
         table_cell(t, "%s", show_interval(v, 4, true));
         table_cell(t, "%lld", (long long)v.n);
         if (v.low <= 0 && v.high >= 0)
-            table_cell(t, "%.4f", minimum_detectable(v.standard_error));
+            table_cell(t, "%.4f", minimum_detectable(&v));
         else
             table_cell(t, isnan(v.low) ? "–" : "");
     }

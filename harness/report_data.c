@@ -94,6 +94,14 @@ static void read_ini(struct report_data *d, struct manifest *m) {
                     : strcmp(key, "paper") == 0     ? &d->paper
                                                     : NULL;
             if (prose) keep_prose(prose, value);
+            if (prose != &d->title && prose != &d->paper) {
+                d->settings = xrealloc(d->settings, (size_t)d->setting_count + 1, sizeof *d->settings);
+                struct report_setting *x = &d->settings[d->setting_count++];
+                snprintf(x->section, sizeof x->section, "%s", kind);
+                snprintf(x->key, sizeof x->key, "%s", key);
+                x->value = xstrdup(value);
+            }
+            if (strcmp(kind, "experiment") == 0 && strcmp(key, "table") == 0) snprintf(d->table, sizeof d->table, "%.39s", value);
             if (strcmp(kind, "budget") == 0 && strcmp(key, "tokenizer") == 0)
                 snprintf(d->tokenizer, sizeof d->tokenizer, "%.31s", value);
             if (row && strcmp(key, "architecture") == 0) snprintf(row->architecture, sizeof row->architecture, "%.39s", value);
@@ -135,6 +143,16 @@ static void find_twin(struct report_data *d) {
             d->twin = i;
 }
 
+static void count_seeds(struct report_data *d) {
+    for (int s = 0; s < d->section_count; s++)
+        for (int k = 0; k < d->seed_count; k++) {
+            bool has = false;
+            for (int64_t i = 0; i < d->result_count && !has; i++)
+                has = d->result_section[i] == s && d->results[i].seed == d->seeds[k];
+            d->sections[s].seed_count += has;
+        }
+}
+
 struct report_data *report_load(const char *folder, struct error *e) {
     struct report_data *d = xcalloc(1, sizeof *d);
     struct manifest m = {0};
@@ -166,6 +184,7 @@ struct report_data *report_load(const char *folder, struct error *e) {
         d->results[kept++] = r;
     }
     d->result_count = kept;
+    count_seeds(d);
     kept = 0;
     for (int64_t i = 0; i < d->sample_count; i++) {
         const struct cell_info *c = listed(&m, d->samples[i].cell);
@@ -208,6 +227,8 @@ struct report_data *report_load(const char *folder, struct error *e) {
 
 void report_data_free(struct report_data *d) {
     if (!d) return;
+    for (int i = 0; i < d->setting_count; i++) free(d->settings[i].value);
+    free(d->settings);
     free(d->folder);
     free(d->title);
     free(d->paper);
@@ -220,6 +241,12 @@ void report_data_free(struct report_data *d) {
 }
 
 /* ---- values ---- */
+const char *report_setting(const struct report_data *d, const char *section, const char *key) {
+    for (int i = 0; i < d->setting_count; i++)
+        if (strcmp(d->settings[i].key, key) == 0 && strcmp(d->settings[i].section, section) == 0) return d->settings[i].value;
+    return NULL;
+}
+
 const struct result_row *report_find(const struct report_data *d, int section, const char *row, int64_t seed, const char *metric,
                                      const char *condition, const char *position) {
     for (int64_t i = 0; i < d->result_count; i++) {
@@ -243,11 +270,18 @@ double report_mean(const struct report_data *d, int section, const char *row, co
     return n ? sum / n : NAN;
 }
 
+double report_stage(const struct report_data *d, const char *stage, const char *row, const char *metric) {
+    for (int s = 0; s < d->section_count; s++)
+        if (strcmp(d->sections[s].task, "training") == 0 && strcmp(d->sections[s].stage, stage) == 0)
+            return report_mean(d, s, row, metric, "", NULL);
+    return NAN;
+}
+
 double report_training(const struct report_data *d, const char *row, const char *metric) {
     double value = NAN;
     for (int s = 0; s < d->section_count; s++) { /* later stages come later in the file */
         if (strcmp(d->sections[s].task, "training") != 0) continue;
-        double v = report_mean(d, s, row, metric, "", NULL);
+        double v = report_stage(d, d->sections[s].stage, row, metric);
         if (!isnan(v)) value = v;
     }
     return value;
@@ -305,25 +339,56 @@ static struct units gather(const struct selection *s) {
     return g;
 }
 
-/* Seeds of a document joined: it is resampled as a whole. */
-static int64_t by_document(const struct unit *u, int64_t n, double *value, double *weight) {
-    int64_t m = 0;
+/* Values and weights of the units as [seed][document]. Documents that not every seed has are left out. */
+struct grid {
+    double *value, *weight;
+    int64_t seeds, n;
+};
+
+static int64_t collect_seeds(const struct unit *u, int64_t n, int64_t seeds[REPORT_SEEDS]) {
+    int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (i == 0 || strcmp(u[i].sample, u[i - 1].sample) != 0) value[m] = weight[m] = 0, m++;
-        value[m - 1] += u[i].value;
-        weight[m - 1] += u[i].weight;
+        int64_t k = 0;
+        while (k < count && seeds[k] != u[i].seed) k++;
+        if (k == count && count < REPORT_SEEDS) seeds[count++] = u[i].seed;
     }
-    return m;
+    return count;
+}
+
+static struct grid grid_of(const struct unit *u, int64_t n) {
+    int64_t seeds[REPORT_SEEDS];
+    struct grid g = {.seeds = collect_seeds(u, n, seeds)};
+    if (!g.seeds) return g;
+    int64_t most = n / g.seeds;
+    g.value = xcalloc((size_t)(g.seeds * most), sizeof *g.value);
+    g.weight = xcalloc((size_t)(g.seeds * most), sizeof *g.weight);
+    for (int pass = 0; pass < 2; pass++) { /* how many documents, then their values */
+        int64_t documents = 0;
+        for (int64_t i = 0, end; i < n; i = end) {
+            for (end = i + 1; end < n && strcmp(u[end].sample, u[i].sample) == 0;) end++;
+            if (end - i != g.seeds) continue;
+            for (int64_t k = 0; pass && k < g.seeds; k++) { /* sorted by seed within a document */
+                g.value[k * g.n + documents] = u[i + k].value;
+                g.weight[k * g.n + documents] = u[i + k].weight;
+            }
+            documents++;
+        }
+        g.n = documents;
+    }
+    return g;
+}
+
+static void grid_free(struct grid *g) {
+    free(g->value);
+    free(g->weight);
 }
 
 struct interval report_ratio(struct selection a) {
-    struct units g = gather(&a);
-    double *v = xcalloc((size_t)g.n, sizeof *v), *w = xcalloc((size_t)g.n, sizeof *w);
-    int64_t n = by_document(g.u, g.n, v, w);
-    struct interval i = bootstrap_ratio(v, w, n, REPORT_SEED);
-    free(v);
-    free(w);
-    free(g.u);
+    struct units u = gather(&a);
+    struct grid g = grid_of(u.u, u.n);
+    struct interval i = interval_crossed(g.value, g.weight, NULL, NULL, g.seeds, g.n, REPORT_SEED);
+    grid_free(&g);
+    free(u.u);
     return i;
 }
 
@@ -341,12 +406,32 @@ struct interval report_difference(struct selection a, struct selection b) {
             y.u[n++] = y.u[j++];
         }
     }
-    double *v = xcalloc((size_t)n * 4, sizeof *v);
-    int64_t m = by_document(x.u, n, v, v + n);
-    by_document(y.u, n, v + 2 * n, v + 3 * n);
-    struct interval i = bootstrap_paired(v, v + n, v + 2 * n, v + 3 * n, m, REPORT_SEED);
-    free(v);
+    struct grid g = grid_of(x.u, n), h = grid_of(y.u, n);
+    struct interval i = interval_crossed(g.value, g.weight, h.value, h.weight, g.seeds, g.n, REPORT_SEED);
+    grid_free(&g);
+    grid_free(&h);
     free(x.u);
     free(y.u);
     return i;
+}
+
+/* From samples, else as the task wrote it (one seed), else the mean without an interval. */
+struct interval report_bits(const struct report_data *d, int section, const char *row, int position) {
+    struct interval i = report_ratio((struct selection){.data = d,
+                                                        .section = section,
+                                                        .row = row,
+                                                        .condition = "",
+                                                        .metric = "bits_per_byte",
+                                                        .positions = position < 0 ? 0 : 1u << position,
+                                                        .seed = -1});
+    if (i.n > 0) return i;
+    const char *name = position < 0 ? NULL : position_names[position];
+    const struct result_row *r = report_find(d, section, row, -1, "bits_per_byte", "", name);
+    if (r && d->sections[section].seed_count == 1)
+        return (struct interval){.value = r->value, .standard_error = r->standard_error, .low = r->low, .high = r->high, .n = r->n};
+    return (struct interval){.value = report_mean(d, section, row, "bits_per_byte", "", name),
+                             .standard_error = NAN,
+                             .low = NAN,
+                             .high = NAN,
+                             .n = r ? r->n : 0};
 }

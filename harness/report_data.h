@@ -18,13 +18,19 @@ extern const char *const position_names[POSITIONS + 1]; /* "1" .. "65+", NULL */
 struct report_section {
     char name[40], task[40], stage[40];
     int64_t version;
+    int seed_count; /* training seeds that it has results of */
 };
 struct report_row {
     char name[64], architecture[40], update[24];
 };
+struct report_setting {
+    char section[64], key[64], *value; /* of experiment.ini */
+};
 struct report_data {
     char *folder, *title, *paper;
-    char name[64], tokenizer[32];
+    char name[64], tokenizer[32], table[40];
+    struct report_setting *settings;
+    int setting_count;
     struct report_row rows[REPORT_ROWS];
     struct report_section sections[REPORT_SECTIONS];
     int row_count, section_count, seed_count, twin; /* twin: index of the local-only row, -1: none */
@@ -37,6 +43,8 @@ struct report_data {
 };
 struct report_data *report_load(const char *folder, struct error *e);
 void report_data_free(struct report_data *d);
+/* The value of a key in a section of experiment.ini ("row infini_linear", "budget"); NULL: not there. */
+const char *report_setting(const struct report_data *d, const char *section, const char *key);
 int report_row_index(const struct report_data *d, const char *name); /* -1: none */
 
 /* The result of a metric; seed -1: the first seed that has it. NULL: none. position NULL: "all". */
@@ -48,17 +56,22 @@ double report_mean(const struct report_data *d, int section, const char *row, co
 /* The "training" metric of a row in its last stage, mean over seeds. */
 double report_training(const struct report_data *d, const char *row, const char *metric);
 
+/* The same after one stage. */
+double report_stage(const struct report_data *d, const char *stage, const char *row, const char *metric);
+
 /* What is compared: samples of a row under a condition at one or several positions. */
 struct selection {
     const struct report_data *data;
     int section;
     const char *row, *condition, *metric;
     unsigned positions; /* bit i: position_names[i]; 0: "all" */
-    int64_t seed;       /* -1: all, summed per document */
+    int64_t seed;       /* -1: all */
 };
-/* Ratio of sums, bootstrap over documents (seeds of a document stay together). n = documents. */
+/* Ratio of sums with an interval over documents and, where there are several, training seeds (interval_crossed). n = documents. */
 struct interval report_ratio(struct selection a);
-/* a - b over the (document, seed) pairs that both have; resampled by document. */
+/* Bits per byte of a row at a position (index into position_names, -1: all): from samples, else as the task wrote it. */
+struct interval report_bits(const struct report_data *d, int section, const char *row, int position);
+/* a - b over the (document, seed) pairs that both have, paired. */
 struct interval report_difference(struct selection a, struct selection b);
 
 #endif

@@ -31,12 +31,18 @@ const char *show_integer(double x); /* 131 072 */
 const char *show_bytes(double x);
 const char *show_seconds(double x);
 const char *show_interval(struct interval i, int digits, bool sign);
+#define FAR_POSITIONS (1u << 2 | 1u << 3 | 1u << 4) /* segments 5 and later: where a memory claim is decided */
+struct selection select_row(const struct report_data *d, int section, const char *row, const char *condition, unsigned positions);
 
 void main_table(struct table *t, const struct report_data *d, int section);
 void cost_table(struct table *t, const struct report_data *d);
 void position_table(struct table *t, const struct report_data *d, int section);
 void difference_table(struct table *t, const struct report_data *d, int section);
 void seed_table(struct table *t, const struct report_data *d, int section);
+/* report_answers.c: the questions that an experiment with a local-only twin answers, each with its figure. */
+void answer_table(struct table *t, const struct report_data *d, int section);
+/* report_paper.c: ours beside the paper's own numbers, results/paper/TABLE.csv. 1: there is no such table. */
+int paper_section(struct page *doc, const struct report_data *d, FILE *out, struct error *e);
 void long_table(struct table *t, const struct report_data *d, int section, int *left_out);
 
 #endif

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FAR_POSITIONS (1u << 2 | 1u << 3 | 1u << 4) /* segments 5 and later */
-
 static char *slot(void) {
     static char memory[32][96];
     static int next;
@@ -70,8 +68,7 @@ const char *show_interval(struct interval i, int digits, bool sign) {
     return out;
 }
 
-static struct selection select_row(const struct report_data *d, int section, const char *row, const char *condition,
-                                   unsigned positions) {
+struct selection select_row(const struct report_data *d, int section, const char *row, const char *condition, unsigned positions) {
     return (struct selection){.data = d,
                               .section = section,
                               .row = row,
@@ -81,14 +78,8 @@ static struct selection select_row(const struct report_data *d, int section, con
                               .seed = -1};
 }
 
-/* From samples, else as the task wrote it (one seed), else the mean without an interval. */
-static struct interval bits(const struct report_data *d, int section, const char *row, int position) {
-    struct interval i = report_ratio(select_row(d, section, row, "", position < 0 ? 0 : 1u << position));
-    if (i.n > 0) return i;
-    const char *name = position < 0 ? NULL : position_names[position];
-    const struct result_row *r = report_find(d, section, row, -1, "bits_per_byte", "", name);
-    if (r && d->seed_count == 1) return (struct interval){r->value, r->standard_error, r->low, r->high, r->n};
-    return (struct interval){report_mean(d, section, row, "bits_per_byte", "", name), NAN, NAN, NAN, r ? r->n : 0};
+static struct interval interval_of(const struct result_row *r) {
+    return (struct interval){.value = r->value, .standard_error = r->standard_error, .low = r->low, .high = r->high, .n = r->n};
 }
 
 /* The 3-gram is scored in the cell of the null model. */
@@ -106,7 +97,7 @@ void main_table(struct table *t, const struct report_data *d, int section) {
     *t = (struct table){.heads = heads, .columns = (int)(sizeof heads / sizeof *heads)};
     for (int i = 0; i < d->row_count; i++) {
         const char *row = d->rows[i].name;
-        struct interval b = bits(d, section, row, -1);
+        struct interval b = report_bits(d, section, row, -1);
         if (isnan(b.value)) continue;
         struct interval off = report_difference(select_row(d, section, row, "knockout=off", 0), select_row(d, section, row, "", 0));
         struct interval zero =
@@ -126,7 +117,7 @@ void main_table(struct table *t, const struct report_data *d, int section) {
     if (!g) return;
     table_cell(t, "3-gram");
     for (int j = 1; j < 4; j++) table_cell(t, "–");
-    table_cell(t, "%s", show_interval((struct interval){g->value, g->standard_error, g->low, g->high, g->n}, 3, false));
+    table_cell(t, "%s", show_interval(interval_of(g), 3, false));
     table_cell(t, "%lld", (long long)g->n);
     for (int j = 6; j < t->columns; j++) table_cell(t, "–");
 }
@@ -164,7 +155,7 @@ void position_table(struct table *t, const struct report_data *d, int section) {
         struct interval b[POSITIONS];
         bool any = false;
         for (int p = 0; p < POSITIONS; p++) {
-            b[p] = bits(d, section, d->rows[i].name, p);
+            b[p] = report_bits(d, section, d->rows[i].name, p);
             any = any || !isnan(b[p].value);
         }
         if (!any) continue;
@@ -175,9 +166,7 @@ void position_table(struct table *t, const struct report_data *d, int section) {
     table_cell(t, "3-gram");
     for (int p = 0; p < POSITIONS; p++) {
         const struct result_row *g = ngram_result(d, section, position_names[p]);
-        struct interval i = {NAN, NAN, NAN, NAN, 0};
-        if (g) i = (struct interval){g->value, g->standard_error, g->low, g->high, g->n};
-        table_cell(t, "%s", show_interval(i, 3, false));
+        table_cell(t, "%s", g ? show_interval(interval_of(g), 3, false) : "–");
     }
 }
 
@@ -185,7 +174,7 @@ static void difference_cells(struct table *t, struct interval i) {
     table_cell(t, "%s", show_interval(i, 4, true));
     table_cell(t, "%lld", (long long)i.n);
     if (i.low <= 0 && i.high >= 0)
-        table_cell(t, "%.4f", minimum_detectable(i.standard_error));
+        table_cell(t, "%.4f", minimum_detectable(&i));
     else
         table_cell(t, isnan(i.low) ? "–" : "");
 }

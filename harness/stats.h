@@ -7,14 +7,25 @@
 struct interval {
     double value, standard_error, low, high;
     int64_t n;
+    double df;     /* degrees of freedom where low and high come from Student's t; 0: from percentiles or the normal */
+    int64_t seeds; /* training seeds whose spread is in the interval; 0 or 1: it is not */
 };
 struct interval wilson(int64_t successes, int64_t n); /* 95 % */
 /* Ratio of sums sum(value)/sum(weight) with a percentile bootstrap (10,000 resamples) over the n documents, 95 %. */
 struct interval bootstrap_ratio(const double *value, const double *weight, int64_t n, uint64_t seed);
 /* A - B of two such ratios over the same documents, paired: both are resampled together. */
 struct interval bootstrap_paired(const double *va, const double *wa, const double *vb, const double *wb, int64_t n, uint64_t seed);
-/* Smallest true difference that a test at 5 % with power 80 % would have found, given the standard error of the difference. */
-double minimum_detectable(double standard_error);
+/* A ratio of sums, or with vb and wb the difference of two, of several training seeds over the same n documents: arrays [seeds][n].
+ * Documents and seeds are crossed and both are a sample: the squared standard error is that of the paired bootstrap over documents
+ * (seeds together) plus the variance of the per-seed values over seeds, the interval Student's t with Satterthwaite's degrees of
+ * freedom (Satterthwaite 1946, eq. 17). One seed: the bootstrap alone. */
+struct interval interval_crossed(const double *va, const double *wa, const double *vb, const double *wb, int64_t seeds, int64_t n,
+                                 uint64_t seed);
+/* Quantile of Student's t, df >= 1 (not necessarily whole). */
+double t_quantile(double p, double df);
+/* Smallest true difference that a test at 5 % with power 80 % would have found, given the standard error (and the degrees of freedom) of the
+ * difference. */
+double minimum_detectable(const struct interval *difference);
 double normal_quantile(double p);
 
 #endif

@@ -411,13 +411,49 @@ static void after_stages(void **state) {
     free(r);
 }
 
+/* A stage with fewer seeds is trained and measured for those alone, and so is what comes after it. */
+static void seeds_of_stages(void **state) {
+    static const char text[] = "[experiment]\nseeds = 1, 2\ntable = table2\n" BUDGET STAGE_ONE
+                               "[stage two]\nsource = ./corpus\nfrom = init\nseeds = 2\n[stage three]\nsource = ./corpus\n"
+                               "[row local]\narchitecture = infini\nupdate = none\n[task one]\ntask = language_modeling\n"
+                               "corpus = ./corpus\nafter = one\n[task three]\ntask = language_modeling\ncorpus = ./corpus\n";
+    (void)state;
+    run(text, "seeds");
+    int64_t n;
+    struct result_row *r = results_read("seeds", &n, &e);
+    int seen[3][4] = {{0}}; /* stage, seed */
+    for (int64_t i = 0; i < n; i++) {
+        int stage = strcmp(r[i].stage, "one") == 0 ? 0 : strcmp(r[i].stage, "two") == 0 ? 1 : 2;
+        if (strcmp(r[i].metric, "final_loss") == 0) seen[stage][r[i].seed]++;
+        if (strcmp(r[i].metric, "bits_per_byte") == 0 && strcmp(r[i].position, "all") == 0) seen[stage][r[i].seed] += 10;
+    }
+    free(r);
+    static const int expected[3][4] = {{0, 11, 11, 0}, {0, 0, 1, 0}, {0, 0, 11, 0}};
+    assert_memory_equal(seen, expected, sizeof seen);
+    char *before = text_of("seeds/results.csv"), *ini = text_of("seeds/experiment.ini");
+    assert_non_null(strstr(ini, "\ntable = table2\n"));
+    assert_null(strstr(ini, "; cell local 1 two"));
+    assert_null(strstr(ini, "; cell local 1 three"));
+    assert_non_null(strstr(ini, "; cell local 2 three three"));
+    run(ini, "seeds"); /* the resolved text says the same: nothing is done again */
+    char *after = text_of("seeds/results.csv");
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+    free(ini);
+    refused(HEAD BUDGET STAGE_ONE "seeds = 2\n" ROWS, "x.ini:11: seed 2 of [stage one]", "not among the seeds of [experiment]");
+    refused("[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE "seeds = 2\n[stage two]\nsource = ./corpus\nseeds = 1\n" ROWS,
+            "seed 1 of [stage two]", "not among the seeds of [stage one]");
+    refused("[experiment]\ntable = ../x\n" BUDGET ROWS, "x.ini:2: table = '../x'", "results/paper");
+}
+
 int main(void) {
     struct backend_info info;
     memset(&info, 0, sizeof info);
     options = (struct run_options){.seed = -1, .jobs = 1, .k = kernels_cpu(0, &info), .info = &info};
-    const struct CMUnitTest tests[] = {cmocka_unit_test(errors),        cmocka_unit_test(resolving),
-                                       cmocka_unit_test(identity),      cmocka_unit_test(mixtures),
-                                       cmocka_unit_test(nothing_twice), cmocka_unit_test(chosen_parts),
-                                       cmocka_unit_test(same_numbers),  cmocka_unit_test(after_stages)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors),       cmocka_unit_test(resolving),     cmocka_unit_test(identity),
+        cmocka_unit_test(mixtures),     cmocka_unit_test(nothing_twice), cmocka_unit_test(chosen_parts),
+        cmocka_unit_test(same_numbers), cmocka_unit_test(after_stages),  cmocka_unit_test(seeds_of_stages)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

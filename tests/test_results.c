@@ -363,6 +363,104 @@ static void reports(void **state) {
     assert_says("nothing/results.csv");
 }
 
+/* Three seeds of a twin, two memories and another model over the same documents; the gain of a memory differs by seed. */
+static void fill_seeds(const char *name) {
+    static const char *const positions[] = {"1", "2-4", "5-16", "17-64", "65+", "all"};
+    static const char *const rows[] = {"infini_none", "infini_linear", "infini_delta", "transformer_xl"};
+    static const char *const conditions[] = {"", "knockout=off", "knockout=zero"};
+    static const double gain[4][3] = {{0, 0, 0}, {0.010, 0.012, 0.014}, {-0.02, 0.02, 0.003}, {0.1, 0.1, 0.1}};
+    struct results *r = opened(name);
+    struct text_buffer ini = {0};
+    buffer_printf(&ini, "[experiment]\ntitle = T\ntable = table2\nseeds = 1, 2, 3\n[budget]\ntokenizer = bytes\n[stage train]\n"
+                        "steps = 77\nlimit = 500\n[task pg19]\nlimit = 600\nsplit = test\n");
+    for (int row = 0; row < 4; row++) {
+        buffer_printf(&ini, "[row %s]\narchitecture = %s\nsegment = 64\n", rows[row], row < 3 ? "infini" : "transformer_xl");
+        if (row < 3) buffer_printf(&ini, "update = %s\n", rows[row] + 7);
+        for (int seed = 0; seed < 3; seed++) {
+            char cell[20], run[20];
+            snprintf(cell, sizeof cell, "cell-%d-%d", row, seed);
+            snprintf(run, sizeof run, "r%d-s%d", row, seed);
+            buffer_printf(&ini, "; cell %s %d train pg19 %s\n", rows[row], seed + 1, cell);
+            struct cell_writer *w = cell_begin(r, cell, run, "x", rows[row], row < 3 ? "infini" : "transformer_xl", "train",
+                                               seed + 1, "language_modeling", 1);
+            for (int k = 0; k < (row == 1 || row == 2 ? 3 : 1); k++)
+                for (int p = 0; p < 6; p++) {
+                    double sum = 0, weight = 0;
+                    for (int d = 0; d < 20; d++) {
+                        double bits =
+                            2 + 0.1 * (d % 5) + 0.002 * ((d + 3 * row) % 4) - gain[row][seed] * (k == 0) + 0.05 * (k == 1);
+                        double bytes = 1000 + 100 * d;
+                        char document[16];
+                        snprintf(document, sizeof document, "%d.txt", d);
+                        cell_sample(w, "test", conditions[k], "bits_per_byte", document, positions[p], bits * bytes, bytes);
+                        sum += bits * bytes, weight += bytes;
+                    }
+                    struct measurement m = value("bits_per_byte", sum / weight);
+                    m.condition = conditions[k];
+                    m.position = positions[p];
+                    cell_measure(w, &m);
+                }
+            assert_int_equal(cell_commit(w, &e), 0);
+        }
+    }
+    results_close(r);
+    append_to(name, "experiment.ini", ini.data, "w");
+    buffer_free(&ini);
+}
+
+/* The text of the line of the report that begins with a question. */
+static char *line_with(const char *text, const char *words) {
+    const char *at = strstr(text, words);
+    if (!at) fail_msg("no '%s' in the report", words);
+    return xprintf("%.*s", (int)strcspn(at, "\n"), at);
+}
+
+static void answers(void **state) {
+    static const struct {
+        const char *question, *by_seed, *answer;
+    } cases[] = {
+        {"Is infini\\_linear better than infini\\_none, its local-only twin, beyond segment 5?", "-0.0102, -0.0122, -0.0142",
+         "yes |"},
+        {"Is infini\\_delta better than infini\\_none, its local-only twin, beyond segment 5?", "+0.0198, -0.0202, -0.0032",
+         "not shown"},
+        {"Does infini\\_linear lose beyond segment 5 when its gates are forced to 0?", "+0.06", "yes |"},
+        {"Does infini\\_linear lose beyond segment 5 when its memory reads 0?", "+0.0100, +0.0120, +0.0140", "yes |"},
+        {"Is infini\\_linear better than transformer\\_xl over whole documents?", "+0.09", "no, the opposite"},
+    };
+    (void)state;
+    fill_seeds("seeds");
+    free(printed(report, "seeds"));
+    char *md = content("seeds", "report.md");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *line = line_with(md, cases[i].question);
+        if (!strstr(line, cases[i].by_seed) || !strstr(line, cases[i].answer)) fail_msg("%s", line);
+        free(line);
+    }
+    struct report_data *d = report_load(in("seeds"), &e);
+    struct selection a = {.data = d, .section = 0, .row = "infini_delta", .condition = "", .metric = "bits_per_byte", .seed = -1},
+                     b = a;
+    b.row = "infini_none";
+    struct interval all = report_difference(a, b);
+    assert_true(all.n == 20 && all.seeds == 3 && all.df >= 2 && all.df < 4 && all.low < -0.02 && all.high > 0.02);
+    a.seed = b.seed = 2; /* one seed says that the memory helps */
+    struct interval one = report_difference(a, b);
+    assert_true(one.seeds == 1 && one.high < 0 && one.standard_error < all.standard_error / 5);
+    assert_int_equal(d->sections[0].seed_count, 3);
+    report_data_free(d);
+    /* beside the paper: results/paper/table2.csv is found from the program's place; settings come from experiment.ini */
+    char *line = line_with(md, "| Infini-Transformer (Linear) |");
+    assert_non_null(strstr(line, "| 9.65 | -8.4 % |"));
+    free(line);
+    line = line_with(md, "| segment and key size |");
+    assert_non_null(strstr(line, "N = 2048, d\\_key = 128 | N = 64, d\\_key = ? |"));
+    free(line);
+    line = line_with(md, "| test text |");
+    assert_non_null(strstr(line, "test split, first 600 bytes"));
+    free(line);
+    assert_non_null(strstr(md, "Wu et al."));
+    free(md);
+}
+
 static void compare(void **state) {
     (void)state;
     fill_report("left", 0.05, false);
@@ -411,6 +509,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),    cmocka_unit_test(lock),    cmocka_unit_test(foreign_files), cmocka_unit_test(torn_lines),
         cmocka_unit_test(killed_commit), cmocka_unit_test(merging), cmocka_unit_test(runs),          cmocka_unit_test(reports),
-        cmocka_unit_test(compare),       cmocka_unit_test(gate)};
+        cmocka_unit_test(answers),       cmocka_unit_test(compare), cmocka_unit_test(gate)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

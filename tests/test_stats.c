@@ -21,8 +21,59 @@ static void quantiles(void **state) {
     near(normal_quantile(0.999), 3.090232306167813, 1e-12);
     assert_true(isinf(normal_quantile(1)) && isinf(normal_quantile(0)) && isnan(normal_quantile(-1)) &&
                 isnan(normal_quantile(NAN)));
-    near(minimum_detectable(1), 2.8015852181129688, 1e-12);
-    near(minimum_detectable(0.01), 0.028015852181129688, 1e-14);
+    near(minimum_detectable(&(struct interval){.standard_error = 1}), 2.8015852181129688, 1e-12);
+    near(minimum_detectable(&(struct interval){.standard_error = 0.01}), 0.028015852181129688, 1e-14);
+    near(minimum_detectable(&(struct interval){.standard_error = 2, .df = 2}), 2 * (4.302652729911275 + 1.0606601717798212), 1e-9);
+}
+
+/* Closed forms at 1 and 2 degrees of freedom; tables and scipy.stats.t.ppf beyond. */
+static void student(void **state) {
+    (void)state;
+    near(t_quantile(0.975, 1), 12.706204736174698, 1e-8);
+    near(t_quantile(0.975, 2), 4.302652729911275, 1e-9);
+    near(t_quantile(0.8, 2), 1.0606601717798212, 1e-10);
+    near(t_quantile(0.975, 3), 3.182446305284263, 1e-9);
+    near(t_quantile(0.975, 10), 2.2281388519649385, 1e-9);
+    near(t_quantile(0.025, 30), -2.042272456301237, 1e-9);
+    near(t_quantile(0.975, 1e6), 1.959966, 1e-5);
+    near(t_quantile(0.5, 7), 0, 1e-12);
+    assert_true(t_quantile(0.975, 2.5) < t_quantile(0.975, 2) && t_quantile(0.975, 2.5) > t_quantile(0.975, 3));
+    assert_true(isnan(t_quantile(0.975, 0.5)) && isnan(t_quantile(1, 3)) && isnan(t_quantile(NAN, 3)));
+}
+
+/* Coverage where both the documents and the seeds vary: the interval over both holds the truth in 95 % of repetitions, the one over
+ * documents alone in far fewer. */
+static void seeds_and_documents(void **state) {
+    enum { SEEDS = 3, N = 40, REPEATS = 400 };
+    static double va[SEEDS * N], vb[SEEDS * N], w[SEEDS * N], sa[N], sb[N], sw[N];
+    struct rng r;
+    int crossed = 0, alone = 0;
+    (void)state;
+    rng_seed(&r, 5, 6);
+    for (int k = 0; k < REPEATS; k++) {
+        memset(sa, 0, sizeof sa), memset(sb, 0, sizeof sb), memset(sw, 0, sizeof sw);
+        for (int s = 0; s < SEEDS; s++) {
+            double run = 0.01 * rng_normal(&r);
+            for (int i = 0; i < N; i++) {
+                struct rng document; /* what a document is does not depend on the seed */
+                rng_seed(&document, (uint64_t)k, (uint64_t)i);
+                double hard = 0.2 * rng_normal(&document), gain = 0.03 + 0.02 * rng_normal(&document);
+                int at = s * N + i;
+                w[at] = 1000;
+                va[at] = 1000 * (2 + hard);
+                vb[at] = 1000 * (2 + hard - gain - run);
+                sa[i] += va[at], sb[i] += vb[at], sw[i] += w[at];
+            }
+        }
+        struct interval c = interval_crossed(va, w, vb, w, SEEDS, N, 1), b = bootstrap_paired(sa, sw, sb, sw, N, 1);
+        near(c.value, b.value, 1e-12);
+        assert_true(c.seeds == SEEDS && c.n == N && c.df >= 2 && c.standard_error > b.standard_error);
+        crossed += c.low <= 0.03 && c.high >= 0.03;
+        alone += b.low <= 0.03 && b.high >= 0.03;
+    }
+    if (crossed < 0.92 * REPEATS || alone > 0.85 * REPEATS) fail_msg("covered %d and %d of %d", crossed, alone, REPEATS);
+    struct interval one = interval_crossed(va, w, vb, w, 1, N, 1), same = bootstrap_paired(va, w, vb, w, N, 1);
+    assert_true(one.low == same.low && one.high == same.high && one.df == 0 && one.seeds == 1);
 }
 
 /* Known values, as a percentage with one digit. */
@@ -132,8 +183,9 @@ static void few_documents(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(quantiles),          cmocka_unit_test(wilson_known),
-                                       cmocka_unit_test(coverage),           cmocka_unit_test(same_bits),
-                                       cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantiles),          cmocka_unit_test(student),      cmocka_unit_test(seeds_and_documents),
+        cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),     cmocka_unit_test(same_bits),
+        cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
