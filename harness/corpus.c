@@ -202,6 +202,12 @@ char *corpus_locate(const char *name, struct error *e) {
     static const char *const known[] = {"kjv", "pg19", "math"};
     const char *near = nearest_name(name, known, 3);
     if (near && strcmp(near, name)) return fail(e, "there is no corpus '%s'; the nearest known name is '%s'", name, near), NULL;
+    if (near) /* pg19, math: there is a script of that name */
+        return fail(e,
+                    "there is no corpus '%s' in ../shared/data%s%s; scripts/download_%s.sh DIR/%s gets it (docs/data.md), then set "
+                    "INFINIBENCH_DATA to DIR; or name a folder by its path",
+                    name, data && *data ? " nor in " : "", data && *data ? data : "", name, name),
+               NULL;
     return fail(e,
                 "there is no corpus '%s' in ../shared/data%s%s; set INFINIBENCH_DATA to the folder that holds %s/train, "
                 "%s/validation "

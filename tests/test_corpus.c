@@ -117,7 +117,15 @@ static void test_names(void **state) {
     assert_null(corpus_locate("pg119", &e));
     assert_says("there is no corpus 'pg119'; the nearest known name is 'pg19'");
     assert_null(corpus_locate("wikipedia", &e));
-    assert_says("set INFINIBENCH_DATA");
+    assert_says("set INFINIBENCH_DATA to the folder that holds wikipedia/train");
+    setenv("INFINIBENCH_DATA", "/nonexistent", 1);
+    char *math = corpus_locate("math", &e); /* it is there where ../shared/data is */
+    if (!math)
+        assert_says("there is no corpus 'math' in ../shared/data nor in /nonexistent; scripts/download_math.sh DIR/math gets it "
+                    "(docs/data.md), "
+                    "then set INFINIBENCH_DATA to DIR");
+    free(math);
+    setenv("INFINIBENCH_DATA", folder, 1);
     assert_null(corpus_locate("./none", &e));
     assert_says("there is no corpus at ./none");
     unsetenv("INFINIBENCH_DATA");
