@@ -2,6 +2,9 @@
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+ifeq ($(origin CXX),default)
+CXX := $(subst gcc,g++,$(subst clang,clang++,$(CC)))
+endif
 CONFIG ?= release
 CUDA ?= auto
 # make V=1 shows the commands.
@@ -19,7 +22,8 @@ OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize
 LDOPT := -fsanitize=address,undefined
 endif
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
-LIBS := -lopenblas -ljansson -lxxhash -linih -lcsv -lm
+CXXFLAGS_ALL := -std=c++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) -MMD -MP -I. $(CXXFLAGS)
+LIBS := -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm
 
 ifeq ($(CUDA),1)
 $(error CUDA=1: this version has no CUDA backend yet; the kernel interface is harness/kernels/kernels_slots.h. Use CUDA=auto or CUDA=0)
@@ -34,11 +38,12 @@ ENGINE := $(wildcard harness/*.c baselines/*.c tasks/*.c)
 ENGINE_LIB := $(filter-out harness/main.c,$(ENGINE))
 CPU := $(wildcard harness/kernels/cpu/*.c)
 VEC_O := $(foreach i,$(ISAS),$(VEC:%.c=$(B)/%.$(i).o))
-LIB_O := $(ENGINE_LIB:%.c=$(B)/%.o) $(CPU:%.c=$(B)/%.o) $(VEC_O)
+SHIM_O := $(patsubst %.cc,$(B)/%.o,$(wildcard harness/*.cc))
+LIB_O := $(ENGINE_LIB:%.c=$(B)/%.o) $(CPU:%.c=$(B)/%.o) $(VEC_O) $(SHIM_O)
 REF_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/ref/*.c))
 SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 # The whole engine once more in double precision on the reference kernels: gradients by finite differences, golden states, oracles.
-F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) $(wildcard tests/ref/*.c tests/support/*.c))
+F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) $(wildcard tests/ref/*.c tests/support/*.c)) $(SHIM_O)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*.c))
 
 .PHONY: help all deps reproduce test check bench plots asan clean format
@@ -83,7 +88,7 @@ asan: deps
 	@scripts/prepare_kjv.sh build/data/kjv
 	@scripts/run_tests.sh build/asan
 format:
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@git ls-files '*.c' '*.h' '*.cc' | xargs clang-format -i
 clean:
 	rm -rf build
 
@@ -106,4 +111,7 @@ $(B)/f64/%.o: %.c
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
+$(B)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CXXFLAGS_ALL) -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

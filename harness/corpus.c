@@ -172,6 +172,23 @@ static char *program_folder(void) {
     return xstrdup(slash ? exe : ".");
 }
 
+int data_places(const char *name, bool made_here, char *places[DATA_PLACES]) {
+    const char *data = getenv("INFINIBENCH_DATA");
+    int count = 0;
+    if (data && *data) places[count++] = xprintf("%s/%s", data, name);
+    if (!made_here) {
+        places[count++] = xprintf("../shared/data/%s", name);
+        return count;
+    }
+    char *exe = program_folder();
+    places[count++] = xprintf("build/data/%s", name);
+    places[count++] = xprintf("%s/../data/%s", exe, name);    /* build/release/infinibench */
+    places[count++] = xprintf("%s/../../data/%s", exe, name); /* build/release/tests/test_x */
+    places[count++] = xprintf("%s/../share/infinibench/%s", exe, name);
+    free(exe);
+    return count;
+}
+
 char *corpus_locate(const char *name, struct error *e) {
     if (strchr(name, '/')) {
         if (is_folder(name)) return xstrdup(name);
@@ -179,23 +196,14 @@ char *corpus_locate(const char *name, struct error *e) {
     }
     bool kjv = !strcmp(name, "kjv");
     const char *data = getenv("INFINIBENCH_DATA");
-    char *exe = program_folder(), *tries[5], *found = NULL;
-    int count = 0;
-    if (data && *data) tries[count++] = xprintf("%s/%s", data, name);
-    if (kjv) {
-        tries[count++] = xstrdup("build/data/kjv");
-        tries[count++] = xprintf("%s/../data/kjv", exe);    /* build/release/infinibench */
-        tries[count++] = xprintf("%s/../../data/kjv", exe); /* build/release/tests/test_x */
-        tries[count++] = xprintf("%s/../share/infinibench/kjv", exe);
-    } else
-        tries[count++] = xprintf("../shared/data/%s", name);
+    char *tries[DATA_PLACES], *found = NULL;
+    int count = data_places(name, kjv, tries);
     for (int i = 0; i < count; i++) {
         if (!found && is_folder(tries[i]))
             found = tries[i];
         else
             free(tries[i]);
     }
-    free(exe);
     if (found) return found;
     if (kjv)
         return fail(e, "the corpus 'kjv' is not prepared; run scripts/prepare_kjv.sh build/data/kjv (or make reproduce)"), NULL;

@@ -1,24 +1,28 @@
-/* corpus.h - folders of text files (one document a file, split folders train, validation, test as in the PG19 release), the byte
- * tokenizer, and the source that trains on a corpus. */
+/* corpus.h - folders of text files (one document a file, split folders train, validation, test as in the PG19 release), the
+ * tokenizers, and the source that trains on a corpus. */
 #ifndef INFINIBENCH_CORPUS_H
 #define INFINIBENCH_CORPUS_H
 
 #include "source.h"
 
-#define TOKEN_BOS 0 /* also EOS: byte 0, which may not occur in a corpus */
+#define TOKEN_BOS 0 /* also EOS; no text gives it: byte 0 may not occur in a corpus, in a SentencePiece model it is the piece <s> */
 
+/* decode(encode(text)) is the text, byte for byte; the texts of single tokens, joined, are the text of all. */
 struct tokenizer {
-    char name[32]; /* "bytes" */
+    const char *name; /* "bytes", "sentencepiece:pg19-4096" */
     int64_t vocab;
     uint64_t hash; /* part of every checkpoint */
-    /* tokens of text[0..n) into a malloc'd array; number of tokens returned */
+    /* tokens of text[0..n) into a malloc'd array; number of tokens returned. Not for several threads at once. */
     int64_t (*encode)(const struct tokenizer *t, const char *text, size_t n, int32_t **tokens);
     /* malloc'd text, 0-terminated */
     char *(*decode)(const struct tokenizer *t, const int32_t *tokens, int64_t n, size_t *size);
     void *data;
 };
 const struct tokenizer *tokenizer_bytes(void);
-/* By name ("bytes"); an unknown one is an error that names the nearest. */
+/* "sentencepiece:NAME" (NAME.model where data_places says, below sentencepiece/) or "sentencepiece:path/to/x.model". Errors say where it
+ * was looked for and which command makes it. The hash is that of the file's contents. */
+const struct tokenizer *tokenizer_sentencepiece(const char *name, struct error *e);
+/* By name, one of the above; an unknown one is an error that names the nearest. Tokenizers are never freed. */
 const struct tokenizer *tokenizer_open(const char *name, struct error *e);
 
 struct text {
@@ -45,6 +49,10 @@ void corpus_free(struct corpus *c);
 /* Resolves a corpus name of an experiment: "kjv" -> build/data/kjv (or share folder), "pg19", "math" -> $INFINIBENCH_DATA/NAME or
  * ../shared/data/NAME; a path with a slash is taken as it is. malloc'd; says what to run when it is missing. */
 char *corpus_locate(const char *name, struct error *e);
+/* Where data may lie, in the order of preference: $INFINIBENCH_DATA/NAME, then what the project made itself (build/data of the current
+ * folder or of the program's build, the installed share folder) or ../shared/data. malloc'd paths; returns how many. */
+#define DATA_PLACES 5
+int data_places(const char *name, bool made_here, char *places[DATA_PLACES]);
 /* Training source: whole documents in a seeded order, reshuffled every epoch; each call gives the next document of the shared order
  * to the row that asks. The corpus must outlive it. */
 struct source *corpus_source(const struct corpus *c, uint64_t seed);

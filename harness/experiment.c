@@ -249,7 +249,9 @@ static int read_budget(struct parse *p, struct experiment *x, struct model_confi
         return known ? complain(p, preset->line, "%s", inner.text)
                      : complain(p, preset->line, "unknown preset '%s'; %s", preset->value, more);
     }
-    snprintf(x->tokenizer, sizeof x->tokenizer, "%.31s", tokenizer ? tokenizer->value : "bytes");
+    if (tokenizer && strlen(tokenizer->value) >= sizeof x->tokenizer)
+        return complain(p, tokenizer->line, "the name of the tokenizer is longer than %zu characters", sizeof x->tokenizer - 1);
+    snprintf(x->tokenizer, sizeof x->tokenizer, "%s", tokenizer ? tokenizer->value : "bytes");
     const struct tokenizer *t = tokenizer_open(tokenizer ? tokenizer->value : "bytes", &inner);
     if (!t) return complain(p, tokenizer ? tokenizer->line : s->line, "%s", inner.text);
     c->vocab = t->vocab;

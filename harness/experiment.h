@@ -33,7 +33,7 @@ struct task_spec {
 struct experiment {
     char *path, name[64], *title, *paper; /* name: file name without folder and ending */
     char table[40]; /* results/paper/TABLE.csv that the report sets beside ours; "": none */
-    char tokenizer[32];
+    char tokenizer[256];
     int64_t seeds[16];
     int seed_count, stage_count, row_count, task_count;
     struct stage_spec stages[EXPERIMENT_LIMIT];

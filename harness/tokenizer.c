@@ -1,5 +1,5 @@
 /* tokenizer.c - the byte tokenizer: token = byte, 256 symbols, byte 0 is BOS and EOS (TOKEN_BOS) and may not occur in a text.
- * Tokenizers that are trained are not here. */
+ * It also finds a tokenizer by its name. The one that is learnt is in tokenizer_sentencepiece.c. */
 #include "corpus.h"
 
 #include <stdlib.h>
@@ -28,17 +28,14 @@ const struct tokenizer *tokenizer_bytes(void) {
 }
 
 const struct tokenizer *tokenizer_open(const char *name, struct error *e) {
-    const struct tokenizer *const known[] = {tokenizer_bytes()};
-    const char *names[sizeof known / sizeof *known];
-    int count = (int)(sizeof known / sizeof *known);
-    for (int i = 0; i < count; i++) {
-        if (!strcmp(known[i]->name, name)) return known[i];
-        names[i] = known[i]->name;
-    }
-    const char *near = nearest_name(name, names, count);
-    if (near)
-        fail(e, "unknown tokenizer '%s'; the nearest is '%s'", name, near);
+    static const char *const names[] = {"bytes", "sentencepiece"};
+    if (!strcmp(name, "bytes")) return tokenizer_bytes();
+    if (!strncmp(name, "sentencepiece:", 14)) return tokenizer_sentencepiece(name, e);
+    const char *near = nearest_name(name, names, 2);
+    if (near && !strcmp(near, "bytes"))
+        fail(e, "unknown tokenizer '%s'; the nearest is 'bytes'", name);
     else
-        fail(e, "unknown tokenizer '%s'; there is only 'bytes'", name);
+        fail(e, "unknown tokenizer '%s'; %s 'sentencepiece:' with the name or path of a model, e.g. sentencepiece:pg19-4096", name,
+             near ? "the nearest is" : "there are 'bytes' and");
     return NULL;
 }
