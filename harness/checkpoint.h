@@ -56,6 +56,8 @@ int training_load(const char *folder, struct trainer *t, const struct tokenizer 
 
 /* float32 arrays in NumPy's format, rank 0 to 4 (shape of npy_read has room for 4) */
 int npy_write(const char *path, const float *data, const int64_t *shape, int rank, struct error *e);
-float *npy_read(const char *path, int64_t *shape, int *rank, struct error *e); /* malloc'd */
+float *npy_read(const char *path, int64_t *shape, int *rank, struct error *e); /* malloc'd; float64 is rounded */
+/* The elements of a file that is in memory already, not rounded; path is named in errors. malloc'd. */
+double *npy_doubles(const char *path, const void *bytes, size_t size, int64_t *shape, int *rank, struct error *e);
 
 #endif
