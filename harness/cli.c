@@ -13,12 +13,14 @@ const struct command commands[] = {
      command_train},
     {"eval", "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]", "one measurement of one model",
      command_eval},
+    {"score", SCORE_USAGE, "judges the outputs of a foreign model with the task's own measures (docs/scoring.md)", command_score},
     {"logits", "logits --model CKPT --input FILE --output X.npy [--nll] [--last K] [--segments S]",
      "teacher-forced logits (or NLL in nats) of a text as float32, row i from the tokens before i", command_logits},
     {"generate", "generate --model CKPT --prompt FILE [--tokens N] [--temperature T] [--top-p P] [--seed N]",
      "continues a text; temperature 0 takes the most probable token", command_generate},
     {"report", "report DIR", "tables and pictures of a results folder as Markdown, HTML, SVG and PNG", command_report},
-    {"compare", "compare DIR DIR", "paired differences between two results folders", command_compare},
+    {"compare", "compare DIR DIR [--row ROW] [--with ROW]",
+     "paired differences between two results folders: rows of equal name, or one row with one of another name", command_compare},
     {"check", "check DIR --against FILE", "the accuracy gate: exit status 1 when a number left its band; writes DIR/check.xml",
      command_check},
     {"bench", "bench [kernels|train|stream] [--preset P] [--only ARCHITECTURE] [--context LIST] [--csv FILE]",
@@ -142,6 +144,7 @@ static void list_tasks(void) {
                    : m->direction < 0 ? " (lower is better)"
                                       : "");
         printf("\n");
+        if (t->score) printf("    also for outputs of a foreign model: infinibench score %s --nll FOLDER ...\n", t->name);
         list_options(t->options);
     }
 }

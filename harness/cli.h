@@ -30,6 +30,9 @@ const char *flag_value(const struct arguments *a, const char *name); /* NULL: no
 int flag_int(const struct arguments *a, const char *name, int64_t fallback, int64_t min, int64_t *value, struct error *e);
 int flag_real(const struct arguments *a, const char *name, double fallback, double min, double max, double *value, struct error *e);
 
+#define SCORE_USAGE                                                                                                                \
+    "score TASK --nll FOLDER --row NAME --out DIR [--tokenizer T] [--segment N] [--seed N] [--replace] [--OPTION VALUE ...]"
+
 struct setting { /* of the whole program */
     int threads;
 };
@@ -42,10 +45,14 @@ struct command {
 };
 extern const struct command commands[]; /* ends with name NULL */
 
+/* The measurements of a run as a table on standard output. */
+void print_results(const struct result_row *rows, int64_t count, const char *run);
+
 int command_list(int count, char **argv, const struct setting *s, struct error *e);
 int command_run(int count, char **argv, const struct setting *s, struct error *e);
 int command_train(int count, char **argv, const struct setting *s, struct error *e);
 int command_eval(int count, char **argv, const struct setting *s, struct error *e);
+int command_score(int count, char **argv, const struct setting *s, struct error *e);
 int command_logits(int count, char **argv, const struct setting *s, struct error *e);
 int command_generate(int count, char **argv, const struct setting *s, struct error *e);
 int command_report(int count, char **argv, const struct setting *s, struct error *e);

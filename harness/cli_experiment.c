@@ -83,7 +83,7 @@ static void print_number(double x) {
         printf(" %12.6g", x);
 }
 
-static void print_rows(const struct result_row *r, int64_t count, const char *run) {
+void print_results(const struct result_row *r, int64_t count, const char *run) {
     printf("%-22s %-14s %-8s %12s %12s %12s %12s %6s %s\n", "metric", "condition", "position", "value", "std. error", "low", "high",
            "n", "unit");
     for (int64_t i = 0; i < count; i++) {
@@ -141,7 +141,7 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
     int64_t rows;
     struct result_row *read = results_read(folder, &rows, e);
     if (!read) return -1;
-    print_rows(read, rows, run);
+    print_results(read, rows, run);
     free(read);
     if (!csv) return 0;
     char *from = xprintf("%s/results.csv", folder);
@@ -196,9 +196,10 @@ int command_report(int count, char **argv, const struct setting *s, struct error
 
 int command_compare(int count, char **argv, const struct setting *s, struct error *e) {
     (void)s;
-    struct arguments a = {0};
-    if (arguments_read(&a, count, argv, "compare DIR DIR", 2, 2, e)) return -1;
-    return report_compare(a.word[0], a.word[1], stdout, e);
+    struct flag flags[] = {{"row", false, NULL}, {"with", false, NULL}, {NULL, false, NULL}};
+    struct arguments a = {.flags = flags};
+    if (arguments_read(&a, count, argv, "compare DIR DIR [--row ROW] [--with ROW]", 2, 2, e)) return -1;
+    return report_compare(a.word[0], a.word[1], flag_value(&a, "row"), flag_value(&a, "with"), stdout, e);
 }
 
 int command_check(int count, char **argv, const struct setting *s, struct error *e) {

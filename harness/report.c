@@ -1,4 +1,4 @@
-/* report.c - report.md, report.html and the pictures of a results folder, and the comparison of two folders.
+/* report.c - report.md, report.html and the pictures of a results folder.
  *
  * Only what the folder's files hold is printed; nothing is measured. Tables are made in report_tables.c, text in report_html.c,
  * pictures in plot.c. */
@@ -41,6 +41,9 @@ static void run_facts(struct facts *f, const struct report_data *d) {
         char *path = xprintf("%s/runs/%s.json", d->folder, d->results[i].run);
         json_t *j = json_load_file(path, 0, NULL), *b = json_object_get(j, "backend");
         free(path);
+        if (json_is_true(json_object_get(j, "foreign")))
+            add_fact(f, "Row %s is a foreign model, judged by its outputs (%s): its training and its machine are not known here.",
+                     d->results[i].row, text_of(j, "nll"));
         if (!j) {
             add_fact(f, "Some runs have no runs/ID.json; their program and machine are not known.");
             continue;
@@ -85,10 +88,11 @@ static void say_what(struct page *doc, const struct report_data *d) {
 
 static void section_title(struct page *doc, const struct report_data *d, int s) {
     const struct report_section *x = &d->sections[s];
+    const char *after = *x->stage ? ", after stage " : ""; /* eval and score know of no stage */
     if (strcmp(x->name, x->task) == 0)
-        document_heading(doc, "%s, after stage %s", x->task, x->stage);
+        document_heading(doc, "%s%s%s", x->task, after, x->stage);
     else
-        document_heading(doc, "%s (task %s), after stage %s", x->name, x->task, x->stage);
+        document_heading(doc, "%s (task %s)%s%s", x->name, x->task, after, x->stage);
 }
 
 static void say_protocol(struct page *doc, const struct report_section *s) {
@@ -119,7 +123,7 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     say_protocol(doc, &d->sections[s]);
     main_table(&t, d, s);
     document_table(doc, &t);
-    fprintf(out, "%s after stage %s\n", d->sections[s].name, d->sections[s].stage);
+    fprintf(out, "%s%s%s\n", d->sections[s].name, *d->sections[s].stage ? " after stage " : "", d->sections[s].stage);
     table_print(&t, out);
     fputc('\n', out);
     table_free(&t);
@@ -239,77 +243,5 @@ int report(const char *folder, FILE *out, struct error *e) {
     buffer_free(&doc.html);
     plots_free(&plots);
     report_data_free(d);
-    return result;
-}
-
-/* ---- two folders ---- */
-static int same_section(const struct report_data *b, const struct report_section *s) {
-    for (int i = 0; i < b->section_count; i++)
-        if (strcmp(b->sections[i].name, s->name) == 0 && strcmp(b->sections[i].stage, s->stage) == 0) return i;
-    for (int i = 0; i < b->section_count; i++)
-        if (strcmp(b->sections[i].task, s->task) == 0) return i;
-    return -1;
-}
-
-/* Every (metric, condition) of which a section has samples at position "all". */
-static void compare_row(struct table *t, const struct report_data *a, const struct report_data *b, int s, int other,
-                        const char *row) {
-    const struct sample_row *last[64];
-    int seen = 0;
-    for (int64_t i = 0; i < a->sample_count; i++) {
-        const struct sample_row *x = &a->samples[i];
-        bool known = a->sample_section[i] != s || strcmp(x->row, row) != 0 || strcmp(x->position, "all") != 0;
-        for (int j = 0; j < seen && !known; j++)
-            known = strcmp(last[j]->metric, x->metric) == 0 && strcmp(last[j]->condition, x->condition) == 0;
-        if (known || seen == 64) continue;
-        last[seen++] = x;
-        struct selection l = {.data = a, .section = s, .row = row, .condition = x->condition, .metric = x->metric, .seed = -1},
-                         r = l;
-        r.data = b;
-        r.section = other;
-        struct interval v = report_difference(l, r);
-        if (v.n == 0) continue;
-        struct interval va = report_ratio(l), vb = report_ratio(r);
-        table_cell(t, "%s", row);
-        table_cell(t, "%s", a->sections[s].name);
-        table_cell(t, "%s", x->metric);
-        table_cell(t, "%s", *x->condition ? x->condition : "–");
-        table_cell(t, "%.4f", va.value);
-        table_cell(t, "%.4f", vb.value);
-        table_cell(t, "%s", show_interval(v, 4, true));
-        table_cell(t, "%lld", (long long)v.n);
-        if (v.low <= 0 && v.high >= 0)
-            table_cell(t, "%.4f", minimum_detectable(&v));
-        else
-            table_cell(t, isnan(v.low) ? "–" : "");
-    }
-}
-
-int report_compare(const char *a, const char *b, FILE *out, struct error *e) {
-    static const char *const heads[] = {"<row", "<task", "<metric", "<condition", "A", "B", "A - B [95 %]", "n", "detectable"};
-    struct report_data *x = report_load(a, e), *y = x ? report_load(b, e) : NULL;
-    struct table t = {.heads = heads, .columns = 9};
-    int result = y ? 0 : -1;
-    for (int s = 0; result == 0 && s < x->section_count; s++) {
-        int other = strcmp(x->sections[s].task, "training") == 0 ? -1 : same_section(y, &x->sections[s]);
-        if (other < 0) continue;
-        if (x->sections[s].version != y->sections[other].version)
-            fprintf(out, "Note: %s was measured by version %lld in A and %lld in B.\n", x->sections[s].name,
-                    (long long)x->sections[s].version, (long long)y->sections[other].version);
-        for (int i = 0; i < x->row_count; i++)
-            if (report_row_index(y, x->rows[i].name) >= 0) compare_row(&t, x, y, s, other, x->rows[i].name);
-    }
-    if (result == 0 && t.count == 0)
-        result = fail(e, "%s and %s have no row with common documents; compare needs the same rows, tasks and seeds in both", a, b);
-    if (result == 0) {
-        fprintf(out,
-                "A = %s\nB = %s\nPaired by document and seed; 95 %% intervals; detectable: smallest true difference that would "
-                "have been found where the interval holds 0.\n\n",
-                a, b);
-        table_print(&t, out);
-    }
-    table_free(&t);
-    report_data_free(x);
-    report_data_free(y);
     return result;
 }

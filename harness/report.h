@@ -7,7 +7,8 @@
 /* Writes FOLDER/report.md, report.html, *.svg, *.png and prints the main table to out. Without gnuplot the report is written
  * without pictures and one line says how to get them. */
 int report(const char *folder, FILE *out, struct error *e);
-/* Paired differences between two folders (infinibench compare). */
-int report_compare(const char *a, const char *b, FILE *out, struct error *e);
+/* Paired differences between two folders (infinibench compare): rows of equal name; with `row` only that one; with `with` the rows
+ * of a (or `row`) against that row of b. Both may be NULL. */
+int report_compare(const char *a, const char *b, const char *row, const char *with, FILE *out, struct error *e);
 
 #endif

@@ -1,8 +1,10 @@
 /* report_data.c - loads a results folder for reports, finds values, pairs documents.
  *
  * Cells that experiment.ini does not list (an older configuration of the same rows) are left out; without experiment.ini a later
- * cell replaces an earlier one that measured the same thing. It prints nothing. */
+ * cell replaces an earlier one that measured the same thing. Rows of foreign models are in no list; they stand in the section whose
+ * rows scored the same text. It prints nothing. */
 #include "report_data.h"
+#include "score.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -123,7 +125,7 @@ static void list_latest(const struct report_data *d, struct manifest *m) {
     m->cells = xcalloc((size_t)d->result_count + 1, sizeof *m->cells);
     for (int64_t i = 0; i < d->result_count; i++) {
         const struct result_row *r = &d->results[i];
-        bool later = false;
+        bool later = strcmp(r->architecture, FOREIGN) == 0; /* list_foreign */
         for (int64_t j = i + 1; j < d->result_count && !later; j++)
             later = same_measure(r, &d->results[j]) && strcmp(r->cell, d->results[j].cell) != 0;
         if (later || (m->count && strcmp(m->cells[m->count - 1].cell, r->cell) == 0)) continue;
@@ -131,6 +133,72 @@ static void list_latest(const struct report_data *d, struct manifest *m) {
         snprintf(m->cells[m->count++].section, 40, "%.39s", r->task);
     }
     qsort(m->cells, m->count, sizeof *m->cells, by_cell);
+}
+
+/* An experiment lists its own cells; foreign ones are current until they are replaced. */
+static void list_foreign(const struct report_data *d, struct manifest *m) {
+    for (int64_t i = 0; i < d->result_count; i++) {
+        const struct result_row *r = &d->results[i];
+        if (strcmp(r->architecture, FOREIGN) != 0 || (i && strcmp(d->results[i - 1].cell, r->cell) == 0) ||
+            score_replaced(d->results, d->result_count, i))
+            continue;
+        m->cells = xrealloc(m->cells, m->count + 1, sizeof *m->cells);
+        snprintf(m->cells[m->count].cell, 20, "%s", r->cell);
+        snprintf(m->cells[m->count++].section, 40, "%.39s", r->task);
+    }
+    if (m->count) qsort(m->cells, m->count, sizeof *m->cells, by_cell);
+}
+
+/* Lines of samples.csv that belong to a cell: a commit writes them together. */
+static int64_t samples_of(const struct report_data *d, const char *cell, int64_t *end) {
+    int64_t i = 0;
+    while (i < d->sample_count && strcmp(d->samples[i].cell, cell) != 0) i++;
+    for (*end = i; *end < d->sample_count && strcmp(d->samples[*end].cell, cell) == 0;) ++*end;
+    return i;
+}
+
+/* Did two cells score the same text by the same positions? Each sample of `cell` has its like, of equal weight, in `other`, and
+ * none is left over. */
+static bool same_text(const struct report_data *d, const char *cell, const char *other) {
+    int64_t end, other_end, first = samples_of(d, cell, &end), other_first = samples_of(d, other, &other_end), balance = 0;
+    if (first == end) return false;
+    for (int64_t i = first; i < end; i++) {
+        const struct sample_row *x = &d->samples[i], *y = NULL;
+        for (int64_t j = other_first; j < other_end && !y; j++)
+            if (strcmp(d->samples[j].sample, x->sample) == 0 && strcmp(d->samples[j].position, x->position) == 0 &&
+                strcmp(d->samples[j].metric, x->metric) == 0 && strcmp(d->samples[j].split, x->split) == 0 &&
+                strcmp(d->samples[j].condition, x->condition) == 0)
+                y = &d->samples[j];
+        if (!y || y->weight != x->weight) return false;
+        balance += strcmp(x->metric, d->samples[first].metric) == 0;
+    }
+    for (int64_t j = other_first; j < other_end; j++)
+        balance -= strcmp(d->samples[j].metric, d->samples[first].metric) == 0 &&
+                   strcmp(d->samples[j].condition, d->samples[first].condition) == 0;
+    return balance == 0;
+}
+
+/* The section of a foreign cell: that of the first cell that scored the same text, else one of its own. */
+static int foreign_section(struct report_data *d, const struct result_row *r) {
+    for (int64_t i = 0; i < d->result_count; i++) {
+        const struct result_row *x = &d->results[i];
+        if (d->result_section[i] < 0 || strcmp(x->task, r->task) != 0 || x->task_version != r->task_version ||
+            (i && strcmp(d->results[i - 1].cell, x->cell) == 0))
+            continue;
+        if (same_text(d, r->cell, x->cell)) return d->result_section[i];
+    }
+    char name[40];
+    snprintf(name, sizeof name, "%s", r->task);
+    for (int n = 1;; n++) {
+        bool taken = false;
+        for (int i = 0; i < d->section_count; i++) taken = taken || strcmp(d->sections[i].name, name) == 0;
+        if (!taken) break;
+        if (n == 1)
+            snprintf(name, sizeof name, "%.20s-%.18s", r->task, r->split);
+        else
+            snprintf(name, sizeof name, "%.20s-%.7s-%d", r->task, r->split, n);
+    }
+    return section_of(d, name, r->task, r->stage, r->task_version);
 }
 
 static void find_twin(struct report_data *d) {
@@ -167,6 +235,7 @@ struct report_data *report_load(const char *folder, struct error *e) {
     }
     read_ini(d, &m);
     if (m.count == 0) list_latest(d, &m);
+    list_foreign(d, &m);
     d->result_section = xcalloc((size_t)d->result_count, sizeof *d->result_section);
     d->sample_section = xcalloc((size_t)d->sample_count, sizeof *d->sample_section);
     int64_t kept = 0;
@@ -180,10 +249,16 @@ struct report_data *report_load(const char *folder, struct error *e) {
         int k = 0;
         while (k < d->seed_count && d->seeds[k] != r.seed) k++;
         if (k == d->seed_count && k < REPORT_SEEDS) d->seeds[d->seed_count++] = r.seed;
-        d->result_section[kept] = section_of(d, c->section, r.task, r.stage, r.task_version);
+        d->result_section[kept] =
+            strcmp(r.architecture, FOREIGN) == 0 ? -1 : section_of(d, c->section, r.task, r.stage, r.task_version);
         d->results[kept++] = r;
     }
     d->result_count = kept;
+    for (int64_t i = 0; i < kept; i++)
+        if (d->result_section[i] < 0)
+            d->result_section[i] = i && strcmp(d->results[i - 1].cell, d->results[i].cell) == 0
+                                       ? d->result_section[i - 1]
+                                       : foreign_section(d, &d->results[i]);
     count_seeds(d);
     kept = 0;
     for (int64_t i = 0; i < d->sample_count; i++) {

@@ -30,32 +30,12 @@ static bool command_line(const char *command, char *out, int size) {
     return pclose(f) == 0;
 }
 
-static json_t *option_object(const struct options *o) {
-    json_t *j = json_object();
-    for (int i = 0; o->table && o->table[i].key; i++) json_object_set_new(j, o->table[i].key, json_string(o->value[i]));
-    return j;
-}
-
-json_t *run_describe(const struct session *s, const struct row_spec *row, int64_t seed, const char *run) {
-    const struct experiment *x = s->x;
-    char *path = xprintf("%s/runs/%s.json", results_folder(s->r), run), commit[128], dirty[128], date[40];
-    json_t *j = json_load_file(path, 0, NULL);
-    free(path);
-    if (!json_is_object(j)) {
-        json_decref(j);
-        j = json_object();
-    }
+void run_program(json_t *j) {
+    char commit[128], dirty[128], date[40];
     bool git = command_line("git rev-parse HEAD 2>/dev/null", commit, sizeof commit);
     bool status = git && command_line("git status --porcelain --untracked-files=no 2>/dev/null", dirty, sizeof dirty);
     time_t t = time(NULL);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&t));
-    json_object_set_new(j, "run", json_string(run));
-    json_object_set_new(j, "experiment", json_string(x->name));
-    json_object_set_new(j, "title", json_string(x->title));
-    json_object_set_new(j, "row", json_string(row->name));
-    json_object_set_new(j, "architecture", json_string(row->config.arch->name));
-    json_object_set_new(j, "architecture_version", json_integer(row->config.arch->version));
-    json_object_set_new(j, "seed", json_integer(seed));
     json_object_set_new(j, "date", json_string(date));
     json_object_set_new(j, "commit", git ? json_string(commit) : json_null());
     json_object_set_new(j, "dirty", status ? json_boolean(dirty[0] != 0) : json_null());
@@ -65,6 +45,31 @@ json_t *run_describe(const struct session *s, const struct row_spec *row, int64_
     json_object_set_new(j, "compiler", json_string("gcc " __VERSION__));
 #endif
     json_object_set_new(j, "flags", json_string(BUILD_FLAGS));
+}
+
+json_t *run_option_object(const struct options *o) {
+    json_t *j = json_object();
+    for (int i = 0; o->table && o->table[i].key; i++) json_object_set_new(j, o->table[i].key, json_string(o->value[i]));
+    return j;
+}
+
+json_t *run_describe(const struct session *s, const struct row_spec *row, int64_t seed, const char *run) {
+    const struct experiment *x = s->x;
+    char *path = xprintf("%s/runs/%s.json", results_folder(s->r), run);
+    json_t *j = json_load_file(path, 0, NULL);
+    free(path);
+    if (!json_is_object(j)) {
+        json_decref(j);
+        j = json_object();
+    }
+    json_object_set_new(j, "run", json_string(run));
+    json_object_set_new(j, "experiment", json_string(x->name));
+    json_object_set_new(j, "title", json_string(x->title));
+    json_object_set_new(j, "row", json_string(row->name));
+    json_object_set_new(j, "architecture", json_string(row->config.arch->name));
+    json_object_set_new(j, "architecture_version", json_integer(row->config.arch->version));
+    json_object_set_new(j, "seed", json_integer(seed));
+    run_program(j);
     const struct backend_info *b = s->o->info;
     if (b)
         json_object_set_new(j, "backend",
@@ -83,11 +88,11 @@ json_t *run_describe(const struct session *s, const struct row_spec *row, int64_
     for (int i = 0; i < x->stage_count; i++) {
         struct options o;
         stage_train_options(&o, row, &x->stages[i]);
-        json_object_set_new(stages, x->stages[i].name, option_object(&o));
+        json_object_set_new(stages, x->stages[i].name, run_option_object(&o));
     }
     for (int i = 0; i < x->task_count; i++)
-        json_object_set_new(task_options, x->tasks[i].name, option_object(&x->tasks[i].options));
-    json_object_set_new(options, "architecture", option_object(&row->config.options));
+        json_object_set_new(task_options, x->tasks[i].name, run_option_object(&x->tasks[i].options));
+    json_object_set_new(options, "architecture", run_option_object(&row->config.options));
     json_object_set_new(options, "stages", stages);
     json_object_set_new(options, "tasks", task_options);
     json_object_set_new(j, "options", options);

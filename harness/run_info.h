@@ -9,6 +9,9 @@
 struct json_t;
 /* The run's JSON: an existing file is taken up (earlier stages stay), facts of this process are set anew. Owned by the caller. */
 struct json_t *run_describe(const struct session *s, const struct row_spec *row, int64_t seed, const char *run);
-const char *run_hex(uint64_t value); /* 16 digits, static memory */
+/* Sets date, commit, dirty, compiler and flags: what is known of the program itself. */
+void run_program(struct json_t *j);
+struct json_t *run_option_object(const struct options *o); /* {"key": "value"}; owned by the caller */
+const char *run_hex(uint64_t value);                       /* 16 digits, static memory */
 
 #endif

@@ -19,6 +19,7 @@ struct task_run {
     uint64_t seed;
     struct cell_writer *out;
 };
+struct score_run;
 struct task {
     const char *name;
     int version;                    /* bumped whenever a number could move */
@@ -30,6 +31,8 @@ struct task {
     struct source *(*source)(const struct options *o, const struct tokenizer *t, uint64_t seed, struct error *e);
     /* Hash of the data that the task would read, for the cell identity; NULL: none beyond the options. */
     int (*data_hash)(const struct options *o, const struct tokenizer *t, uint64_t *hash, struct error *e);
+    /* Judges the outputs of a foreign model (score.h) with the measures of run; NULL: the task offers it not. */
+    int (*score)(struct score_run *r, struct error *e);
 };
 extern const struct task *const tasks[]; /* ends with NULL */
 const struct task *task_find(const char *name, struct error *e);

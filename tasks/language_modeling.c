@@ -2,8 +2,8 @@
  *
  * Each token of a text is scored exactly once, the first from BOS; state is carried through a document and reset before the next.
  * Sums are in double. Scores by position ask whether a model gains from the earlier parts of a document; knock-out asks whether the
- * gain comes from the compressive memory. */
-#include "harness/task.h"
+ * gain comes from the compressive memory. Outputs of a foreign model are added up and measured by the same functions. */
+#include "harness/score.h"
 #include "ngram.h"
 #include <math.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ struct sums {
     double nats[BUCKETS], bytes[BUCKETS], tokens;
 };
 struct job {
-    struct task_run *run;
+    struct cell_writer *out;
     const struct corpus *corpus;
     int64_t segment;
     int32_t *token_bytes; /* [vocab] */
@@ -80,6 +80,11 @@ static int data_hash(const struct options *o, const struct tokenizer *t, uint64_
     return 0;
 }
 
+static int documents_scored(const struct options *o, const struct corpus *c) {
+    int64_t documents = options_int(o, "documents");
+    return documents && documents < c->count ? (int)documents : c->count;
+}
+
 /* Bytes that each token stands for. */
 static int32_t *token_sizes(const struct tokenizer *t) {
     int32_t *bytes = xcalloc((size_t)t->vocab, sizeof *bytes);
@@ -97,15 +102,15 @@ static int bucket_of(int64_t token, int64_t segment) {
     return s <= 1 ? 0 : s <= 4 ? 1 : s <= 16 ? 2 : s <= 64 ? 3 : 4;
 }
 
+static void add_score(struct job *j, int d, int64_t token, double nats) {
+    int b = bucket_of(token, j->segment);
+    j->sums[d].nats[b] += nats;
+    j->sums[d].bytes[b] += j->token_bytes[j->corpus->texts[d].tokens[token]];
+    j->sums[d].tokens++;
+}
+
 static void add_scores(struct job *j, int d, int64_t first, int64_t n, const float *nll) {
-    struct sums *s = &j->sums[d];
-    const int32_t *tokens = j->corpus->texts[d].tokens;
-    for (int64_t i = 0; i < n; i++) {
-        int b = bucket_of(first + i, j->segment);
-        s->nats[b] += (double)nll[i];
-        s->bytes[b] += j->token_bytes[tokens[first + i]];
-    }
-    s->tokens += (double)n;
+    for (int64_t i = 0; i < n; i++) add_score(j, d, first + i, (double)nll[i]);
 }
 
 /* Orders documents from the longest to the shortest, so that parallel rows end together. */
@@ -185,7 +190,7 @@ static struct interval ratio_at(struct job *j, const char *split, const char *co
         if (!(size > 0)) continue;
         bits[n] = nats / log(2.0);
         bytes[n++] = size;
-        cell_sample(j->run->out, split, condition, metric, j->corpus->texts[d].name, bucket < 0 ? "all" : bucket_name[bucket],
+        cell_sample(j->out, split, condition, metric, j->corpus->texts[d].name, bucket < 0 ? "all" : bucket_name[bucket],
                     nats / log(2.0), size);
     }
     struct interval v = {.n = 0};
@@ -199,32 +204,32 @@ static void measure_bits(struct job *j, const char *condition, const char *metri
     for (int b = -1; b < BUCKETS; b++) {
         struct interval v = ratio_at(j, j->corpus->split, condition, metric, b);
         if (!v.n) continue;
-        cell_measure(j->run->out, &(struct measurement){.split = j->corpus->split,
-                                                        .condition = condition,
-                                                        .metric = metric,
-                                                        .unit = "bits/byte",
-                                                        .position = b < 0 ? "all" : bucket_name[b],
-                                                        .writes = -1,
-                                                        .n = v.n,
-                                                        .value = v.value,
-                                                        .standard_error = v.standard_error,
-                                                        .low = v.low,
-                                                        .high = v.high});
+        cell_measure(j->out, &(struct measurement){.split = j->corpus->split,
+                                                   .condition = condition,
+                                                   .metric = metric,
+                                                   .unit = "bits/byte",
+                                                   .position = b < 0 ? "all" : bucket_name[b],
+                                                   .writes = -1,
+                                                   .n = v.n,
+                                                   .value = v.value,
+                                                   .standard_error = v.standard_error,
+                                                   .low = v.low,
+                                                   .high = v.high});
     }
 }
 
 static void measure_count(struct job *j, const char *condition, const char *metric, const char *unit, double value) {
-    cell_measure(j->run->out, &(struct measurement){.split = j->corpus->split,
-                                                    .condition = condition,
-                                                    .metric = metric,
-                                                    .unit = unit,
-                                                    .position = "all",
-                                                    .writes = -1,
-                                                    .n = j->count,
-                                                    .value = value,
-                                                    .standard_error = NAN,
-                                                    .low = NAN,
-                                                    .high = NAN});
+    cell_measure(j->out, &(struct measurement){.split = j->corpus->split,
+                                               .condition = condition,
+                                               .metric = metric,
+                                               .unit = unit,
+                                               .position = "all",
+                                               .writes = -1,
+                                               .n = j->count,
+                                               .value = value,
+                                               .standard_error = NAN,
+                                               .low = NAN,
+                                               .high = NAN});
 }
 
 /* exp of nats per token or per word, interval by the bootstrap over documents (standard error to first order). */
@@ -238,17 +243,17 @@ static void measure_perplexity(struct job *j, const char *condition, const char 
     }
     if (all > 0) {
         struct interval v = bootstrap_ratio(nats, units, j->count, BOOTSTRAP_SEED);
-        cell_measure(j->run->out, &(struct measurement){.split = j->corpus->split,
-                                                        .condition = condition,
-                                                        .metric = metric,
-                                                        .unit = "",
-                                                        .position = "all",
-                                                        .writes = -1,
-                                                        .n = j->count,
-                                                        .value = exp(v.value),
-                                                        .standard_error = exp(v.value) * v.standard_error,
-                                                        .low = exp(v.low),
-                                                        .high = exp(v.high)});
+        cell_measure(j->out, &(struct measurement){.split = j->corpus->split,
+                                                   .condition = condition,
+                                                   .metric = metric,
+                                                   .unit = "",
+                                                   .position = "all",
+                                                   .writes = -1,
+                                                   .n = j->count,
+                                                   .value = exp(v.value),
+                                                   .standard_error = exp(v.value) * v.standard_error,
+                                                   .low = exp(v.low),
+                                                   .high = exp(v.high)});
     }
     free(nats);
     free(units);
@@ -272,8 +277,7 @@ static void measure(struct job *j, const char *condition) {
 }
 
 /* The 3-gram of the training split over the same documents. */
-static int measure_ngram(struct job *j, struct error *e) {
-    struct task_run *r = j->run;
+static int measure_ngram(struct job *j, const struct task_run *r, struct error *e) {
     struct corpus *own = NULL;
     const struct corpus *train = r->train;
     if (!train || strcmp(train->split, "train") != 0 || *options_text(r->options, "corpus")) {
@@ -308,9 +312,8 @@ static int run(struct task_run *r, struct error *e) {
     struct model *m = r->model;
     struct corpus *c = open_split(o, r->train, options_text(o, "split"), r->tokenizer, (size_t)options_int(o, "limit"), e);
     if (!c) return -1;
-    int64_t documents = options_int(o, "documents"), rows = options_int(o, "rows"), segments = options_int(o, "segments");
-    struct job j = {.run = r, .corpus = c, .segment = m->config.segment};
-    j.count = documents && documents < c->count ? (int)documents : c->count;
+    int64_t rows = options_int(o, "rows"), segments = options_int(o, "segments");
+    struct job j = {.out = r->out, .corpus = c, .segment = m->config.segment, .count = documents_scored(o, c)};
     if (rows > j.count) rows = j.count;
     if (!segments) segments = CALL_TOKENS / (rows * j.segment);
     if (segments < 1) segments = 1;
@@ -333,9 +336,116 @@ static int run(struct task_run *r, struct error *e) {
         score_documents(&j, s, rows, segments * j.segment, ways[i].label);
         measure(&j, ways[i].condition);
     }
-    if (!strcmp(m->config.arch->name, "null") && !strcmp(options_text(o, "ngram"), "3")) status = measure_ngram(&j, e);
+    if (!strcmp(m->config.arch->name, "null") && !strcmp(options_text(o, "ngram"), "3")) status = measure_ngram(&j, r, e);
     stream_close(s);
     corpus_free(c);
+    free(j.token_bytes);
+    free(j.sums);
+    return status;
+}
+
+/* ---- outputs of a foreign model ---- */
+
+static int wrong_length(const struct score_run *r, const struct text *t, int64_t got, struct error *e) {
+    char *path = score_path(r, t->name);
+    int64_t limit = options_int(r->options, "limit");
+    if (got == t->n - 1)
+        fail(e, "%s holds %lld values, %s has %lld tokens (%s): one is missing; the first token is scored too, from BOS", path,
+             (long long)got, t->name, (long long)t->n, r->tokenizer->name);
+    else if (got > t->n && limit)
+        fail(e,
+             "%s holds %lld values, expected %lld, the tokens (%s) of the first %zu bytes of %s; score only these, or leave out "
+             "--limit",
+             path, (long long)got, (long long)t->n, r->tokenizer->name, t->size, t->name);
+    else
+        fail(
+            e,
+            "%s holds %lld values, expected %lld, one for each token (%s) of %s; for another tokenizer give (n, 2): nats and bytes "
+            "of each token",
+            path, (long long)got, (long long)t->n, r->tokenizer->name, t->name);
+    free(path);
+    return -1;
+}
+
+static int wrong_bytes(const struct score_run *r, const struct text *t, double got, struct error *e) {
+    char *path = score_path(r, t->name);
+    fail(e,
+         "%s: its tokens have %.0f bytes together, what is scored of %s has %zu; the second column is the bytes of the text that "
+         "each token stands for%s",
+         path, got, t->name, t->size,
+         options_int(r->options, "limit") ? " (--limit cuts a text before it is cut into tokens)" : "");
+    free(path);
+    return -1;
+}
+
+/* Tokens of another tokenizer are laid over ours: one that reaches over the border of a position is divided by its bytes, so that
+ * a position holds the same text for every model. One of 0 bytes (an end mark, say) counts where it stands. */
+static void add_foreign(struct job *j, int d, const struct score_nll *x) {
+    const struct text *t = &j->corpus->texts[d];
+    struct sums *s = &j->sums[d];
+    int64_t at = 0, left = j->token_bytes[t->tokens[0]];
+    for (int64_t i = 0; i < x->n; i++) {
+        double share = x->bytes[i] > 0 ? x->nats[i] / x->bytes[i] : 0, part = 0; /* part: bytes in position b so far */
+        int b = bucket_of(at, j->segment);
+        for (int64_t rest = (int64_t)x->bytes[i]; rest > 0;) {
+            while (left == 0 && at + 1 < t->n) left = j->token_bytes[t->tokens[++at]];
+            int here = bucket_of(at, j->segment);
+            if (here != b) {
+                s->nats[b] += share * part;
+                s->bytes[b] += part;
+                b = here;
+                part = 0;
+            }
+            int64_t take = left && left < rest ? left : rest; /* left is 0 only after the last of our tokens */
+            left -= left ? take : 0;
+            rest -= take;
+            part += (double)take;
+        }
+        s->nats[b] += part == x->bytes[i] ? x->nats[i] : share * part;
+        s->bytes[b] += part;
+    }
+    s->tokens += (double)x->n;
+}
+
+static int add_document(struct score_run *r, struct job *j, int d, struct error *e) {
+    const struct text *t = &j->corpus->texts[d];
+    struct score_nll x;
+    if (score_nll(r, t->name, &x, e)) return -1;
+    int status = 0;
+    double bytes = 0;
+    for (int64_t i = 0; x.bytes && i < x.n; i++) bytes += x.bytes[i];
+    if (!x.bytes && x.n != t->n)
+        status = wrong_length(r, t, x.n, e);
+    else if (x.bytes && bytes != (double)t->size)
+        status = wrong_bytes(r, t, bytes, e);
+    else if (x.bytes)
+        add_foreign(j, d, &x);
+    else
+        for (int64_t i = 0; i < x.n; i++) add_score(j, d, i, x.nats[i]);
+    score_nll_free(&x);
+    return status;
+}
+
+static int score(struct score_run *r, struct error *e) {
+    static const char *const ours[] = {"rows", "segments", "knock_out", "ngram", NULL};
+    const struct options *o = r->options;
+    if (score_refuse(r, ours, e)) return -1;
+    struct corpus *c = open_split(o, NULL, options_text(o, "split"), r->tokenizer, (size_t)options_int(o, "limit"), e);
+    if (!c) return -1;
+    struct job j = {.corpus = c, .segment = r->segment, .count = documents_scored(o, c)};
+    const char **names = xcalloc((size_t)j.count, sizeof *names);
+    for (int d = 0; d < j.count; d++) names[d] = c->texts[d].name;
+    j.token_bytes = token_sizes(r->tokenizer);
+    j.sums = xcalloc((size_t)j.count, sizeof *j.sums);
+    int status = score_expect(r, names, j.count, e);
+    for (int d = 0; d < j.count && !status; d++) status = add_document(r, &j, d, e);
+    if (!status) status = score_begin(r, c->split, c->hash, e);
+    if (!status && r->out) {
+        j.out = r->out;
+        measure(&j, "");
+    }
+    corpus_free(c);
+    free(names);
     free(j.token_bytes);
     free(j.sums);
     return status;
@@ -360,4 +470,5 @@ const struct task task_language_modeling = {
     .run = run,
     .source = NULL,
     .data_hash = data_hash,
+    .score = score,
 };

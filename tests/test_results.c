@@ -468,7 +468,7 @@ static void compare(void **state) {
     char *text = NULL;
     size_t n;
     FILE *f = open_memstream(&text, &n);
-    assert_int_equal(report_compare(in("left"), in("right"), f, &e), 0);
+    assert_int_equal(report_compare(in("left"), in("right"), NULL, NULL, f, &e), 0);
     fclose(f);
     assert_non_null(strstr(text, "-0.0300 [-0.0300, -0.0300]"));
     assert_non_null(strstr(text, "+0.0000"));
