@@ -377,7 +377,7 @@ static void fill_seeds(const char *name) {
         buffer_printf(&ini, "[row %s]\narchitecture = %s\nsegment = 64\n", rows[row], row < 3 ? "infini" : "transformer_xl");
         if (row < 3) buffer_printf(&ini, "update = %s\n", rows[row] + 7);
         for (int seed = 0; seed < 3; seed++) {
-            char cell[20], run[20];
+            char cell[40], run[40];
             snprintf(cell, sizeof cell, "cell-%d-%d", row, seed);
             snprintf(run, sizeof run, "r%d-s%d", row, seed);
             buffer_printf(&ini, "; cell %s %d train pg19 %s\n", rows[row], seed + 1, cell);
