@@ -199,10 +199,11 @@ static char *checkpoint_folder(const struct pair *p, const struct stage_spec *st
     return xprintf("build/checkpoints/%s/%s-seed%lld-%s/%s", p->s->x->name, p->row->name, (long long)p->seed, hash, stage->name);
 }
 
-static double measured_roof(struct session *s) {
-    static double roof; /* once a process */
-    if (roof == 0) roof = s->o->info && strcmp(s->o->info->backend, "cpu") != 0 ? NAN : kernels_cpu_roof();
-    return s->roof = roof;
+/* Before and after each training; the better one counts, because other work on the machine can only lower it. */
+static void measure_roof(struct session *s) {
+    static double roof; /* the best of this process */
+    double now = s->o->info && strcmp(s->o->info->backend, "cpu") != 0 ? NAN : kernels_cpu_roof();
+    s->roof = roof = now > roof ? now : roof > 0 ? roof : NAN;
 }
 
 /* The model after a stage (NULL: initialised): loaded if it was trained and recorded, else trained. *status: -1 or -2 on failure.
@@ -243,8 +244,9 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
                                  .first = -1,
                                  .every = config.steps > CURVE_POINTS ? config.steps / CURVE_POINTS : 1};
             struct train_log log = {.line = log_line, .data = &w, .every = 1};
-            measured_roof(s); /* in the same run, before the machine is busy */
+            measure_roof(s);
             result = train(t, folder, config.steps > CHECKPOINTS ? config.steps / CHECKPOINTS : 1, p->tokenizer, &log, e);
+            measure_roof(s);
             if (w.first >= 0) progress_end(&w.progress);
             if (w.curve && fclose(w.curve) != 0 && result == 0) result = fail(e, "%s: cannot write: %s", curve, strerror(errno));
             free(label);

@@ -216,9 +216,10 @@ int report(const char *folder, FILE *out, struct error *e) {
     cost_table(&cost, d);
     if (cost.count) {
         document_heading(&doc, "Training");
-        show_table(
-            &doc, &cost, out,
-            "Cost of training (FLOP by formula, products only; roof: the machine's own GEMM rate, measured in the same run)");
+        show_table(&doc, &cost, out,
+                   "Cost of training (FLOP by formula, products only; roof: the machine's own GEMM rate, measured in the same run; "
+                   "– where "
+                   "other work on the machine spoilt it)");
     }
     for (int i = 0; i < plots.count; i++)
         if (strncmp(plots.figure[i].name, "training", 8) == 0) {
