@@ -11,6 +11,7 @@ struct document {
     const int32_t *tokens;
     const float *weights;
     int64_t n;
+    double carried; /* start state: < 0 empty, m >= 0: s6 + m (s6 - s3) of the source's filler */
 };
 struct source {
     const char *name;
@@ -21,6 +22,8 @@ struct source {
     int (*load)(struct source *s, const char *text, struct error *e);
     void (*free)(struct source *s);
     void *data;
+    const int32_t *filler; /* tokens that are repeated to make carried-in states; NULL: none */
+    int64_t filler_n;
 };
 
 /* One training step for B rows: S segments of N. Inputs start with BOS (0); targets are the document and then EOS (0). A document's
