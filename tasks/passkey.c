@@ -15,16 +15,16 @@
 #define ENOUGH 0.9 /* exact match of the effective length */
 
 static const struct metric metrics[] = {
-    {"exact_match", "", 1},
-    {"digit_accuracy", "", 1},
+    {"exact_match", "fraction", 1},
+    {"digit_accuracy", "fraction", 1},
     {"answer_nll", "nats/token", -1},
     {"effective_length", "tokens", 1},
-    {"digit_chance", "", 0},
+    {"digit_chance", "fraction", 0},
     {"tokens", "tokens", 0},
     {"skipped", "", 0},
     {"memory_norm", "", 0},
     {"z_norm", "", 0},
-    {"gate", "", 0},
+    {"gate", "fraction", 0},
     {NULL, NULL, 0},
 };
 
@@ -229,8 +229,8 @@ static void measure_samples(const struct report *r, int64_t context, const char 
         value[i] = o[i]->right;
         weight[i] = symbols;
     }
-    measure(r, "exact_match", "", context, position, writes, wilson(exact, n));
-    measure(r, "digit_accuracy", "", context, position, writes, bootstrap_ratio(value, weight, n, BOOTSTRAP_SEED));
+    measure(r, "exact_match", "fraction", context, position, writes, wilson(exact, n));
+    measure(r, "digit_accuracy", "fraction", context, position, writes, bootstrap_ratio(value, weight, n, BOOTSTRAP_SEED));
     for (int64_t i = 0; i < n; i++) value[i] = o[i]->nats;
     measure(r, "answer_nll", "nats/token", context, position, writes, bootstrap_ratio(value, weight, n, BOOTSTRAP_SEED));
     if (writes < 0) measure(r, "tokens", "tokens", context, position, -1, plain(tokens / (double)n, n));
@@ -299,7 +299,7 @@ static void measure_effective(const struct report *r, int place) {
 static void measure_all(const struct report *r) {
     for (int l = 0; l < r->plan->lengths; l++) measure_length(r, l);
     for (int p = -1; p < r->plan->places; p++) measure_effective(r, p);
-    measure(r, "digit_chance", "", 0, "all", -1, plain(r->x->shape.letters ? 1.0 / 26 : 0.1, 0));
+    measure(r, "digit_chance", "fraction", 0, "all", -1, plain(r->x->shape.letters ? 1.0 / 26 : 0.1, 1));
 }
 
 /* ---- diagnostics ---- */
@@ -351,7 +351,7 @@ static void measure_gates(const struct report *r, const struct model *m) {
         m->k->download(beta, p->leaf.data, (size_t)p->n * sizeof *beta);
         for (int64_t h = 0; h < p->n; h++) {
             snprintf(position, sizeof position, "%lld.%lld", (long long)layer, (long long)h);
-            measure(r, "gate", "", 0, position, -1, plain(1 / (1 + exp(-(double)beta[h])), 1));
+            measure(r, "gate", "fraction", 0, position, -1, plain(1 / (1 + exp(-(double)beta[h])), 1));
         }
         free(beta);
     }

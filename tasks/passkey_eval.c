@@ -271,7 +271,7 @@ static int run_group(struct evaluation *v, int64_t h, int l, int p) {
                                          .tokens = v->prompt[r].n + 1};
         }
         v->done += work;
-        progress_update(&v->progress, (int64_t)v->done, "tokens; %lldK, %s", (long long)plan->length[l] >> 10, plan->place[p].name);
+        progress_update(&v->progress, (int64_t)v->done, "tokens; length %lld, %s", (long long)plan->length[l], plan->place[p].name);
     }
     free(j);
     return status;
