@@ -122,7 +122,7 @@ struct passkey_plan {
     int64_t length[PASSKEY_LENGTHS], samples[PASSKEY_LENGTHS];
     struct passkey_place place[PASSKEY_PLACES];
     int64_t haystacks, rows, segments;
-    bool greedy, share, tail; /* share: read once what samples share; tail: read only what is within reach */
+    bool greedy, share, tail; /* share: read once what samples share (no: once a sample); tail: read only what is within reach */
     enum knock_out knock_out;
     /* Called after the prompt of the first sample of each length at the last place; may be NULL. */
     void (*look)(void *data, const struct stream *s, int64_t length);

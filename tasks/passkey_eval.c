@@ -22,9 +22,9 @@ struct evaluation {
     int64_t most, n, reach, segments, chunk; /* n: segment length; chunk: tokens a row and feed */
     /* the trunk */
     struct stream *trunk;
-    struct snapshot *far; /* the furthest state that was left behind */
-    int64_t far_position, origin, haystack_index;
-    int32_t *line; /* [chunk] */
+    struct snapshot *far;                             /* the furthest state that was left behind */
+    int64_t far_position, origin, group, trunk_group; /* group: lengths and places so far */
+    int32_t *line;                                    /* [chunk] */
     /* samples */
     struct stream *stream;
     int64_t rows, open_rows;
@@ -59,12 +59,13 @@ static void trunk_drop(struct evaluation *v) {
 }
 
 /* Moves the trunk to token `target` of a prompt, having begun at token `origin`; what lies between is the same for every prompt of
- * this haystack if origin is 0. */
+ * this haystack if origin is 0, otherwise for those of one length and place. */
 static void trunk_to(struct evaluation *v, const struct prompt *p, int64_t origin, int64_t target) {
     int64_t position = stream_position(v->trunk, 0);
-    if (origin || v->origin)
+    bool goes_on = origin == v->origin && v->trunk_group == v->group && origin + position <= target;
+    if ((origin || v->origin) && !goes_on)
         trunk_drop(v);
-    else if (target < position) {
+    else if (!origin && target < position) {
         if (position > v->far_position) {
             snapshot_free(v->far);
             v->far = stream_snapshot(v->trunk, 0);
@@ -74,6 +75,7 @@ static void trunk_to(struct evaluation *v, const struct prompt *p, int64_t origi
     }
     if (v->far && v->far_position <= target && v->far_position > stream_position(v->trunk, 0)) stream_restore(v->trunk, 0, v->far);
     v->origin = origin;
+    v->trunk_group = v->group;
     for (int64_t at; (at = stream_position(v->trunk, 0)) < target - origin;) {
         int64_t n = portion(v, at, target - origin - at);
         prompt_read(p, origin + at, n, v->line);
@@ -90,31 +92,44 @@ static int64_t tail_start(const struct evaluation *v, const struct prompt *p) {
     return v->plan->tail && v->reach != UNBOUNDED && first > 0 ? first / v->n * v->n : 0;
 }
 
-/* Up to which token, from `origin` on, all prompts of the batch are equal. */
+/* Up to which token, from `origin` on, all prompts of the batch are equal; whole calls only. So every call, of the trunk and of the
+ * samples, begins where it would begin without sharing, and sharing changes no bit (products round by where a row stands in a
+ * call). */
 static int64_t shared_until(const struct evaluation *v, int rows, int64_t origin) {
-    int64_t until = v->prompt[0].answer;
-    if (!v->plan->share || (origin && v->x->shape.needles > 1)) return origin;
+    int64_t until = v->prompt[0].answer, call = v->segments * v->n;
+    if (origin && v->x->shape.needles > 1) return origin;
     for (int r = 0; r < rows; r++) {
         const struct prompt *p = &v->prompt[r];
         for (int i = 0; i < p->needles; i++)
             if (p->needle_end[i] > origin && p->needle[i] < until) until = p->needle[i] > origin ? p->needle[i] : origin;
         if (v->x->shape.needles > 1 && p->query < until) until = p->query;
     }
-    return until;
+    return origin + (until - origin) / call * call;
+}
+
+/* Puts every row to where its prompt parts from the others; returns the first token that is still to be read. */
+static int64_t read_shared(struct evaluation *v, int rows, int64_t origin) {
+    int64_t shared = shared_until(v, rows, origin);
+    struct snapshot *s = NULL;
+    stream_reset(v->stream, -1);
+    for (int r = 0; r < rows && shared > origin; r++) {
+        if (!v->plan->share) trunk_drop(v);
+        if (!s || !v->plan->share) {
+            snapshot_free(s);
+            trunk_to(v, &v->prompt[r], origin, shared);
+            s = stream_snapshot(v->trunk, 0);
+        }
+        stream_restore(v->stream, r, s);
+    }
+    snapshot_free(s);
+    return shared;
 }
 
 /* Brings every row to the first symbol of its answer. */
 static void read_prompts(struct evaluation *v, int rows, double estimate) {
-    int64_t origin = INT64_MAX;
+    int64_t origin = INT64_MAX, fed = 0;
     for (int r = 0; r < rows; r++) origin = less(origin, tail_start(v, &v->prompt[r]));
-    int64_t shared = shared_until(v, rows, origin), fed = 0;
-    stream_reset(v->stream, -1);
-    if (shared > origin) {
-        trunk_to(v, &v->prompt[0], origin, shared);
-        struct snapshot *s = stream_snapshot(v->trunk, 0);
-        for (int r = 0; r < rows; r++) stream_restore(v->stream, r, s);
-        snapshot_free(s);
-    }
+    int64_t shared = read_shared(v, rows, origin);
     for (int r = 0; r < rows; r++) v->at[r] = shared;
     for (bool more = true; more;) {
         more = false;
@@ -244,6 +259,7 @@ static int open_rows(struct evaluation *v, int64_t rows) {
 /* All samples of haystack h at one length and place. */
 static int run_group(struct evaluation *v, int64_t h, int l, int p) {
     const struct passkey_plan *plan = v->plan;
+    v->group++;
     int64_t size = group_size(v, l, h), batches = (size + v->rows - 1) / v->rows;
     struct passkey_judgement *j = xcalloc((size_t)v->rows, sizeof *j);
     int status = size ? open_rows(v, (size + batches - 1) / batches) : 0; /* batches of equal size: no row idles */
