@@ -275,7 +275,7 @@ static void measure_length(const struct report *r, int l) {
         count = 0;
         for (int64_t i = 0; i < all; i++)
             if (outcome(r, l, (int)(i / n), i % n)->writes == writes) some[count++] = outcome(r, l, (int)(i / n), i % n);
-        measure_samples(r, length, "all", writes, some, count);
+        measure_samples(r, length, "writes", writes, some, count);
     }
     free(some);
 }

@@ -308,7 +308,7 @@ static void test_rows(void **state) {
             }
             for (int64_t i = 0; i < n; i++) {
                 if (r[i].context != length || r[i].writes < 0 || strcmp(r[i].condition, conditions[c])) continue;
-                assert_string_equal(r[i].position, "all");
+                assert_string_equal(r[i].position, "writes");
                 if (!strcmp(r[i].metric, "exact_match")) by_writes += r[i].n, exact -= r[i].value * (double)r[i].n;
                 if (!strcmp(r[i].metric, "digit_accuracy")) digits -= r[i].value * (double)r[i].n;
             }
