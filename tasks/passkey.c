@@ -81,13 +81,6 @@ void passkey_shape(struct passkey_shape *s, const struct options *o, bool evalua
                                 .limit = options_int(o, "limit")};
 }
 
-static int data_hash(const struct options *o, const struct tokenizer *t, uint64_t *hash, struct error *e) {
-    struct passkey_shape s;
-    (void)t; /* part of every cell by itself */
-    passkey_shape(&s, o, true);
-    return passkey_book_hash(&s, hash, e);
-}
-
 /* The next word of a list "a, b, c" into `word`; NULL at its end. */
 static const char *next_word(const char *list, char *word, size_t room) {
     while (isspace((unsigned char)*list) || *list == ',') list++;
@@ -174,6 +167,19 @@ static int read_plan(struct passkey_plan *p, const struct passkey_text *x, const
     }
     p->lengths = lengths;
     return 0;
+}
+
+/* Asked before anything is trained: so options that cannot be are found here, not hours later. */
+static int data_hash(const struct options *o, const struct tokenizer *t, uint64_t *hash, struct error *e) {
+    struct passkey_shape shape, plain_text;
+    struct passkey_plan plan;
+    passkey_shape(&shape, o, true);
+    plain_text = shape;
+    plain_text.haystack = HAYSTACK_REPEATED; /* books are read for their hash only */
+    struct passkey_text *x = passkey_text_open(t, &plain_text, e);
+    int status = x ? read_plan(&plan, x, o, e) : -1;
+    passkey_text_free(x);
+    return status ? -1 : passkey_book_hash(&shape, hash, e);
 }
 
 /* ---- results ---- */

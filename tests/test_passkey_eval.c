@@ -383,6 +383,15 @@ static void test_errors(void **state) {
     REFUSED("depths = 1", "depths", "1");
     REFUSED("haystack = 'rpeated' is unknown", "haystack", "rpeated");
     REFUSED("value_length = 2 is out of range", "value_length", "2");
+    /* An experiment finds them before it trains: the cell's identity asks. */
+    struct options o;
+    uint64_t hash;
+    options_init(&o, task()->options);
+    assert_int_equal(task()->data_hash(&o, tokenizer, &hash, &e), 0);
+    assert_true(hash == 0);
+    assert_int_equal(options_set(&o, "positions", "midle", "test", &e), 0);
+    assert_int_equal(task()->data_hash(&o, tokenizer, &hash, &e), -1);
+    assert_says("'midle'");
     model_free(m);
 }
 
