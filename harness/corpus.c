@@ -255,7 +255,7 @@ static void walk_next(struct source *s, int64_t row, struct document *d) {
         shuffle(w);
     }
     const struct text *x = &w->corpus->texts[w->order[w->position++]];
-    *d = (struct document){.tokens = x->tokens, .n = x->n};
+    *d = (struct document){.tokens = x->tokens, .n = x->n, .carried = -1};
 }
 
 static char *walk_save(const struct source *s) {

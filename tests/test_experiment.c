@@ -219,7 +219,7 @@ static void count_next(struct source *s, int64_t row, struct document *d) {
     (void)row;
     c->token[0] = ++c->next;
     c->token[1] = s->name[0];
-    *d = (struct document){.tokens = c->token, .n = 2};
+    *d = (struct document){.tokens = c->token, .n = 2, .carried = -1};
 }
 static char *count_save(const struct source *s) { return xprintf("%d", ((struct counter *)s->data)->next); }
 static int count_load(struct source *s, const char *text, struct error *error) {
