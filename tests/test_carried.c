@@ -1,5 +1,5 @@
-/* test_carried.c - carried-in states in training: what the batcher passes, rows that must not see what was there before, who can have
- * them and who trains without, complaints, costs, and a stop and resume that ends in the same bits. */
+/* test_carried.c - carried-in states in training: what the batcher passes, rows that must not see what was there before, who can
+ * have them and who trains without, complaints, costs, and a stop and resume that ends in the same bits. */
 #include "harness/checkpoint.h"
 #include "harness/mixture.h"
 #include "support/engine.h"
@@ -17,9 +17,7 @@
 static const int32_t filler[5] = {4, 8, 2, 6, 3};
 static const double mixed[] = {-1, 0, 3, -1, 6000};
 
-static struct source *made(int64_t n, bool with_filler) {
-    return filler_source(n, 11, with_filler ? filler : NULL, 5, mixed, 5);
-}
+static struct source *made(int64_t n, bool with_filler) { return filler_source(n, 11, with_filler ? filler : NULL, 5, mixed, 5); }
 
 static struct trainer *opened(struct model *m, enum step_mode mode, struct source *s) {
     struct options o;
@@ -136,7 +134,8 @@ static void others_train_without(void **state) {
     }
 }
 
-/* A NaN in what the row carried before does not reach the document that starts from a state of its own, nor one that starts empty. */
+/* A NaN in what the row carried before does not reach the document that starts from a state of its own, nor one that starts empty.
+ */
 static void nothing_leaks_in(void **state) {
     (void)state;
     for (int mode = 0; mode < 2; mode++) {
@@ -161,7 +160,8 @@ static void bits_without_multipliers(void **state) {
         double *values[2];
         int64_t n = 0;
         for (int with = 0; with < 2; with++) {
-            struct source *s = filler_source(40, 11, with ? filler : NULL, 5, (double[]){-1}, 1); /* they go on, they end in a step */
+            struct source *s =
+                filler_source(40, 11, with ? filler : NULL, 5, (double[]){-1}, 1); /* they go on, they end in a step */
             struct model *m = engine_model("infini", updates[u], SHAPE);
             struct trainer *t = opened(m, STEP_LAYER_MAJOR, s);
             struct step_result r;
@@ -196,7 +196,8 @@ static void costs(void **state) {
         trainer_free(planned);
         model_free(plan);
         if (with) {
-            double expected = 3 * 3 * 48 * (model_flops(&m->config, 0, true) - 2. * 16 * 11); /* steps, forward and backward, tokens */
+            double expected =
+                3 * 3 * 48 * (model_flops(&m->config, 0, true) - 2. * 16 * 11); /* steps, forward and backward, tokens */
             assert_true(fabs(flops[1] - flops[0] - expected) < 1e-6 * expected);
         }
         close_all(t, s);
@@ -239,10 +240,14 @@ static void resume(void **state) {
 int main(void) {
     progress_quiet = true;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_batcher_passes_them), cmocka_unit_test(documents_must_fill_steps),
-        cmocka_unit_test(complaints),              cmocka_unit_test(others_train_without),
-        cmocka_unit_test(nothing_leaks_in),        cmocka_unit_test(bits_without_multipliers),
-        cmocka_unit_test(costs),                   cmocka_unit_test(resume),
+        cmocka_unit_test(the_batcher_passes_them),
+        cmocka_unit_test(documents_must_fill_steps),
+        cmocka_unit_test(complaints),
+        cmocka_unit_test(others_train_without),
+        cmocka_unit_test(nothing_leaks_in),
+        cmocka_unit_test(bits_without_multipliers),
+        cmocka_unit_test(costs),
+        cmocka_unit_test(resume),
     };
     return cmocka_run_group_tests_name("carried", tests, folder_setup, folder_teardown);
 }
