@@ -312,8 +312,7 @@ static void dry(void **state) {
     static const char *const says[] = {
         "made.length = 63",
         "a training step: 4 rows x 2 segments x 32 tokens = 256 tokens",
-        "a training step: 7 rows x 4 segments x 32 tokens = 896 tokens; starts from carried-in states, "
-        "6 segments of filler",
+        "7 rows x 4 segments x 32 tokens = 896 tokens; starts from carried-in states, 6 segments of filler",
         "= 896 tokens; no carried-in states: transformer_xl carries no state of fixed size",
         "    memory: ",
         "total"};
