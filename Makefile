@@ -96,6 +96,9 @@ $(BIN): $(B)/harness/main.o $(LIB_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
 $(B)/tests/test_%: $(B)/tests/test_%.o $(LIB_O) $(REF_O) $(SUPPORT_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+# A suite with a registry of tasks of its own.
+$(B)/tests/test_stages: $(B)/tests/test_stages.o $(filter-out %tasks/registry.o,$(LIB_O)) $(REF_O) $(SUPPORT_O)
+	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 $(B)/tests/f64_%: $(B)/f64/tests/f64_%.o $(F64_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 .SECONDARY:

@@ -1,10 +1,14 @@
 /* experiment.h - an experiment is a text file; running it is resumable and does nothing twice.
  *
- * [experiment] title, paper (reference), table (of results/paper), seeds (list)        [budget] preset, tokenizer, shape keys (config_set), train_options
- * keys: [stage NAME] source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, steps, lr, any
- * train_options key, from = STAGE (default: the stage before; the first starts from initialisation), seeds (default: all) [row NAME]   architecture, its
- * options, any shape or train key that differs, only these [task NAME]  task (default NAME), after = STAGE (default: the last), the
- * task's options Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
+ * [experiment]  title, paper (reference), table (of results/paper), seeds (list)
+ * [budget]      preset, tokenizer, shape keys (config_set), train_options keys
+ * [stage NAME]  source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, any train_options key,
+ *               from = STAGE (default: the stage before; the first starts from initialisation), seeds (default: all),
+ *               batch, segments (shape of the step in this stage, instead of the row's), SECTION.key = value (an option of the task
+ *               SECTION of the source, in this stage: a curriculum is a list of short stages)
+ * [row NAME]    architecture, its options, any shape or train key that differs, only these
+ * [task NAME]   task (default NAME), after = STAGE (default: the last), the task's options
+ * Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
 #ifndef INFINIBENCH_EXPERIMENT_H
 #define INFINIBENCH_EXPERIMENT_H
 
@@ -12,12 +16,19 @@
 #include "train.h"
 
 #define EXPERIMENT_LIMIT 32
+#define STAGE_OPTIONS 16
+struct stage_option {
+    char section[64], key[48], value[OPTION_LENGTH];
+};
 struct stage_spec {
     char name[40], from[40], source[192];
     int64_t limit;
     int64_t seeds[16]; /* those of the experiment's seeds that go through this stage */
     int seed_count;
-    struct options train; /* resolved: budget, stage; a row's own keys come on top */
+    struct options train;                       /* resolved: budget, stage; a row's own keys come on top */
+    int64_t batch, segments;                    /* shape of the step; 0: the row's */
+    struct stage_option options[STAGE_OPTIONS]; /* of tasks in the source */
+    int option_count;
 };
 struct row_spec {
     char name[64];
@@ -32,7 +43,7 @@ struct task_spec {
 };
 struct experiment {
     char *path, name[64], *title, *paper; /* name: file name without folder and ending */
-    char table[40]; /* results/paper/TABLE.csv that the report sets beside ours; "": none */
+    char table[40];                       /* results/paper/TABLE.csv that the report sets beside ours; "": none */
     char tokenizer[256];
     int64_t seeds[16];
     int seed_count, stage_count, row_count, task_count;

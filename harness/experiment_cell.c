@@ -50,21 +50,25 @@ static int add_chain(struct text_buffer *b, const struct experiment *x, const st
     if (!stage) return 0;
     if (add_chain(b, x, row, stage_find(x, stage->from), t, e) != 0) return -1;
     struct source_part parts[SOURCE_PARTS];
+    struct model_config c;
     struct options o;
     int n;
     stage_train_options(&o, row, stage);
     char *text = options_join(&o, "\n", false);
     buffer_printf(b, "stage=%s limit=%lld\n%s\n", stage->name, (long long)stage->limit, text);
+    stage_config(&c, row, stage);
+    if (c.batch != row->config.batch || c.segments != row->config.segments)
+        buffer_printf(b, "batch=%lld segments=%lld\n", (long long)c.batch, (long long)c.segments);
     free(text);
-    if (source_parse(x, stage->source, parts, &n, e) != 0) return -1;
+    if (source_parse(x, stage, parts, &n, e) != 0) return -1;
     for (int i = 0; i < n; i++) {
         buffer_printf(b, "source=%s weight=%.17g\n", parts[i].name, parts[i].weight);
         if (parts[i].task) {
             if (add_task_data(b, parts[i].task, &parts[i].options, t, e) != 0) return -1;
         } else {
-            const struct corpus *c = stage_corpus(parts[i].name, stage->limit, t, e);
-            if (!c) return -1;
-            buffer_printf(b, "data=%016llx\n", (unsigned long long)c->hash);
+            const struct corpus *corpus = stage_corpus(parts[i].name, stage->limit, t, e);
+            if (!corpus) return -1;
+            buffer_printf(b, "data=%016llx\n", (unsigned long long)corpus->hash);
         }
     }
     return 0;
@@ -188,7 +192,11 @@ char *experiment_resolved(const struct experiment *x) {
             for (int j = 0; j < s->seed_count; j++) buffer_printf(&b, "%s %lld", j ? "," : "", (long long)s->seeds[j]);
             buffer_printf(&b, "\n");
         }
+        if (s->batch) buffer_printf(&b, "batch = %lld\n", (long long)s->batch);
+        if (s->segments) buffer_printf(&b, "segments = %lld\n", (long long)s->segments);
         add_pairs(&b, train, '\n', NULL, NULL);
+        for (int j = 0; j < s->option_count; j++)
+            buffer_printf(&b, "%s.%s = %s\n", s->options[j].section, s->options[j].key, s->options[j].value);
         free(train);
     }
     for (int i = 0; i < x->row_count; i++) {

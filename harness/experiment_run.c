@@ -20,6 +20,19 @@
 #define CHECKPOINTS 20 /* per stage */
 
 /* ---- sources ---- */
+bool stage_carried_in(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t) {
+    struct source_part parts[SOURCE_PARTS];
+    int n;
+    bool filler = false;
+    if (source_parse(x, stage, parts, &n, NULL) != 0) return false;
+    for (int i = 0; i < n && !filler; i++) {
+        struct source *s = parts[i].task ? parts[i].task->source(&parts[i].options, t, 0, NULL) : NULL;
+        filler = s && s->filler;
+        if (s) s->free(s);
+    }
+    return filler;
+}
+
 static struct source *stage_source(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t,
                                    int64_t seed, json_t *data, struct error *e) {
     struct source_part parts[SOURCE_PARTS];
@@ -27,7 +40,7 @@ static struct source *stage_source(const struct experiment *x, const struct stag
     double weights[SOURCE_PARTS];
     int n, made = 0;
     uint64_t stream = hash64(stage->name, strlen(stage->name), (uint64_t)seed); /* rows of one seed see equal documents */
-    if (source_parse(x, stage->source, parts, &n, e) != 0) return NULL;
+    if (source_parse(x, stage, parts, &n, e) != 0) return NULL;
     for (; made < n; made++) {
         struct source_part *p = &parts[made];
         uint64_t hash = 0;
@@ -43,6 +56,13 @@ static struct source *stage_source(const struct experiment *x, const struct stag
             for (int i = 0; i < made; i++) sources[i]->free(sources[i]);
             return NULL;
         }
+        for (int i = 0; i < made; i++)
+            if (sources[i]->filler && sources[made]->filler && !mixture_same_filler(sources[i], sources[made])) {
+                fail(e, "source = %s: carried-in states of %s and %s have different fillers; train on them in different stages",
+                     stage->source, parts[i].name, p->name);
+                for (int k = 0; k <= made; k++) sources[k]->free(sources[k]);
+                return NULL;
+            }
         if (data)
             json_array_append_new(data, json_pack("{s:s, s:s, s:f}", "name", p->name, "hash", run_hex(hash), "weight", p->weight));
     }
@@ -54,7 +74,7 @@ static const struct corpus *trained_on(const struct experiment *x, const struct 
     for (; stage; stage = stage_find(x, stage->from)) {
         struct source_part parts[SOURCE_PARTS];
         int n;
-        if (source_parse(x, stage->source, parts, &n, NULL) != 0) return NULL;
+        if (source_parse(x, stage, parts, &n, NULL) != 0) return NULL;
         for (int i = 0; i < n; i++)
             if (!parts[i].task) return stage_corpus(parts[i].name, stage->limit, t, NULL);
     }
@@ -105,6 +125,30 @@ static void curve_gates(struct training *w, const struct trainer *t) {
     }
 }
 
+/* Length of the carried memory by layer, mean over heads and batch rows: Frobenius norm of M, Euclidean norm of z. */
+static void curve_memory(struct training *w, const struct trainer *t) {
+    static const char *const states[] = {"memory", "memory_norm"}, *const metrics[] = {"memory_norm", "z_norm"};
+    const struct model *m = t->model;
+    for (int i = 0; i < m->state_count; i++)
+        for (int k = 0; k < 2; k++) {
+            const struct state_spec *s = &m->states[i];
+            char name[64];
+            snprintf(name, sizeof name, "layers.%d.%s", s->layer, states[k]);
+            if (s->kind != STATE_CARRIED || strcmp(name, s->name) != 0) continue;
+            int64_t heads = m->config.batch * m->config.kv_heads, width = m->config.batch * s->width / heads;
+            real *values = xcalloc((size_t)(heads * width), sizeof *values);
+            double sum = 0;
+            m->k->download(values, t->state->data[i], (size_t)(heads * width) * sizeof *values);
+            for (int64_t h = 0; h < heads; h++) {
+                double square = 0;
+                for (int64_t j = 0; j < width; j++) square += (double)values[h * width + j] * (double)values[h * width + j];
+                sum += sqrt(square) / (double)heads;
+            }
+            free(values);
+            fprintf(w->curve, "%lld %lld %s.%d %.9g\n", (long long)t->step, (long long)t->tokens, metrics[k], s->layer, sum);
+        }
+}
+
 static void log_line(void *data, const struct trainer *t, const struct step_result *r) {
     struct training *w = data;
     if (w->first < 0) {
@@ -123,6 +167,7 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
         fprintf(w->curve, "%lld %lld lr %.9g\n", (long long)t->step, (long long)t->tokens, r->lr);
         fprintf(w->curve, "%lld %lld grad_norm %.9g\n", (long long)t->step, (long long)t->tokens, r->grad_norm);
         curve_gates(w, t);
+        curve_memory(w, t);
         fflush(w->curve);
     }
     w->loss_sum = 0;
@@ -206,6 +251,21 @@ static void measure_roof(struct session *s) {
     s->roof = roof = now > roof ? now : roof > 0 ? roof : NAN;
 }
 
+/* The model with another shape of the step: same parameters. What an architecture declares may depend on the shape (the window of a
+ * transformer that was trained on whole steps), so it is built anew. Takes m; NULL on failure. */
+static struct model *with_shape(struct model *m, const struct model_config *c, const struct kernels *k, struct error *e) {
+    if (m->config.batch == c->batch && m->config.segments == c->segments) return m;
+    struct model *to = model_create(c, k, 0, e);
+    for (int i = 0; to && i < to->param_count; i++) {
+        const struct param *from = model_find(m, to->params[i]->name);
+        CHECK(from && from->n == to->params[i]->n && to->param_count == m->param_count, "'%s' depends on the shape of a step",
+              to->params[i]->name);
+        k->move(to->params[i]->leaf.data, from->leaf.data, (size_t)from->n * sizeof(real));
+    }
+    model_free(m);
+    return to;
+}
+
 /* The model after a stage (NULL: initialised): loaded if it was trained and recorded, else trained. *status: -1 or -2 on failure.
  */
 static struct model *model_after(struct pair *p, const struct stage_spec *stage, int *status, struct error *e) {
@@ -225,8 +285,15 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
     stage_train_options(&options, p->row, stage);
     train_config_from(&config, &options);
     config.gate_rate = p->row->config.gate_rate;
-    bool fits = (begun && recorded) || training_fits(&p->row->config, &config, e) == 0; /* said before anything is taken */
+    struct model_config shape;
+    stage_config(&shape, p->row, stage);
+    bool fits = begun && recorded;
+    if (!fits) { /* said before anything is taken */
+        config.carried_in = stage_carried_in(s->x, stage, p->tokenizer);
+        fits = training_fits(&shape, &config, e) == 0;
+    }
     struct model *m = fits ? model_after(p, begun ? NULL : stage_find(s->x, stage->from), status, e) : NULL;
+    if (m && !(m = with_shape(m, &shape, s->o->k, e))) *status = -1;
     struct source *source = NULL;
     struct trainer *t = NULL;
     json_t *data = json_array();
@@ -237,6 +304,9 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
         source = stage_source(s->x, stage, p->tokenizer, p->seed, data, e);
         t = source ? trainer_create(m, &config, source, e) : NULL;
         result = t ? make_folders(folder, e) : -1;
+        if (t && source->filler && !t->carried_in && !progress_quiet)
+            fprintf(stderr, "%s seed %lld %s: %s carries no state of fixed size: its documents start from the empty state\n",
+                    p->row->name, (long long)p->seed, stage->name, shape.arch->name);
         if (result == 0) {
             char *label = xprintf("%s seed %lld %s", p->row->name, (long long)p->seed, stage->name);
             struct training w = {.label = label,
@@ -252,10 +322,12 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
             free(label);
         }
         if (result == 0 && p->json) {
-            json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:O}", "source", stage->source, "checkpoint", folder,
-                                  "steps", (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds,
-                                  "flops", t->flops, "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0.,
-                                  "state_bytes", (json_int_t)(t->state ? state_bytes(t->state) : 0), "data", data);
+            json_t *j =
+                json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:b, s:O}", "source", stage->source, "checkpoint",
+                          folder, "steps", (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds,
+                          "flops", t->flops, "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0.,
+                          "state_bytes", (json_int_t)(t->state ? state_bytes(t->state) : 0), "batch", (json_int_t)shape.batch,
+                          "segments", (json_int_t)shape.segments, "carried_in", t->carried_in != NULL, "data", data);
             json_object_set_new(json_object_get(p->json, "stages"), stage->name, j);
             json_object_set_new(p->json, "parameters", json_integer((json_int_t)m->elements));
             json_object_set_new(p->json, "roof_gflops", isfinite(s->roof) ? json_real(s->roof) : json_null());

@@ -6,13 +6,17 @@
 
 /* A document as a source gives it: n tokens (no BOS) and a weight for predicting each of them (NULL: all 1); EOS weighs what the
  * last token weighs. The memory stays valid until the next call of next() for the same row, load() included: a batcher gets the
- * open documents of a checkpoint back by loading the cursor from before each of them and calling next() again. */
+ * open documents of a checkpoint back by loading the cursor from before each of them and calling next() again.
+ *
+ * carried: the state with which the document starts (docs/methods.md, "Carried-in states"). It is read only where the source has a
+ * filler. Such a document must begin with a training step, so it and its EOS fill whole steps: n + 1 a multiple of S x N. */
 struct document {
     const int32_t *tokens;
     const float *weights;
     int64_t n;
-    double carried; /* start state: < 0 empty, m >= 0: s6 + m (s6 - s3) of the source's filler */
+    double carried; /* start state: < 0 empty, m >= 0: s6 + m (s6 - s3) of the source's filler; not above CARRIED_LIMIT */
 };
+#define CARRIED_LIMIT 1e8
 struct source {
     const char *name;
     /* The next document for a batch row; deterministic given (seed, how often it was called). */
@@ -22,7 +26,7 @@ struct source {
     int (*load)(struct source *s, const char *text, struct error *e);
     void (*free)(struct source *s);
     void *data;
-    const int32_t *filler; /* tokens that are repeated to make carried-in states; NULL: none */
+    const int32_t *filler; /* tokens that are repeated to make carried-in states, fixed for the source's life; NULL: none */
     int64_t filler_n;
 };
 
@@ -34,6 +38,8 @@ struct batch {
     int32_t *tokens, *targets; /* [B,S,N] */
     float *weights;            /* [B,S,N] */
     int32_t *since, *len;      /* [B,S] */
+    double *carried;           /* [B] of the document that starts with the row's first segment, -1: none; NULL: all -1 */
+    int64_t misplaced;         /* documents with a carried-in state that start elsewhere in the step: an error */
     int64_t scored;            /* tokens with a weight */
     double weight_sum;         /* before normalisation */
 };
