@@ -259,8 +259,8 @@ static void measure(const struct job *j) {
     for (int64_t i = 0; i < j->samples * j->layout.queries; i++) there[j->answers[i].writes] = true;
     for (int64_t w = 0; w <= most; w++) {
         if (!there[w]) continue;
-        put(j, "exact_match", "fraction", "all", w, share(j, EXACT, w, w, false, NULL));
-        put(j, "symbol_accuracy", "fraction", "all", w, share(j, SYMBOLS, w, w, false, NULL));
+        put(j, "exact_match", "fraction", "writes", w, share(j, EXACT, w, w, false, NULL));
+        put(j, "symbol_accuracy", "fraction", "writes", w, share(j, SYMBOLS, w, w, false, NULL));
     }
     free(there);
 }

@@ -35,7 +35,7 @@ struct made {
 };
 static struct made make(const char *text) {
     struct options o;
-    struct made m;
+    struct made m = {.layout = {0}};
     struct recall_spec s;
     if (set(&o, text) || recall_read(&s, &o, 0, &e) || recall_maker_init(&m.maker, &s, tokenizer_bytes(), &e) ||
         recall_layout_make(&m.layout, &s, s.pairs[0], &e))
