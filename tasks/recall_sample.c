@@ -40,8 +40,8 @@ const struct option recall_options[] = {
     {"gap", OPTION_INT, "1", 0, 1e6, NULL,
      "segment boundaries between the last pair and the first question: 1 puts every pair out of the local window"},
     {"span", OPTION_INT, "0", 0, 1e6, NULL,
-     "segments of a whole sample, by more filler before the questions; 0: as many as it takes. Equal to the segments of a training "
-     "step: no sample is cut by a step"},
+     "segments of a whole sample, by more filler before the questions; 0: as many as it takes. A divisor of the segments of a "
+     "training step cuts no sample"},
     {"segment", OPTION_INT, "0", 0, 1e6, NULL,
      "tokens of a segment for spread, gap and span; 0: those of the model that is measured"},
     {"filler", OPTION_CHOICE, "dots", 0, 0, "dots|text|noise", "dots, the paper's filler sentences, or random punctuation"},
