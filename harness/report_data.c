@@ -517,8 +517,12 @@ static struct interval difference(struct selection a, struct selection b, bool s
     return i;
 }
 
-struct interval report_difference(struct selection a, struct selection b) { return difference(a, b, false); }
-struct interval report_difference_shares(struct selection a, struct selection b) { return difference(a, b, true); }
+struct interval report_difference(struct selection a, struct selection b) {
+    return difference(a, b, false);
+}
+struct interval report_difference_shares(struct selection a, struct selection b) {
+    return difference(a, b, true);
+}
 
 /* From samples, else as the task wrote it (one seed), else the mean without an interval. */
 struct interval report_bits(const struct report_data *d, int section, const char *row, int position) {

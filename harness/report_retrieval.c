@@ -159,7 +159,7 @@ struct pooled probe_value(const struct probe *p) {
 }
 
 /* ---- what there is ---- */
-static void add_value(struct values *x, int64_t v) {
+void values_add(struct values *x, int64_t v) {
     int at = 0;
     while (at < x->n && x->v[at] < v) at++;
     if ((at < x->n && x->v[at] == v) || x->n == RETRIEVAL_LIMIT) return;
@@ -195,7 +195,7 @@ struct values passkey_lengths(const struct group *g) {
         if (!in_group(g, i) || r->writes >= 0) continue;
         bool measured = strcmp(r->metric, "exact_match") == 0 && is_place(r->position);
         places = places || measured;
-        if (measured || strcmp(r->metric, "skipped") == 0) add_value(&x, r->context);
+        if (measured || strcmp(r->metric, "skipped") == 0) values_add(&x, r->context);
     }
     if (!places) x.n = 0; /* a depth grid */
     return x;
@@ -207,20 +207,24 @@ static struct values depths(const struct group *g, bool lengths) {
         const struct result_row *r = &g->d->results[i];
         double depth;
         if (in_group(g, i) && r->writes < 0 && strcmp(r->metric, "exact_match") == 0 && depth_of(r->position, &depth))
-            add_value(&x, lengths ? r->context : llround(10000 * depth));
+            values_add(&x, lengths ? r->context : llround(10000 * depth));
     }
     return x;
 }
 
-struct values passkey_depths(const struct group *g) { return depths(g, false); }
-struct values passkey_depth_lengths(const struct group *g) { return depths(g, true); }
+struct values passkey_depths(const struct group *g) {
+    return depths(g, false);
+}
+struct values passkey_depth_lengths(const struct group *g) {
+    return depths(g, true);
+}
 
 struct values recall_pairs(const struct group *g) {
     struct values x = {.n = 0};
     for (int64_t i = 0; i < g->d->result_count; i++)
         if (in_group(g, i) && g->d->results[i].writes < 0) {
             int64_t pairs = atoll(condition_value(g->d->results[i].condition, "pairs"));
-            if (pairs > 0) add_value(&x, pairs);
+            if (pairs > 0) values_add(&x, pairs);
         }
     return x;
 }
@@ -242,7 +246,7 @@ int writes_classes(struct writes_class out[RETRIEVAL_LIMIT], const struct group 
     for (int64_t i = 0; i < g->d->result_count; i++) {
         if (!of_writes(g, i)) continue;
         int64_t w = g->d->results[i].writes;
-        add_value(&all, w);
+        values_add(&all, w);
         for (power = 0; w >> power;) power++;
         struct writes_class *c = &power_class[power]; /* 0, 1, 2-3, 4-7 ... */
         if (w < c->low) c->low = w;
@@ -290,19 +294,14 @@ struct pooled writes_value(const struct group *g, const char *row, struct writes
     if (share)
         best.value = wilson((int64_t)round(right), (int64_t)total);
     else
-        best.value = (struct interval){
-            .value = right / total, .standard_error = NAN, .low = NAN, .high = NAN, .n = (int64_t)total};
+        best.value = (struct interval){.value = right / total, .standard_error = NAN, .low = NAN, .high = NAN, .n = (int64_t)total};
     return best;
 }
 
 /* ---- others ---- */
 double passkey_chance(const struct group *g) {
-    struct probe p = {.d = g->d,
-                      .section = g->section,
-                      .condition = g->condition,
-                      .metric = "digit_chance",
-                      .writes_low = -1,
-                      .writes_high = -1};
+    struct probe p = {
+        .d = g->d, .section = g->section, .condition = g->condition, .metric = "digit_chance", .writes_low = -1, .writes_high = -1};
     double chance = probe_value(&p).value.value;
     const char *value = condition_value(g->condition, "value");
     return !isnan(chance) ? chance : strcmp(value, "digits") == 0 ? 0.1 : strcmp(value, "letters") == 0 ? 1.0 / 26 : NAN;

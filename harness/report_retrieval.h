@@ -27,8 +27,8 @@ struct pooled {
     int64_t seed[REPORT_SEEDS];
     double by_seed[REPORT_SEEDS];
 };
-/* One seed: as the task wrote it. Several seeds, shares of samples: Wilson of all samples together. Several seeds otherwise: mean, and
- * Student's t from the spread between seeds and the mean error within one. */
+/* One seed: as the task wrote it. Several seeds, shares of samples: Wilson of all samples together. Several seeds otherwise: mean,
+ * and Student's t from the spread between seeds and the mean error within one. */
 struct pooled probe_value(const struct probe *p);
 
 /* key=value put in, in order; NULL setting: a copy. */
@@ -52,6 +52,7 @@ struct values {
     int64_t v[RETRIEVAL_LIMIT];
     int n;
 };
+void values_add(struct values *x, int64_t v);         /* in order, once */
 struct values passkey_lengths(const struct group *g); /* with start, middle or end, measured or skipped; ascending */
 /* Depths of a grid, in 0 .. 1 (positions "0.00" .. "1.00"), times 10,000; and the lengths that have one. */
 struct values passkey_depths(const struct group *g);

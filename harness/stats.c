@@ -1,4 +1,5 @@
-/* stats.c - Wilson intervals and Tango's, the document bootstrap (single and paired), the smallest difference that could have been seen.
+/* stats.c - Wilson intervals and Tango's, the document bootstrap (single and paired), the smallest difference that could have been
+ * seen.
  *
  * The bootstrap resamples documents, never tokens, and recomputes the ratio of sums; percentiles of 10,000 resamples. Several
  * training seeds are a second sample, crossed with the documents. Equal seeds give equal bits. */

@@ -204,9 +204,8 @@ static void paired_shares_known(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quantiles),          cmocka_unit_test(student),      cmocka_unit_test(seeds_and_documents),
-        cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),     cmocka_unit_test(same_bits),
-        cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents),
-        cmocka_unit_test(paired_shares_known)};
+        cmocka_unit_test(quantiles),          cmocka_unit_test(student),       cmocka_unit_test(seeds_and_documents),
+        cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),      cmocka_unit_test(same_bits),
+        cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents), cmocka_unit_test(paired_shares_known)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
