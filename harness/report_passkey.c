@@ -243,13 +243,25 @@ static void say_tokens(struct page *doc, const struct group *g) {
     buffer_free(&b);
 }
 
+/* A line per row and reason. */
 static void say_skipped(struct page *doc, const struct group *g) {
     struct values lengths = passkey_lengths(g);
-    for (int i = 0; i < g->d->row_count; i++)
-        for (int l = 0; l < lengths.n; l++) {
-            const char *reason = passkey_skipped(g, g->d->rows[i].name, lengths.v[l]);
-            if (reason) document_item(doc, "%s skipped %s: %s.", g->d->rows[i].name, show_length(lengths.v[l]), reason);
+    for (int i = 0; i < g->d->row_count; i++) {
+        const char *row = g->d->rows[i].name;
+        for (int l = 0, end; l < lengths.n; l = end) {
+            char reason[CONDITION_SIZE];
+            const char *why = passkey_skipped(g, row, lengths.v[l]);
+            struct text_buffer b = {0};
+            end = l + 1;
+            if (!why) continue;
+            snprintf(reason, sizeof reason, "%s", why);
+            buffer_printf(&b, "%s", show_length(lengths.v[l]));
+            for (; end < lengths.n && (why = passkey_skipped(g, row, lengths.v[end])) && strcmp(why, reason) == 0; end++)
+                buffer_printf(&b, ", %s", show_length(lengths.v[end]));
+            document_item(doc, "%s skipped %s: %s.", row, b.data, reason);
+            buffer_free(&b);
         }
+    }
 }
 
 static void length_part(struct page *doc, const struct group *g, FILE *out) {
@@ -267,7 +279,8 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
         "Exact match: all symbols of the key are right. Intervals: Wilson, 95 %%, over the samples%s. Chance: %.2g %%. At "
         "the end the needle lies in the segment of the question or just before it, so that no memory is needed: it is "
         "shown and never averaged in.",
-        several ? " of all training seeds together; the spread between training runs is not in them and stands below" : "",
+        several ? " of all training seeds together; the spread between training runs is not in them and stands below"
+                : "; there is one training seed, so the spread between training runs is not in them",
         100 * pow(chance, symbols));
     say_skipped(doc, g);
     if (several) {
