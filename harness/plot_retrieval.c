@@ -81,6 +81,7 @@ static int finish(struct drawing *w, struct plots *p, const struct group *g, con
         plot_text(&w->settings, "names", w->look.names.data);
         plot_text(&w->settings, "colors", w->look.colors.data);
         plot_text(&w->settings, "marks", w->look.marks.data);
+        plot_text(&w->settings, "twins", w->look.twins.data);
         if (w->ticks.n) plot_text(&w->settings, "ticks", w->ticks.data);
         result = plot_picture(p, g->d, g->section, g->index, script, name, &w->table, w->settings.data, caption, e);
         free(name);

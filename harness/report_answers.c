@@ -80,12 +80,25 @@ struct question {
     char words[200];
 };
 
+/* The linear row that a delta row is set against: infini_linear_64 for infini_delta_64, else the only one that there is. */
+static const char *linear_of(const struct report_data *d, const char *delta) {
+    const char *only = NULL, *part = strstr(delta, "delta");
+    char *named = part ? xprintf("%.*slinear%s", (int)(part - delta), delta, part + 5) : NULL;
+    int count = 0, own = named ? report_row_index(d, named) : -1;
+    free(named);
+    if (own >= 0) return d->rows[own].name;
+    for (int i = 0; i < d->row_count; i++) {
+        if (!row_has_memory(&d->rows[i]) || strcmp(d->rows[i].update, "linear") != 0) continue;
+        only = d->rows[i].name;
+        count++;
+    }
+    return count == 1 ? only : NULL;
+}
+
 static int retrieval_questions(struct question **out, const struct report_data *d) {
     struct question *q = xcalloc((size_t)(d->row_count * (d->row_count + 2) + 1), sizeof *q);
-    const char *linear = NULL, *twin = d->twin >= 0 ? d->rows[d->twin].name : NULL;
+    const char *twin = d->twin >= 0 ? d->rows[d->twin].name : NULL;
     int n = 0;
-    for (int i = d->row_count - 1; i >= 0; i--)
-        if (row_has_memory(&d->rows[i]) && strcmp(d->rows[i].update, "linear") == 0) linear = d->rows[i].name;
     for (int i = 0; i < d->row_count; i++) {
         const struct report_row *r = &d->rows[i];
         if (!row_has_memory(r)) continue;
@@ -98,7 +111,8 @@ static int retrieval_questions(struct question **out, const struct report_data *
             snprintf(q[n++].words, sizeof q->words, "Does %s lose when %s", r->name,
                      way == 1 ? "its gates are forced to 0" : "its memory reads 0");
         }
-        if (linear && strcmp(r->update, "delta") == 0) {
+        const char *linear = strcmp(r->update, "delta") == 0 ? linear_of(d, r->name) : NULL;
+        if (linear) {
             q[n] = (struct question){.a = r->name, .b = linear};
             snprintf(q[n++].words, sizeof q->words, "Is %s better than %s (linear update)", r->name, linear);
         }

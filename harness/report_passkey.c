@@ -304,7 +304,7 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
     passkey_answers(&t, g);
     if (t.count)
         report_table(
-            doc, &t, out,
+            doc, &t, NULL,
             "Questions and answers (difference of exact match in points, paired over samples and seeds; above 0 is better)");
     table_free(&t);
     length_table(&t, g, "exact_match", true);

@@ -110,7 +110,7 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
     recall_answers(&t, g);
     if (t.count)
         report_table(
-            doc, &t, out,
+            doc, &t, NULL,
             "Questions and answers (difference of exact match in points, paired over samples and seeds; above 0 is better)");
     table_free(&t);
     pairs_table(&t, g, true, false);

@@ -1,9 +1,10 @@
 # capacity.gp - estimated number of stored pairs against the number presented, a curve a row; the identity dashed.
-# Called by `infinibench report` with: data output_file kind names colors marks ticks least most high low
+# Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most high low
 #   data: blocks of one row "row - pairs capacity low high n"
 # A wide range is drawn on logarithmic axes; what lies below their lower end (also below 0) stands there.
 load ARG0[1:strlen(ARG0) - strlen('capacity.gp')] . 'style.gp'
 rows = words(names)
+dash(r) = 1 + int(word(twins, r)) # rows of one colour
 wide = most / least > 20
 floor_at = wide ? least / 4.0 : -1e30
 up(y) = y > floor_at ? y : floor_at
@@ -31,8 +32,9 @@ set ylabel 'pairs stored (estimate)'
 set errorbars 0
 set samples 400
 plot x with lines linecolor rgb '#888888' linewidth 1.2 dashtype 2 title 'all stored', \
-     for [r = 1:rows] data index r - 1 using (place($3, r)):(up($4)) with lines linecolor rgb color(r) linewidth 1.5 notitle, \
+     for [r = 1:rows] data index r - 1 using (place($3, r)):(up($4)) with lines linecolor rgb color(r) linewidth 1.5 \
+         dashtype dash(r) notitle, \
      for [r = 1:rows] data index r - 1 using (place($3, r)):(up($4)):(up($5)):(up($6)) with yerrorbars linecolor rgb color(r) \
          linewidth 1.3 pointtype marker(r) pointsize 0.7 * scale notitle, \
-     for [r = 1:rows] keyentry with linespoints linecolor rgb color(r) linewidth 1.5 pointtype marker(r) pointsize 0.7 * scale \
+     for [r = 1:rows] keyentry with linespoints linecolor rgb color(r) linewidth 1.5 dashtype dash(r) pointtype marker(r) pointsize 0.7 * scale \
          title word(names, r)

@@ -1,5 +1,5 @@
 # depth.gp - exact match by depth of the needle as a heat map: columns are lengths (a panel a row of the table), or rows of one length.
-# Called by `infinibench report` with: data output_file kind names colors marks ticks depths rows_are_panels across down
+# Called by `infinibench report` with: data output_file kind names colors marks twins ticks depths rows_are_panels across down
 #   data: "row column depth_index value n"; a block a panel
 panels = rows_are_panels ? words(names) : 1
 wide_n = panels < 3 ? panels : panels == 4 ? 2 : 3

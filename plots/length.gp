@@ -1,5 +1,5 @@
 # length.gp - pass key accuracy by length, a panel a row: exact match by position with 95 % intervals, digit accuracy dashed, chance.
-# Called by `infinibench report` with: data output_file kind names colors marks ticks least most chance
+# Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most chance
 #   data: three blocks a row (start, middle, end) "row position length exact_match low high n digit_accuracy", in per cent
 rows = words(names)
 across = rows < 3 ? rows : rows == 4 ? 2 : 3

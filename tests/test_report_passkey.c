@@ -126,7 +126,7 @@ static void fill_recall(struct cell_writer *w, int row, int way) {
         int64_t right = recalled(row, way, k);
         snprintf(condition, sizeof condition, "kind=remember%s%s;pairs=%d", way ? ";knockout=" : "", ways[way], pairs[k]);
         for (int64_t i = 0; i < 50; i++) {
-            char name[16];
+            char name[24];
             snprintf(name, sizeof name, "%06lld", (long long)i);
             cell_sample(w, "generated", condition, "exact_match", name, "all", i < right, 1);
         }
@@ -161,7 +161,7 @@ static void fill(const char *name) {
         if (row != FULL) buffer_printf(&ini, "update = %s\n", rows[row] + 7);
         for (int s = 0; s < 4; s++)
             for (int64_t seed = 1; seed <= (row == LINEAR && s == 1 ? 2 : 1); seed++) {
-                char cell[20];
+                char cell[64];
                 snprintf(cell, sizeof cell, "c%d-%d-%d", row, s, (int)seed);
                 buffer_printf(&ini, "; cell %s %d %s %s %s\n", rows[row], (int)seed, sections[s].stage, sections[s].name, cell);
                 struct cell_writer *w =
