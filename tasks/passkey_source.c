@@ -160,6 +160,6 @@ struct source *passkey_source(const struct options *o, const struct tokenizer *t
     l->identity = hash64(options, strlen(options), t->hash ^ l->text->book_hash);
     free(options);
     haystack_make(&l->haystack, l->text, l->seed ^ HAYSTACK_STREAM, -1, l->length > FILLER_TOKENS ? l->length : FILLER_TOKENS);
-    take_filler(l);
+    if (l->carried > 0) take_filler(l);
     return &l->source;
 }

@@ -407,7 +407,7 @@ static void source_next(struct source *source, int64_t row, struct document *d) 
     int i = (int)rng_below(&s->rng, s->maker.spec.count);
     struct recall_sample *x = &s->rooms[row].sample[i];
     recall_draw(&s->maker, &s->layout[i], &s->rng, false, x);
-    *d = (struct document){.tokens = x->tokens, .weights = s->weights[i], .n = s->layout[i].tokens};
+    *d = (struct document){.tokens = x->tokens, .weights = s->weights[i], .n = s->layout[i].tokens, .carried = -1};
 }
 
 static char *source_save(const struct source *source) {
