@@ -50,6 +50,8 @@ const struct option passkey_options[] = {
      "symbols of a pass key; 3 because keys are divided between training and evaluation"},
     {"needles", OPTION_INT, "1", 1, PASSKEY_NEEDLES, NULL,
      "pass keys in a text; more than one have names and one of them is asked for"},
+    {"placement", OPTION_CHOICE, "anywhere", 0, 0, "anywhere|sentence",
+     "training: the needle anywhere in the filler, also within a sentence, or between whole sentences as in evaluation"},
     {"answer_weight", OPTION_REAL, "1", 0, 1e6, NULL, "training: loss of the answer's tokens together against that of all tokens"},
     {"carried", OPTION_REAL, "0", 0, 1e9, NULL,
      "training: start from a state as if m periods of filler had been read, m log-uniform in 1 .. carried, 0 for a quarter; 0: "

@@ -86,9 +86,10 @@ struct prompt {
 };
 /* The shortest length (BOS included) that holds the needles of any sample; the introduction, needles, query, answer, full stop. */
 int64_t passkey_minimum(const struct passkey_text *x);
-/* Lays a sample into the haystack: as many whole sentences as fit into `length`, the needle after the fraction `depth` of them. */
+/* Lays a sample into the haystack: as many whole sentences as fit into `length`, the needle after the fraction `depth` of them. With
+ * `anywhere` the filler fills `length` to the token, and needles lie after that fraction of its tokens. */
 void prompt_make(struct prompt *p, const struct passkey_text *x, const struct haystack *h, const struct passkey_sample *s,
-                 int64_t length, double depth);
+                 int64_t length, double depth, bool anywhere);
 /* Tokens [from, from + n) of the document. */
 void prompt_read(const struct prompt *p, int64_t from, int64_t n, int32_t *out);
 /* Memory writes after the needle's last token was read and before the answer's first symbol is predicted, in segments of n. */

@@ -271,7 +271,7 @@ static int run_group(struct evaluation *v, int64_t h, int l, int p) {
             int64_t number = h + (first + r) * groups(v);
             rng_seed(&rng, v->x->shape.seed, hash64(&number, sizeof number, SAMPLE_STREAM));
             passkey_sample(&sample, v->x, &v->haystack, &rng);
-            prompt_make(&v->prompt[r], v->x, &v->haystack, &sample, plan->length[l], plan->place[p].depth);
+            prompt_make(&v->prompt[r], v->x, &v->haystack, &sample, plan->length[l], plan->place[p].depth, false);
         }
         double work = estimate(v, l, p) * rows;
         read_prompts(v, rows, work);

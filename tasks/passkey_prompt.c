@@ -70,7 +70,7 @@ static void add_needle(struct writer *w, const struct passkey_sample *s, int i) 
 }
 
 void prompt_make(struct prompt *p, const struct passkey_text *x, const struct haystack *h, const struct passkey_sample *s,
-                 int64_t length, double depth) {
+                 int64_t length, double depth, bool anywhere) {
     struct writer w = {.p = p, .x = x};
     int needles = x->shape.needles, order[PASSKEY_NEEDLES];
     int64_t room = length - 1 - fixed_tokens(x, s), count = 0, before[PASSKEY_NEEDLES];
@@ -87,9 +87,10 @@ void prompt_make(struct prompt *p, const struct passkey_text *x, const struct ha
     p->n = 0;
     p->needles = needles;
     p->sentences = count;
+    int64_t units = anywhere ? room : count; /* tokens or sentences */
     for (int i = 0; i < needles; i++) {
-        before[i] = i ? (int64_t)(s->place[i] * (double)(count + 1)) : llround(depth * (double)count);
-        if (before[i] > count) before[i] = count;
+        before[i] = i ? (int64_t)(s->place[i] * (double)(units + 1)) : llround(depth * (double)units);
+        if (before[i] > units) before[i] = units;
         int j = i;
         for (; j > 0 && before[order[j - 1]] > before[i]; j--) order[j] = order[j - 1];
         order[j] = i;
@@ -97,7 +98,7 @@ void prompt_make(struct prompt *p, const struct passkey_text *x, const struct ha
     add(&w, x->introduction);
     int64_t at = 0;
     for (int i = 0; i <= needles; i++) {
-        int64_t sentence = i < needles ? before[order[i]] : count, to = sentence ? h->s.end[sentence - 1] : 0;
+        int64_t unit = i < needles ? before[order[i]] : units, to = anywhere || !unit ? unit : h->s.end[unit - 1];
         add(&w, (struct stretch){h->s.tokens + at, to - at});
         at = to;
         if (i < needles) add_needle(&w, s, order[i]);

@@ -23,6 +23,7 @@ struct lessons {
     uint64_t seed, identity;
     int64_t length, shortest, next, rows;
     double end_share, answer_weight, carried;
+    bool anywhere;
     struct room *room;
     int32_t *filler;
 };
@@ -63,7 +64,7 @@ static void lessons_next(struct source *s, int64_t row, struct document *d) {
         haystack_make(&l->haystack, l->text, l->seed ^ HAYSTACK_STREAM, number, l->length);
     passkey_sample(&sample, l->text, &l->haystack, &r);
     struct prompt *p = &l->prompt;
-    prompt_make(p, l->text, &l->haystack, &sample, length, end < l->end_share ? 1 : depth);
+    prompt_make(p, l->text, &l->haystack, &sample, length, end < l->end_share ? 1 : depth, l->anywhere);
     prompt_read(p, 0, p->n, m->tokens);
     /* The answer's tokens together get answer_weight times what all tokens get. */
     float extra = (float)(l->answer_weight * (double)p->n / shape->value_length);
@@ -138,6 +139,7 @@ static int take_options(struct lessons *l, const struct options *o, struct error
     if (l->length > INT32_MAX / 2)
         return fail(e, "passkey: a document of %" PRId64 " tokens to train on; take a shorter length", l->length);
     l->end_share = options_real(o, "end_share");
+    l->anywhere = options_choice(o, "placement") == 0;
     l->answer_weight = options_real(o, "answer_weight");
     l->carried = options_real(o, "carried");
     return 0;

@@ -75,7 +75,7 @@ static void test_prompts(void **state) {
                 struct rng r;
                 rng_seed(&r, (uint64_t)length, (uint64_t)depth);
                 passkey_sample(&s, x, &h, &r);
-                prompt_make(p, x, &h, &s, length, depth / 10.0);
+                prompt_make(p, x, &h, &s, length, depth / 10.0, false);
                 int64_t before = llround(depth / 10.0 * (double)p->sentences);
                 char want[8000], needle[200];
                 int at = snprintf(want, sizeof want, "%s", introduction), needle_at = 0;
@@ -143,7 +143,7 @@ static void test_needles(void **state) {
                 rng_seed(&r, (uint64_t)i, 5);
                 passkey_sample(&s, x, &h, &r);
                 int64_t length = i ? 1000 + i : passkey_minimum(x);
-                prompt_make(p, x, &h, &s, length, i % 3 / 2.0);
+                prompt_make(p, x, &h, &s, length, i % 3 / 2.0, false);
                 char *text = spell(x, p, NULL), name[64], line[300];
                 assert_true(p->n + 1 <= length && (!i || p->n + 1 + 6 > length));
                 for (int j = 0; j < needles; j++) {
@@ -333,7 +333,7 @@ static void test_source(void **state) {
         struct document d;
         char value[20], said[20];
         s->next(s, i % 3, &d);
-        assert_true(d.n <= 511 && d.n > 505);
+        assert_int_equal(d.n, 511);
         char *text = t->decode(t, d.tokens, d.n, NULL), *needle = strstr(text, " The pass key is ");
         assert_non_null(needle);
         assert_int_equal(sscanf(needle, " The pass key is %5[0-9].", value), 1);
@@ -377,6 +377,33 @@ static void test_source(void **state) {
     s = SOURCE(7, "length", "1K", "haystack", "shuffled", "carried", "10");
     assert_true(s->filler && s->filler_n > 4000);
     s->free(s);
+}
+
+/* Between whole sentences, or anywhere: then to the token as long as asked for, with what stands around the needle the filler. */
+static void test_placement(void **state) {
+    (void)state;
+    const struct tokenizer *t = open_tokenizer(PIECES);
+    for (int anywhere = 0; anywhere < 2; anywhere++) {
+        struct source *s = SOURCE(7, "length", "300", "placement", anywhere ? "anywhere" : "sentence");
+        int64_t within = 0, seen[300] = {0}, places = 0, shorter = 0;
+        for (int i = 0; i < 600; i++) {
+            struct document d;
+            s->next(s, 0, &d);
+            char *text = t->decode(t, d.tokens, d.n, NULL), *needle = strstr(text, " The pass key is "), *query = strstr(text, " What is");
+            char *after = strstr(needle, "is the pass key.") + strlen("is the pass key."), haystack[4000];
+            int n = snprintf(haystack, sizeof haystack, "%.*s%.*s", (int)(needle - text) - (int)strlen(introduction),
+                             text + strlen(introduction), (int)(query - after), after);
+            for (int j = 0, k = 0; j < n; k = (k + 1) % 5) /* the periods, the last cut where the prompt is full */
+                for (const char *p = period[k]; *p && j < n; p++, j++) assert_int_equal(haystack[j], *p);
+            within += needle[-1] != '.';
+            shorter += d.n + 1 < 300;
+            *needle = 0;
+            places += !seen[tokens_of(t, text)]++;
+            free(text);
+        }
+        s->free(s);
+        assert_true(anywhere ? within > 300 && places > 180 && shorter == 0 : within == 0 && places < 50 && shorter > 0);
+    }
 }
 
 /* The same options and seed give the same documents, also from a cursor and through the batcher; others are refused. */
@@ -495,6 +522,7 @@ int main(void) {
         cmocka_unit_test(test_prompts),   cmocka_unit_test(test_needles),       cmocka_unit_test(test_values),
         cmocka_unit_test(test_haystacks), cmocka_unit_test(test_judging),       cmocka_unit_test(test_source),
         cmocka_unit_test(test_resume),    cmocka_unit_test(test_source_errors), cmocka_unit_test(test_tokenizers),
+        cmocka_unit_test(test_placement),
     };
     return cmocka_run_group_tests_name("passkey", tests, folder_setup, folder_teardown);
 }

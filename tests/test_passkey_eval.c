@@ -113,7 +113,7 @@ static void by_hand(struct passkey_outcome *out, struct model *m, const struct p
                 haystack_make(&h, x, 0x65766179u, i % groups, plan->length[l]);
                 rng_seed(&r, x->shape.seed, hash64(&i, sizeof i, 0x65766c73u));
                 passkey_sample(&sample, x, &h, &r);
-                prompt_make(p, x, &h, &sample, plan->length[l], plan->place[place].depth);
+                prompt_make(p, x, &h, &sample, plan->length[l], plan->place[place].depth, false);
                 int32_t *tokens = xcalloc((size_t)p->n, sizeof *tokens);
                 struct passkey_outcome *o = &out[(l * plan->places + place) * MOST + i];
                 prompt_read(p, 0, p->n, tokens);
