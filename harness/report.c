@@ -155,8 +155,8 @@ static void language_section(struct page *doc, const struct report_data *d, int 
         document_text(doc,
                       "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without "
                       "the memory). Below 0 is better than the twin. Both rows read the same documents%s; differences are taken "
-                      "within the pairs. Detectable: where the interval holds 0, the smallest true difference that a test at 5 %% "
-                      "would have found with a power of 80 %%.",
+                      "within the pairs. Detectable: the smallest true difference that a test at 5 %% finds with a power of 80 %% at "
+                      "this spread.",
                       d->rows[d->twin].name, seeds > 1 ? " with the same training seeds" : "");
         document_table(doc, &t);
         fprintf(out, "Bits per byte minus the local-only twin %s\n", d->rows[d->twin].name);

@@ -1,7 +1,7 @@
 /* report_answers.c - what an experiment with Infini-attention and its local-only twin answers, each answer with its figure.
  *
- * Differences are paired over documents or samples and training seeds. "not shown" stands beside the smallest difference that would
- * have been found; "no" is said only where the interval lies on the other side. */
+ * Differences are paired over documents or samples and training seeds. Beside each stands the smallest difference that the
+ * experiment could have found; "no" is said only where the interval lies on the other side. */
 #include "report_document.h"
 #include "report_retrieval.h"
 
@@ -26,10 +26,7 @@ static void answer(struct table *t, const char *question, struct selection a, st
     table_cell(t, "%s", show_interval(v, 4, true));
     table_cell(t, "%s", seeds.data ? seeds.data : "–");
     table_cell(t, "%lld", (long long)v.n);
-    if (yes || no)
-        table_cell(t, " ");
-    else
-        table_cell(t, "%.4f", minimum_detectable(&v));
+    table_cell(t, "%.4f", minimum_detectable(&v));
     table_cell(t, "%s", yes ? "yes" : no ? "no, the opposite" : "not shown");
     buffer_free(&seeds);
 }

@@ -80,10 +80,7 @@ static void difference(struct table *t, const struct selection *l, const struct 
     table_cell(t, "%s", show_interval(v, 4, true));
     if (!more) return;
     table_cell(t, "%lld", (long long)v.n);
-    if (v.low <= 0 && v.high >= 0)
-        table_cell(t, "%.4f", minimum_detectable(&v));
-    else
-        table_cell(t, isnan(v.low) ? "–" : "");
+    table_cell(t, isnan(v.low) ? "–" : "%.4f", minimum_detectable(&v));
 }
 
 static void label(struct table *t, const struct comparison *c) {
@@ -264,8 +261,8 @@ int report_compare(const char *a, const char *b, const char *row, const char *wi
     if (result == 0) {
         if (c.notes.n) fprintf(out, "%s", c.notes.data);
         fprintf(out,
-                "A = %s\nB = %s\nPaired by document and seed; 95 %% intervals; detectable: smallest true difference that would "
-                "have been found where the interval holds 0.\n\n",
+                "A = %s\nB = %s\nPaired by document and seed; 95 %% intervals; detectable: the smallest true difference "
+                "that a test at 5 %% finds with a power of 80 %%.\n\n",
                 a, b);
         table_print(&c.whole, out);
         if (c.parts.count) {

@@ -62,12 +62,14 @@ static char *table_path(const struct report_data *d) {
 }
 
 /* ---- what differs ---- */
-/* "task limit": of a task; other keys: of the row that stands for all, the first stage, the budget, the experiment, a task. */
+/* "task limit", "experiment seeds": of such a section; other keys: of the row that stands for all, the first stage, the budget, the
+ * experiment, a task. */
 static const char *setting(const struct report_data *d, const char *row, const char *key) {
     const char *const order[] = {"stage ", "budget", "experiment", "task "};
-    if (strncmp(key, "task ", 5) == 0) {
+    size_t kind = strcspn(key, " ");
+    if (key[kind]) {
         for (int i = 0; i < d->setting_count; i++)
-            if (strncmp(d->settings[i].section, "task ", 5) == 0 && strcmp(d->settings[i].key, key + 5) == 0)
+            if (strncmp(d->settings[i].section, key, kind) == 0 && strcmp(d->settings[i].key, key + kind + 1) == 0)
                 return d->settings[i].value;
         return NULL;
     }

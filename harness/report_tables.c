@@ -173,10 +173,7 @@ void position_table(struct table *t, const struct report_data *d, int section) {
 static void difference_cells(struct table *t, struct interval i) {
     table_cell(t, "%s", show_interval(i, 4, true));
     table_cell(t, "%lld", (long long)i.n);
-    if (i.low <= 0 && i.high >= 0)
-        table_cell(t, "%.4f", minimum_detectable(&i));
-    else
-        table_cell(t, isnan(i.low) ? "–" : "");
+    table_cell(t, isnan(i.low) ? "–" : "%.4f", minimum_detectable(&i));
 }
 
 void difference_table(struct table *t, const struct report_data *d, int section) {
