@@ -56,7 +56,7 @@ int command_train(int count, char **argv, const struct setting *s, struct error 
                             .threads = info.threads,
                             .k = k,
                             .info = &info};
-    int status = experiment_train(x, flag_value(&a, "row"), seed < 0 ? x->seeds[0] : seed, flag_value(&a, "out"), &o, e);
+    int status = experiment_train(x, flag_value(&a, "row"), seed < 0 ? x->seeds.seed[0] : seed, flag_value(&a, "out"), &o, e);
     experiment_free(x);
     return status;
 }

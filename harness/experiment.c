@@ -158,8 +158,8 @@ int parse_unknown(struct parse *p, const struct section *s, const struct entry *
 }
 
 /* ---- sections ---- */
-int parse_seeds(struct parse *p, const struct entry *t, int64_t seeds[16], int *count) {
-    *count = 0;
+static int parse_seeds(struct parse *p, const struct entry *t, struct seed_list *l) {
+    l->count = 0;
     for (const char *at = t->value; *at;) {
         size_t n = strcspn(at, ", \t");
         char word[32];
@@ -168,14 +168,25 @@ int parse_seeds(struct parse *p, const struct entry *t, int64_t seeds[16], int *
             snprintf(word, sizeof word, "%.*s", (int)n, at);
             if (n >= sizeof word || parse_int(word, &seed) != 0 || seed < 0)
                 return parse_complain(p, t->line, "seed '%.*s' is not a whole number of at least 0", (int)n, at);
-            if (*count == 16) return parse_complain(p, t->line, "more than 16 seeds");
-            for (int i = 0; i < *count; i++)
-                if (seeds[i] == seed) return parse_complain(p, t->line, "seed %s is given twice", word);
-            seeds[(*count)++] = seed;
+            if (l->count == 16) return parse_complain(p, t->line, "more than 16 seeds");
+            if (seed_listed(l, seed)) return parse_complain(p, t->line, "seed %s is given twice", word);
+            l->seed[l->count++] = seed;
         }
         at += n + (at[n] != 0);
     }
-    if (*count == 0) return parse_complain(p, t->line, "seeds is empty; give at least one, for example seeds = 1");
+    if (l->count == 0) return parse_complain(p, t->line, "seeds is empty; give at least one, for example seeds = 1");
+    return 0;
+}
+
+int parse_some_seeds(struct parse *p, const struct section *s, const struct entry *t, const struct seed_list *of, const char *where,
+                     struct seed_list *out) {
+    static const char *const kinds[KINDS] = {"experiment", "budget", "stage", "row", "task"};
+    *out = *of;
+    if (t && parse_seeds(p, t, out) != 0) return -1;
+    for (int i = 0; i < out->count; i++)
+        if (!seed_listed(of, out->seed[i]))
+            return parse_complain(p, t->line, "seed %lld of [%s %s] is not among the seeds of %s", (long long)out->seed[i],
+                                  kinds[s->kind], s->name, where);
     return 0;
 }
 
@@ -191,9 +202,9 @@ static int read_experiment(struct parse *p, struct experiment *x) {
         snprintf(x->table, sizeof x->table, "%s", t->value);
     }
     if ((t = parse_entry(s, "seeds"))) {
-        if (parse_seeds(p, t, x->seeds, &x->seed_count) != 0) return -1;
+        if (parse_seeds(p, t, &x->seeds) != 0) return -1;
     } else {
-        x->seeds[x->seed_count++] = 1;
+        x->seeds = (struct seed_list){.seed = {1}, .count = 1};
     }
     for (int i = 0; s && i < s->count; i++)
         if (!s->entries[i].used) return parse_unknown(p, s, &s->entries[i], keys, 4, false, NULL, NULL);
@@ -250,10 +261,10 @@ static int read_budget(struct parse *p, struct experiment *x, struct model_confi
 
 static int read_row(struct parse *p, struct experiment *x, struct section *s, const struct model_config *c,
                     const struct options *train) {
-    static const char *const keys[] = {"architecture"};
+    static const char *const keys[] = {"architecture", "seeds"};
     if (x->row_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d rows", EXPERIMENT_LIMIT);
     struct row_spec *r = &x->rows[x->row_count];
-    struct entry *architecture = parse_entry(s, "architecture");
+    struct entry *architecture = parse_entry(s, "architecture"), *seeds = parse_entry(s, "seeds");
     struct error inner;
     snprintf(r->name, sizeof r->name, "%s", s->name);
     const char *names[64];
@@ -264,6 +275,7 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
         parse_hint(more, sizeof more, s->name, names, n);
         return parse_complain(p, s->line, "[row %s] needs an architecture; %s", s->name, more);
     }
+    if (parse_some_seeds(p, s, seeds, &x->seeds, "[experiment]", &r->seeds) != 0) return -1;
     r->config = *c;
     r->config.arch = NULL;
     for (int i = 0; i < n; i++)
@@ -298,7 +310,7 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
             snprintf(r->overrides[r->override_count++][1], 64, "%.63s", canonical);
             known = true;
         }
-        if (!known) return parse_unknown(p, s, k, keys, 1, true, r->config.arch->options, train_options);
+        if (!known) return parse_unknown(p, s, k, keys, 2, true, r->config.arch->options, train_options);
     }
     const struct tokenizer *t = tokenizer_open(x->tokenizer, &inner);
     if (!t || r->config.vocab < t->vocab)
@@ -309,11 +321,35 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
     return 0;
 }
 
+/* "a, b": names of rows. */
+static int read_task_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint32_t *rows) {
+    *rows = 0;
+    for (const char *at = k->value; *at;) {
+        size_t n = strcspn(at, ", \t");
+        char word[64];
+        snprintf(word, sizeof word, "%.*s", (int)n, at);
+        uint32_t bit = 0;
+        for (int i = 0; i < x->row_count; i++)
+            if (n && strcmp(x->rows[i].name, word) == 0) bit = 1u << i;
+        if (n && !bit) {
+            const char *names[EXPERIMENT_LIMIT];
+            char more[512];
+            for (int i = 0; i < x->row_count; i++) names[i] = x->rows[i].name;
+            parse_hint(more, sizeof more, word, names, x->row_count);
+            return parse_complain(p, k->line, "only: '%s' is no row; %s", word, more);
+        }
+        *rows |= bit;
+        at += n + (at[n] != 0);
+    }
+    return *rows ? 0 : parse_complain(p, k->line, "only is empty; leave it out to measure all rows");
+}
+
 static int read_task(struct parse *p, struct experiment *x, struct section *s) {
-    static const char *const keys[] = {"task", "after"};
+    static const char *const keys[] = {"task", "after", "only", "seeds"};
     if (x->task_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d tasks", EXPERIMENT_LIMIT);
     struct task_spec *t = &x->tasks[x->task_count];
-    struct entry *task = parse_entry(s, "task"), *after = parse_entry(s, "after");
+    struct entry *task = parse_entry(s, "task"), *after = parse_entry(s, "after"), *rows = parse_entry(s, "only");
+    struct entry *seeds = parse_entry(s, "seeds");
     const char *name = task ? task->value : s->name, *names[64];
     int n = 0;
     snprintf(t->name, sizeof t->name, "%.39s", s->name);
@@ -338,13 +374,19 @@ static int read_task(struct parse *p, struct experiment *x, struct section *s) {
         parse_hint(more, sizeof more, t->after, stages, x->stage_count + 2);
         return parse_complain(p, after->line, "after = '%s' is no stage; %s", t->after, more);
     }
+    const struct stage_spec *stage = strcmp(t->after, NEVER) == 0 ? NULL : stage_find(x, t->after);
+    char where[64] = "[experiment]";
+    if (stage) snprintf(where, sizeof where, "[stage %s]", stage->name);
+    if (parse_some_seeds(p, s, seeds, stage ? &stage->seeds : &x->seeds, where, &t->seeds) != 0) return -1;
+    t->rows = UINT32_MAX;
+    if (rows && read_task_rows(p, x, rows, &t->rows) != 0) return -1;
     options_init(&t->options, t->task->options);
     for (int i = 0; i < s->count; i++) {
         struct entry *k = &s->entries[i];
         char at[256];
         parse_where(at, p, s, k->line);
         if (k->used) continue;
-        if (!options_has(&t->options, k->key)) return parse_unknown(p, s, k, keys, 2, false, t->task->options, NULL);
+        if (!options_has(&t->options, k->key)) return parse_unknown(p, s, k, keys, 4, false, t->task->options, NULL);
         if (options_set(&t->options, k->key, k->value, at, p->e) != 0) return -1;
     }
     x->task_count++;

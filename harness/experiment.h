@@ -6,9 +6,10 @@
  *               from = STAGE (default: the stage before; the first starts from initialisation), seeds (default: all),
  *               batch, segments (shape of the step in this stage, instead of the row's), SECTION.key = value (an option of the task
  *               SECTION of the source, in this stage: a curriculum is a list of short stages)
- * [row NAME]    architecture, its options, any shape or train key that differs, only these
- * [task NAME]   task (default NAME), after = STAGE (default: the last), the task's options
- * Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
+ * [row NAME]    architecture, its options, any shape or train key that differs, only these; seeds (default: all)
+ * [task NAME]   task (default NAME), after = STAGE (default: the last), only = ROW, ROW (default: all rows), seeds (default: all),
+ * the task's options Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name.
+ */
 #ifndef INFINIBENCH_EXPERIMENT_H
 #define INFINIBENCH_EXPERIMENT_H
 
@@ -16,6 +17,10 @@
 #include "train.h"
 
 #define EXPERIMENT_LIMIT 32
+struct seed_list {
+    int64_t seed[16];
+    int count;
+};
 #define STAGE_OPTIONS 16
 struct stage_option {
     char section[64], key[48], value[OPTION_LENGTH];
@@ -23,8 +28,7 @@ struct stage_option {
 struct stage_spec {
     char name[40], from[40], source[192];
     int64_t limit;
-    int64_t seeds[16]; /* those of the experiment's seeds that go through this stage */
-    int seed_count;
+    struct seed_list seeds;                     /* those of the experiment's seeds that go through this stage */
     struct options train;                       /* resolved: budget, stage; a row's own keys come on top */
     int64_t batch, segments;                    /* shape of the step; 0: the row's */
     struct stage_option options[STAGE_OPTIONS]; /* of tasks in the source */
@@ -35,18 +39,21 @@ struct row_spec {
     struct model_config config; /* resolved */
     char overrides[16][2][64];  /* train keys of the row */
     int override_count;
+    struct seed_list seeds; /* of the experiment's */
 };
 struct task_spec {
     char name[40], after[40];
     const struct task *task;
     struct options options;
+    struct seed_list seeds; /* of those of its stage */
+    uint32_t rows;          /* bit i: measured on row i */
 };
 struct experiment {
     char *path, name[64], *title, *paper; /* name: file name without folder and ending */
     char table[40];                       /* results/paper/TABLE.csv that the report sets beside ours; "": none */
     char tokenizer[256];
-    int64_t seeds[16];
-    int seed_count, stage_count, row_count, task_count;
+    struct seed_list seeds;
+    int stage_count, row_count, task_count;
     struct stage_spec stages[EXPERIMENT_LIMIT];
     struct row_spec rows[EXPERIMENT_LIMIT];
     struct task_spec tasks[EXPERIMENT_LIMIT];

@@ -122,25 +122,33 @@ int experiment_cell(char cell[20], const struct experiment *x, const struct row_
 int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e) {
     char cell[20];
     for (int i = 0; i < x->row_count; i++)
-        for (int k = 0; k < x->seed_count; k++) {
+        for (int k = 0; k < x->seeds.count; k++) {
+            int64_t seed = x->seeds.seed[k];
             for (int j = 0; j < x->stage_count; j++) {
-                if (!stage_has_seed(&x->stages[j], x->seeds[k])) continue;
-                if (training_cell(cell, x, &x->rows[i], x->seeds[k], &x->stages[j], e) != 0) return -1;
-                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->stages[j].name,
-                              TRAINING_TASK, cell);
+                if (!row_trained(&x->rows[i], &x->stages[j], seed)) continue;
+                if (training_cell(cell, x, &x->rows[i], seed, &x->stages[j], e) != 0) return -1;
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)seed, x->stages[j].name, TRAINING_TASK,
+                              cell);
             }
             for (int j = 0; j < x->task_count; j++) {
-                if (strcmp(x->tasks[j].after, NEVER) == 0 || !stage_has_seed(stage_find(x, x->tasks[j].after), x->seeds[k]))
-                    continue;
-                if (experiment_cell(cell, x, &x->rows[i], x->seeds[k], &x->tasks[j], e) != 0) return -1;
-                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->tasks[j].after,
-                              x->tasks[j].name, cell);
+                if (!row_measured(x, &x->rows[i], &x->tasks[j], seed)) continue;
+                if (experiment_cell(cell, x, &x->rows[i], seed, &x->tasks[j], e) != 0) return -1;
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)seed, x->tasks[j].after, x->tasks[j].name,
+                              cell);
             }
         }
     return 0;
 }
 
 /* ---- the resolved text ---- */
+/* "seeds = 1, 2"; nothing where they are all of `of`. */
+static void add_seeds(struct text_buffer *b, const struct seed_list *l, const struct seed_list *of) {
+    if (of && l->count == of->count) return;
+    buffer_printf(b, "seeds = ");
+    for (int i = 0; i < l->count; i++) buffer_printf(b, "%s%lld", i ? ", " : "", (long long)l->seed[i]);
+    buffer_printf(b, "\n");
+}
+
 /* Long prose is folded into indented lines, which the reader joins again; inih takes lines of up to about 200 characters. */
 static void add_prose(struct text_buffer *b, const char *key, const char *value) {
     buffer_printf(b, "%s =", key);
@@ -180,18 +188,13 @@ char *experiment_resolved(const struct experiment *x) {
     add_prose(&b, "title", x->title);
     add_prose(&b, "paper", x->paper);
     if (*x->table) buffer_printf(&b, "table = %s\n", x->table);
-    buffer_printf(&b, "seeds = ");
-    for (int i = 0; i < x->seed_count; i++) buffer_printf(&b, "%s%lld", i ? ", " : "", (long long)x->seeds[i]);
-    buffer_printf(&b, "\n\n[budget]\npreset = %s\ntokenizer = %s\n", x->rows[0].config.preset, x->tokenizer);
+    add_seeds(&b, &x->seeds, NULL);
+    buffer_printf(&b, "\n[budget]\npreset = %s\ntokenizer = %s\n", x->rows[0].config.preset, x->tokenizer);
     for (int i = 0; i < x->stage_count; i++) {
         const struct stage_spec *s = &x->stages[i];
         char *train = options_join(&s->train, "\n", false);
         buffer_printf(&b, "\n[stage %s]\nsource = %s\nlimit = %lld\nfrom = %s\n", s->name, s->source, (long long)s->limit, s->from);
-        if (s->seed_count < x->seed_count) {
-            buffer_printf(&b, "seeds =");
-            for (int j = 0; j < s->seed_count; j++) buffer_printf(&b, "%s %lld", j ? "," : "", (long long)s->seeds[j]);
-            buffer_printf(&b, "\n");
-        }
+        add_seeds(&b, &s->seeds, &x->seeds);
         if (s->batch) buffer_printf(&b, "batch = %lld\n", (long long)s->batch);
         if (s->segments) buffer_printf(&b, "segments = %lld\n", (long long)s->segments);
         add_pairs(&b, train, '\n', NULL, NULL);
@@ -207,6 +210,7 @@ char *experiment_resolved(const struct experiment *x) {
         for (int j = 0; j < r->override_count; j++)
             if (strcmp(r->overrides[j][0], "gate_rate") != 0)
                 buffer_printf(&b, "%s = %s\n", r->overrides[j][0], r->overrides[j][1]);
+        add_seeds(&b, &r->seeds, &x->seeds);
         buffer_printf(&b, "; ffn width after compensation: %lld\n", (long long)r->config.ffn_used);
         free(config);
     }
@@ -214,6 +218,10 @@ char *experiment_resolved(const struct experiment *x) {
         const struct task_spec *t = &x->tasks[i];
         char *options = options_join(&t->options, "\n", false);
         buffer_printf(&b, "\n[task %s]\ntask = %s\nafter = %s\n", t->name, t->task->name, t->after);
+        for (int j = 0, n = 0; j < x->row_count && t->rows != UINT32_MAX; j++)
+            if (t->rows >> j & 1) buffer_printf(&b, "%s%s", n++ ? ", " : "only = ", x->rows[j].name);
+        if (t->rows != UINT32_MAX) buffer_printf(&b, "\n");
+        add_seeds(&b, &t->seeds, &x->seeds);
         add_pairs(&b, options, '\n', NULL, NULL);
         free(options);
     }

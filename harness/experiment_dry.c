@@ -108,8 +108,8 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
 }
 
 int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e) {
-    fprintf(out, "%s: %s\n%d rows, %d seed%s, %d stage%s, %d task%s\n", x->name, x->title, x->row_count, x->seed_count,
-            x->seed_count == 1 ? "" : "s", x->stage_count, x->stage_count == 1 ? "" : "s", x->task_count,
+    fprintf(out, "%s: %s\n%d rows, %d seed%s, %d stage%s, %d task%s\n", x->name, x->title, x->row_count, x->seeds.count,
+            x->seeds.count == 1 ? "" : "s", x->stage_count, x->stage_count == 1 ? "" : "s", x->task_count,
             x->task_count == 1 ? "" : "s");
     for (int i = 0; i < x->row_count; i++) {
         if (o->only && strcmp(o->only, x->rows[i].name) != 0) continue;

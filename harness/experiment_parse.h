@@ -39,7 +39,9 @@ void parse_where(char out[256], const struct parse *p, const struct section *s, 
 /* An unknown key: the nearest of everything that the section takes. a, b: option tables or NULL. */
 int parse_unknown(struct parse *p, const struct section *s, const struct entry *x, const char *const *own, int own_count,
                   bool shape, const struct option *a, const struct option *b);
-int parse_seeds(struct parse *p, const struct entry *t, int64_t seeds[16], int *count); /* "1, 2, 3" */
+/* "1, 2, 3", all of them among `of` ("[stage one]"); t NULL: all of `of`. */
+int parse_some_seeds(struct parse *p, const struct section *s, const struct entry *t, const struct seed_list *of, const char *where,
+                     struct seed_list *out);
 
 /* experiment_stage.c */
 int read_stage(struct parse *p, struct experiment *x, struct section *s, const struct options *train, const struct model_config *c);

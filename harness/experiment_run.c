@@ -347,16 +347,21 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
 }
 
 /* ---- one (row, seed) ---- */
+bool pair_wanted(const struct session *s, const struct row_spec *row, int64_t seed) {
+    return (!s->o->only || strcmp(s->o->only, row->name) == 0) && (s->o->seed < 0 || s->o->seed == seed) &&
+           seed_listed(&row->seeds, seed);
+}
+
 bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e) {
     char cell[20];
     *missing = false;
     for (int i = 0; i < s->x->stage_count; i++) {
-        if (!stage_has_seed(&s->x->stages[i], seed)) continue;
+        if (!row_trained(row, &s->x->stages[i], seed)) continue;
         if (training_cell(cell, s->x, row, seed, &s->x->stages[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell);
     }
     for (int i = 0; i < s->x->task_count; i++) {
-        if (strcmp(s->x->tasks[i].after, NEVER) == 0 || !stage_has_seed(stage_find(s->x, s->x->tasks[i].after), seed)) continue;
+        if (!row_measured(s->x, row, &s->x->tasks[i], seed)) continue;
         if (experiment_cell(cell, s->x, row, seed, &s->x->tasks[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell);
     }
@@ -392,7 +397,7 @@ static int run_stage(struct pair *p, const struct stage_spec *stage, struct erro
     char cells[EXPERIMENT_LIMIT][20];
     bool todo[EXPERIMENT_LIMIT] = {false}, any = false;
     for (int i = 0; i < s->x->task_count; i++) {
-        if (strcmp(s->x->tasks[i].after, name) != 0) continue;
+        if (strcmp(s->x->tasks[i].after, name) != 0 || !row_measured(s->x, p->row, &s->x->tasks[i], p->seed)) continue;
         if (experiment_cell(cells[i], s->x, p->row, p->seed, &s->x->tasks[i], e) != 0) return -1;
         todo[i] = !s->have(s, cells[i]);
         any = any || todo[i];
@@ -424,7 +429,7 @@ int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct
     p.json = run_describe(s, row, seed, p.run);
     int result = run_stage(&p, NULL, e);
     for (int i = 0; i < s->x->stage_count && result == 0; i++)
-        if (stage_has_seed(&s->x->stages[i], seed)) result = run_stage(&p, &s->x->stages[i], e);
+        if (row_trained(row, &s->x->stages[i], seed)) result = run_stage(&p, &s->x->stages[i], e);
     json_decref(p.json);
     return result;
 }
@@ -487,12 +492,12 @@ static int save_resolved(const struct session *s, struct error *e) {
 static int run_pairs(struct session *s, struct error *e) {
     int failed = 0, all = 0, ran = 0;
     struct error first = {""};
-    for (int k = 0; k < s->x->seed_count; k++)
+    for (int k = 0; k < s->x->seeds.count; k++)
         for (int i = 0; i < s->x->row_count; i++) {
             const struct row_spec *row = &s->x->rows[i];
-            int64_t seed = s->x->seeds[k];
+            int64_t seed = s->x->seeds.seed[k];
             bool missing;
-            if ((s->o->only && strcmp(s->o->only, row->name) != 0) || (s->o->seed >= 0 && s->o->seed != seed)) continue;
+            if (!pair_wanted(s, row, seed)) continue;
             all++;
             if (!pair_missing(s, row, seed, &missing, e)) return -1;
             if (!missing) continue;
@@ -513,11 +518,8 @@ static int run_pairs(struct session *s, struct error *e) {
 
 int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e) {
     if (o->only && !find_row(x, o->only, e)) return -1;
-    if (o->seed >= 0) {
-        bool known = false;
-        for (int i = 0; i < x->seed_count; i++) known = known || x->seeds[i] == o->seed;
-        if (!known) return fail(e, "%s has no seed %lld; add it to seeds in [experiment]", x->path, (long long)o->seed);
-    }
+    if (o->seed >= 0 && !seed_listed(&x->seeds, o->seed))
+        return fail(e, "%s has no seed %lld; add it to seeds in [experiment]", x->path, (long long)o->seed);
     if (o->dry_run) return dry_run(x, o, stdout, e);
     const char *parent = getenv(JOB_VARIABLE);
     char *folder = o->out ? xstrdup(o->out) : xprintf("results/%s", x->name);
@@ -539,7 +541,7 @@ int experiment_train(const struct experiment *x, const char *row, int64_t seed, 
     if (!r) return -1;
     if (o->dry_run) return dry_run(x, o, stdout, e);
     struct session s = {.x = x, .o = o, .have = have_cell};
-    struct pair p = {.s = &s, .row = r, .seed = seed >= 0 ? seed : x->seeds[0], .tokenizer = tokenizer_open(x->tokenizer, e)};
+    struct pair p = {.s = &s, .row = r, .seed = seed >= 0 ? seed : x->seeds.seed[0], .tokenizer = tokenizer_open(x->tokenizer, e)};
     if (!p.tokenizer) return -1;
     int status;
     struct model *m = model_after(&p, x->stage_count ? &x->stages[x->stage_count - 1] : NULL, &status, e);

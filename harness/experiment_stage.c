@@ -16,10 +16,19 @@ const struct stage_spec *stage_find(const struct experiment *x, const char *name
     return NULL;
 }
 
-bool stage_has_seed(const struct stage_spec *stage, int64_t seed) {
-    bool has = !stage;
-    for (int i = 0; stage && i < stage->seed_count; i++) has = has || stage->seeds[i] == seed;
+bool seed_listed(const struct seed_list *l, int64_t seed) {
+    bool has = false;
+    for (int i = 0; i < l->count; i++) has = has || l->seed[i] == seed;
     return has;
+}
+
+bool row_trained(const struct row_spec *row, const struct stage_spec *stage, int64_t seed) {
+    return seed_listed(&row->seeds, seed) && (!stage || seed_listed(&stage->seeds, seed));
+}
+
+bool row_measured(const struct experiment *x, const struct row_spec *row, const struct task_spec *task, int64_t seed) {
+    return strcmp(task->after, NEVER) != 0 && (task->rows >> (row - x->rows) & 1) && seed_listed(&task->seeds, seed) &&
+           row_trained(row, stage_find(x, task->after), seed);
 }
 
 /* ---- reading ---- */
@@ -53,17 +62,9 @@ int read_stage(struct parse *p, struct experiment *x, struct section *s, const s
         return parse_complain(p, from->line, "from = '%s' is no stage before this one; %s", g->from, more);
     }
     const struct stage_spec *before = stage_find(x, g->from);
-    memcpy(g->seeds, before ? before->seeds : x->seeds, sizeof g->seeds);
-    g->seed_count = before ? before->seed_count : x->seed_count;
-    if (seeds) {
-        struct stage_spec wider = *g;
-        if (parse_seeds(p, seeds, g->seeds, &g->seed_count) != 0) return -1;
-        for (int i = 0; i < g->seed_count; i++)
-            if (!stage_has_seed(&wider, g->seeds[i]))
-                return parse_complain(p, seeds->line, "seed %lld of [stage %s] is not among the seeds of %s%s%s",
-                                      (long long)g->seeds[i], g->name, before ? "[stage " : "[experiment",
-                                      before ? before->name : "", "]");
-    }
+    char where[64] = "[experiment]";
+    if (before) snprintf(where, sizeof where, "[stage %s]", before->name);
+    if (parse_some_seeds(p, s, seeds, before ? &before->seeds : &x->seeds, where, &g->seeds) != 0) return -1;
     g->train = *train;
     struct model_config shape = *c;
     for (int i = 0; i < s->count; i++) {
