@@ -344,12 +344,32 @@ static int read_task_rows(struct parse *p, const struct experiment *x, const str
     return *rows ? 0 : parse_complain(p, k->line, "only is empty; leave it out to measure all rows");
 }
 
+/* An earlier section that can show this one's results as its own. */
+static int read_part_of(struct parse *p, const struct experiment *x, const struct entry *k, struct task_spec *t) {
+    const char *names[EXPERIMENT_LIMIT];
+    const struct task_spec *whole = NULL;
+    int n = 0;
+    for (int i = 0; i < x->task_count; i++) {
+        const struct task_spec *u = &x->tasks[i];
+        bool fits = u->task == t->task && strcmp(u->after, t->after) == 0 && !*u->part_of;
+        if (fits) names[n++] = u->name;
+        if (fits && strcmp(u->name, k->value) == 0) whole = u;
+    }
+    char more[512];
+    parse_hint(more, sizeof more, k->value, names, n);
+    if (!whole)
+        return parse_complain(p, k->line, "part_of = '%s' is no earlier section with task = %s and after = %s; %s", k->value,
+                              t->task->name, t->after, n ? more : "there is none: leave part_of out");
+    snprintf(t->part_of, sizeof t->part_of, "%.39s", whole->name);
+    return 0;
+}
+
 static int read_task(struct parse *p, struct experiment *x, struct section *s) {
-    static const char *const keys[] = {"task", "after", "only", "seeds"};
+    static const char *const keys[] = {"task", "after", "only", "seeds", "part_of"};
     if (x->task_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d tasks", EXPERIMENT_LIMIT);
     struct task_spec *t = &x->tasks[x->task_count];
     struct entry *task = parse_entry(s, "task"), *after = parse_entry(s, "after"), *rows = parse_entry(s, "only");
-    struct entry *seeds = parse_entry(s, "seeds");
+    struct entry *seeds = parse_entry(s, "seeds"), *part_of = parse_entry(s, "part_of");
     const char *name = task ? task->value : s->name, *names[64];
     int n = 0;
     snprintf(t->name, sizeof t->name, "%.39s", s->name);
@@ -380,13 +400,14 @@ static int read_task(struct parse *p, struct experiment *x, struct section *s) {
     if (parse_some_seeds(p, s, seeds, stage ? &stage->seeds : &x->seeds, where, &t->seeds) != 0) return -1;
     t->rows = UINT32_MAX;
     if (rows && read_task_rows(p, x, rows, &t->rows) != 0) return -1;
+    if (part_of && read_part_of(p, x, part_of, t) != 0) return -1;
     options_init(&t->options, t->task->options);
     for (int i = 0; i < s->count; i++) {
         struct entry *k = &s->entries[i];
         char at[256];
         parse_where(at, p, s, k->line);
         if (k->used) continue;
-        if (!options_has(&t->options, k->key)) return parse_unknown(p, s, k, keys, 4, false, t->task->options, NULL);
+        if (!options_has(&t->options, k->key)) return parse_unknown(p, s, k, keys, 5, false, t->task->options, NULL);
         if (options_set(&t->options, k->key, k->value, at, p->e) != 0) return -1;
     }
     x->task_count++;

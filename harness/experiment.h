@@ -8,8 +8,10 @@
  *               SECTION of the source, in this stage: a curriculum is a list of short stages)
  * [row NAME]    architecture, its options, any shape or train key that differs, only these; seeds (default: all)
  * [task NAME]   task (default NAME), after = STAGE (default: the last), only = ROW, ROW (default: all rows), seeds (default: all),
- * the task's options Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name.
- */
+ *               part_of = NAME (an earlier section with this task and after: the report shows both as that one, e.g. the long
+ *               contexts that only one seed is measured on), the task's options
+ *
+ * Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
 #ifndef INFINIBENCH_EXPERIMENT_H
 #define INFINIBENCH_EXPERIMENT_H
 
@@ -42,7 +44,7 @@ struct row_spec {
     struct seed_list seeds; /* of the experiment's */
 };
 struct task_spec {
-    char name[40], after[40];
+    char name[40], after[40], part_of[40]; /* part_of: "" or the section that stands in the report in place of this one */
     const struct task *task;
     struct options options;
     struct seed_list seeds; /* of those of its stage */

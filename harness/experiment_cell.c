@@ -133,8 +133,9 @@ int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e
             for (int j = 0; j < x->task_count; j++) {
                 if (!row_measured(x, &x->rows[i], &x->tasks[j], seed)) continue;
                 if (experiment_cell(cell, x, &x->rows[i], seed, &x->tasks[j], e) != 0) return -1;
-                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)seed, x->tasks[j].after, x->tasks[j].name,
-                              cell);
+                const struct task_spec *t = &x->tasks[j];
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)seed, t->after,
+                              *t->part_of ? t->part_of : t->name, cell);
             }
         }
     return 0;
@@ -222,6 +223,7 @@ char *experiment_resolved(const struct experiment *x) {
             if (t->rows >> j & 1) buffer_printf(&b, "%s%s", n++ ? ", " : "only = ", x->rows[j].name);
         if (t->rows != UINT32_MAX) buffer_printf(&b, "\n");
         add_seeds(&b, &t->seeds, &x->seeds);
+        if (*t->part_of) buffer_printf(&b, "part_of = %s\n", t->part_of);
         add_pairs(&b, options, '\n', NULL, NULL);
         free(options);
     }

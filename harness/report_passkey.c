@@ -136,6 +136,47 @@ static void by_seed_table(struct table *t, const struct group *g) {
 }
 
 /* ---- effective length ---- */
+#define ENOUGH 0.9 /* exact match, as in the task's metric effective_length */
+
+/* The longest length up to which exact match of a seed is high enough at one place (3: the least of all places); 0: none, NaN: not
+ * measured. Reckoned here and not taken from the task's metric because several sections may hold the lengths (part_of). */
+static double effective_length(const struct group *g, const char *row, int64_t seed, int place) {
+    struct values lengths = passkey_lengths(g);
+    double longest = NAN;
+    bool good = true;
+    if (place == 3) {
+        for (int p = 0; passkey_places[p]; p++) longest = fmin(longest, effective_length(g, row, seed, p));
+        return longest;
+    }
+    for (int l = 0; l < lengths.n; l++) {
+        struct pooled x = at_place(g, "exact_match", row, 0, passkey_places[place], lengths.v[l]);
+        int k = 0;
+        while (k < x.seeds && x.seed[k] != seed) k++;
+        if (k == x.seeds) continue;
+        good = good && x.by_seed[k] >= ENOUGH;
+        longest = good ? (double)lengths.v[l] : fmax(longest, 0);
+    }
+    return longest;
+}
+
+static void effective_cell(struct table *t, const struct group *g, const char *row, int place) {
+    struct pooled any = at_place(g, "exact_match", row, 0, place < 3 ? passkey_places[place] : NULL, 0);
+    struct text_buffer b = {0};
+    double longest[REPORT_SEEDS];
+    int n = 0;
+    bool equal = true;
+    for (int k = 0; k < any.seeds; k++) {
+        double x = effective_length(g, row, any.seed[k], place);
+        if (isnan(x)) continue;
+        equal = equal && (!n || x == longest[0]);
+        longest[n++] = x;
+    }
+    for (int k = 0; k < (equal && n ? 1 : n); k++)
+        buffer_printf(&b, "%s%s", k ? ", " : "", longest[k] > 0 ? show_length(llround(longest[k])) : "none");
+    table_cell(t, "%s", b.data ? b.data : "–");
+    buffer_free(&b);
+}
+
 static void effective_table(struct table *t, const struct group *g) {
     static const char *const words[] = {"<row"};
     heads_begin(words, 1);
@@ -143,18 +184,11 @@ static void effective_table(struct table *t, const struct group *g) {
     *t = (struct table){.heads = heads.head, .columns = heads.columns};
     for (int i = 0; i < g->d->row_count; i++) {
         const char *row = g->d->rows[i].name;
-        if (!at_place(g, "effective_length", row, 0, NULL, 0).seeds) continue;
+        bool any = false;
+        for (int p = 0; passkey_places[p]; p++) any = any || is_measured(g, "exact_match", row, 0, passkey_places[p]);
+        if (!any) continue;
         table_cell(t, "%s", row);
-        for (int p = 0; p < 4; p++) {
-            struct pooled x = at_place(g, "effective_length", row, 0, p < 3 ? passkey_places[p] : "all", 0);
-            struct text_buffer b = {0};
-            bool equal = true;
-            for (int k = 1; k < x.seeds; k++) equal = equal && x.by_seed[k] == x.by_seed[0];
-            for (int k = 0; k < (equal && x.seeds ? 1 : x.seeds); k++)
-                buffer_printf(&b, "%s%s", k ? ", " : "", x.by_seed[k] > 0 ? show_length(llround(x.by_seed[k])) : "none");
-            table_cell(t, "%s", b.data ? b.data : "–");
-            buffer_free(&b);
-        }
+        for (int p = 0; p < 4; p++) effective_cell(t, g, row, p);
     }
 }
 

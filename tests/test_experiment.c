@@ -452,7 +452,7 @@ static void parts_of_the_plan(void **state) {
     static const char text[] =
         "[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE "[row local]\narchitecture = infini\nupdate = none\nseeds = 2\n"
         "[row other]\narchitecture = infini\n[task all]\ntask = language_modeling\ncorpus = ./corpus\n"
-        "[task some]\ntask = language_modeling\ncorpus = ./corpus\nlimit = 500\nonly = other\nseeds = 1\n";
+        "[task some]\ntask = language_modeling\ncorpus = ./corpus\nlimit = 500\nonly = other\nseeds = 1\npart_of = all\n";
     (void)state;
     run(text, "plan");
     int64_t n;
@@ -472,7 +472,10 @@ static void parts_of_the_plan(void **state) {
     assert_null(strstr(ini, "; cell local 1"));
     assert_null(strstr(ini, "; cell local 2 one some"));
     assert_null(strstr(ini, "; cell other 2 one some"));
-    assert_non_null(strstr(ini, "; cell other 1 one some"));
+    assert_non_null(strstr(ini, "\npart_of = all\n"));
+    int all = 0; /* the report shows the part as the whole: two cells of the row's seed 1, one of seed 2 */
+    for (const char *at = ini; (at = strstr(at, "; cell other ")); at++) all += strstr(at, " one all ") == at + 14;
+    assert_int_equal(all, 3);
     run(ini, "plan"); /* the resolved text says the same: nothing is done again */
     char *after = text_of("plan/results.csv");
     assert_string_equal(before, after);
@@ -483,6 +486,10 @@ static void parts_of_the_plan(void **state) {
     refused("[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE "seeds = 2\n" ROWS TASK "seeds = 1\n",
             "seed 1 of [task language_modeling]", "not among the seeds of [stage one]");
     refused(HEAD BUDGET ROWS TASK "only = locl\n", "only: 'locl' is no row", "the nearest is 'local'");
+    refused(HEAD BUDGET ROWS TASK "part_of = language_modeling\n", "part_of = 'language_modeling' is no earlier section",
+            "there is none: leave part_of out");
+    refused(HEAD BUDGET ROWS TASK "[task b]\ntask = language_modeling\npart_of = languag_modeling\n",
+            "with task = language_modeling and after = init", "the nearest is 'language_modeling'");
     refused(HEAD BUDGET ROWS TASK "only = ,\n", "only is empty", "leave it out");
 }
 
