@@ -27,7 +27,7 @@ bool stage_carried_in(const struct experiment *x, const struct stage_spec *stage
     if (source_parse(x, stage, parts, &n, NULL) != 0) return false;
     for (int i = 0; i < n && !filler; i++) {
         struct source *s = parts[i].task ? parts[i].task->source(&parts[i].options, t, 0, NULL) : NULL;
-        filler = s && s->filler;
+        filler = s && source_carries(s);
         if (s) s->free(s);
     }
     return filler;
@@ -38,7 +38,7 @@ static struct source *stage_source(const struct experiment *x, const struct stag
     struct source_part parts[SOURCE_PARTS];
     struct source *sources[SOURCE_PARTS] = {NULL};
     double weights[SOURCE_PARTS];
-    int n, made = 0;
+    int n, made = 0, texts = 0;
     uint64_t stream = hash64(stage->name, strlen(stage->name), (uint64_t)seed); /* rows of one seed see equal documents */
     if (source_parse(x, stage, parts, &n, e) != 0) return NULL;
     for (; made < n; made++) {
@@ -51,6 +51,13 @@ static struct source *stage_source(const struct experiment *x, const struct stag
         } else {
             const struct corpus *c = stage_corpus(p->name, stage->limit, t, e);
             if (c) sources[made] = corpus_source(c, stream + (uint64_t)made), hash = c->hash;
+        }
+        texts += sources[made] ? sources[made]->text_count : 0;
+        if (n >= 0 && sources[made] && texts > CARRIED_TEXTS) {
+            fail(e, "source = %s: carried-in states of more than %d texts; train on them in different stages", stage->source,
+                 CARRIED_TEXTS);
+            n = -1;
+            made++;
         }
         if (n < 0 || !sources[made]) {
             for (int i = 0; i < made; i++) sources[i]->free(sources[i]);
@@ -304,7 +311,7 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
         source = stage_source(s->x, stage, p->tokenizer, p->seed, data, e);
         t = source ? trainer_create(m, &config, source, e) : NULL;
         result = t ? make_folders(folder, e) : -1;
-        if (t && source->filler && !t->carried_in && !progress_quiet)
+        if (t && source_carries(source) && !t->carried_in && !progress_quiet)
             fprintf(stderr, "%s seed %lld %s: %s carries no state of fixed size: its documents start from the empty state\n",
                     p->row->name, (long long)p->seed, stage->name, shape.arch->name);
         if (result == 0) {

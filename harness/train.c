@@ -148,7 +148,7 @@ static void step_layer_major(struct trainer *t, const struct batch *b, bool back
     struct call c = cut(t, b, 0, b->segments);
     struct forward f;
     forward_begin(&f, &t->tape, t->state, &c);
-    if (t->carried_in) carried_in_start(t->carried_in, &f, b->carried, c.since);
+    if (t->carried_in) carried_in_start(t->carried_in, &f, b, c.since);
     loss_forward(t, &f, &c, t->loss);
     if (!backward) return;
     tape_backward(&t->tape);
@@ -165,7 +165,7 @@ static void step_segment_major(struct trainer *t, const struct batch *b, bool ba
         if (s > 0)
             forward_chain(&next, &f);
         else if (t->carried_in)
-            carried_in_start(t->carried_in, &next, b->carried, c.since);
+            carried_in_start(t->carried_in, &next, b, c.since);
         f = next;
         loss_forward(t, &f, &c, t->loss + s);
     }
@@ -365,13 +365,13 @@ size_t trainer_bytes(const struct trainer *t) {
 struct trainer *trainer_create(struct model *m, const struct train_config *c, struct source *s, struct error *e) {
     struct trainer *t = xcalloc(1, sizeof *t);
     const struct model_config *mc = &m->config;
-    bool plan = !s || !m->k, carried_in = (s ? s->filler != NULL : c->carried_in) && carried_in_possible(m);
+    bool plan = !s || !m->k, carried_in = (s ? source_carries(s) : c->carried_in) && carried_in_possible(m);
     if (carried_in && c->mode == STEP_RECOMPUTE) {
         fail(e, "step_mode = recompute cannot start documents from carried-in states; use step_mode = layer or segment");
         free(t);
         return NULL;
     }
-    if (carried_in && !(t->carried_in = carried_in_create(m, s ? s->filler : NULL, s ? s->filler_n : 0, e))) {
+    if (carried_in && !(t->carried_in = carried_in_create(m, s, e))) {
         free(t);
         return NULL;
     }
@@ -480,6 +480,8 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
                     "multiple of segments x segment = %lld x %lld = %lld tokens (set segments of the stage, or the length)",
                     (long long)t->step, (long long)b.misplaced, (long long)b.segments, (long long)b.n,
                     (long long)(b.segments * b.n));
+    double read = t->carried_in ? carried_in_prepare(t->carried_in, t->step, &b, e) : 0;
+    if (read < 0) return -1;
     run_step(t, &b, true);
     r->loss = loss_of(t);
     if (!(fabs(r->loss) < INFINITY)) return name_bad(t, &b, r->loss, e);
@@ -506,7 +508,7 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     for (int64_t row = 0; row < b.rows; row++) state_advance(t->state, &c, row);
     t->step++;
     t->tokens += b.scored;
-    t->flops += step_flops(t, &b);
+    t->flops += step_flops(t, &b) + read;
     t->seconds += now() - start;
     return 0;
 }

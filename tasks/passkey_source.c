@@ -9,7 +9,7 @@
 
 #define HAYSTACK_STREAM 0x706b6879u
 #define SAMPLE_STREAM 0x706b736du
-#define FILLER_TOKENS 8192 /* of a haystack that has no period */
+#define TEXT_TOKENS 2097152 /* most that are read of a haystack that has no period */
 
 struct room { /* of one batch row: a document stays valid until the row's next */
     int32_t *tokens;
@@ -69,7 +69,8 @@ static void lessons_next(struct source *s, int64_t row, struct document *d) {
     /* The answer's tokens together get answer_weight times what all tokens get. */
     float extra = (float)(l->answer_weight * (double)p->n / shape->value_length);
     for (int64_t i = 0; i < p->n; i++) m->weights[i] = 1 + (i >= p->answer && i < p->answer + shape->value_length ? extra : 0);
-    *d = (struct document){.tokens = m->tokens, .weights = m->weights, .n = p->n, .carried = carried};
+    *d = (struct document){
+        .tokens = m->tokens, .weights = m->weights, .n = p->n, .carried = carried, .text = shape->haystack != HAYSTACK_REPEATED};
 }
 
 static char *lessons_save(const struct source *s) {
@@ -106,18 +107,23 @@ static void lessons_free(struct source *s) {
     free(l);
 }
 
-/* One period of the plain filler, or a long stretch of a haystack that has none. */
+/* Carried-in states: one period of the plain filler; of a haystack that has none a text about as long as the longest that is asked
+ * for (a period is 3 segments, of up to 128 tokens in the presets that learn this). */
 static void take_filler(struct lessons *l) {
+    bool periodic = l->text->shape.haystack == HAYSTACK_REPEATED;
+    double wanted = 384 * (l->carried + 2);
+    int64_t least = periodic ? 1 : wanted < TEXT_TOKENS ? (int64_t)wanted : TEXT_TOKENS;
+    haystack_make(&l->haystack, l->text, l->seed ^ HAYSTACK_STREAM, -1, least);
     const struct sentences *s = &l->haystack.s;
-    int64_t n = 0;
-    if (l->text->shape.haystack == HAYSTACK_REPEATED)
-        n = s->end[4];
-    else
-        for (int64_t i = 0; i < s->count && s->end[i] <= FILLER_TOKENS; i++) n = s->end[i];
+    int64_t n = periodic ? s->end[4] : s->end[s->count - 1];
     l->filler = xcalloc((size_t)n, sizeof *l->filler);
     memcpy(l->filler, s->tokens, (size_t)n * sizeof *l->filler);
-    l->source.filler = l->filler;
-    l->source.filler_n = n;
+    if (periodic) {
+        l->source.filler = l->filler;
+        l->source.filler_n = n;
+    } else {
+        l->source.texts[l->source.text_count++] = (struct carried_text){l->filler, n};
+    }
 }
 
 static int take_options(struct lessons *l, const struct options *o, struct error *e) {
@@ -161,7 +167,7 @@ struct source *passkey_source(const struct options *o, const struct tokenizer *t
     char *options = options_join(o, "\n", false);
     l->identity = hash64(options, strlen(options), t->hash ^ l->text->book_hash);
     free(options);
-    haystack_make(&l->haystack, l->text, l->seed ^ HAYSTACK_STREAM, -1, l->length > FILLER_TOKENS ? l->length : FILLER_TOKENS);
     if (l->carried > 0) take_filler(l);
+    haystack_make(&l->haystack, l->text, l->seed ^ HAYSTACK_STREAM, -1, l->length);
     return &l->source;
 }

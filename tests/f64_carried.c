@@ -14,6 +14,8 @@
 #define N 4
 #define ROWS 4
 static const int32_t filler[6] = {3, 1, 7, 2, 9, 5}; /* half of 3 segments: two periods */
+#define TEXT (40 * N) /* of the text: at most 11 periods of 3 segments after 6 segments */
+static int32_t text[TEXT], turned[TEXT]; /* turned: from where it is read the first time */
 static const struct variant tried[] = {
     {"linear", "infini", "update=linear", "", CROSS_FULL},
     {"delta", "infini", "update=delta", "", CROSS_FULL},
@@ -27,6 +29,7 @@ static const struct variant tried[] = {
 struct setting {
     struct text_batch *x[2];
     double carried[2][ROWS];
+    struct state *read; /* row 0 starts from this state of the text instead, NULL: from the filler's */
 };
 
 static void set_up(struct setting *u, double m) {
@@ -36,11 +39,13 @@ static void set_up(struct setting *u, double m) {
     u->x[1] = engine_text(ROWS, 4, N, VOCAB, starts, lens);
     const double carried[2][ROWS] = {{-1, -1, -1, m / 2}, {m, -1, -1, -1}};
     memcpy(u->carried, carried, sizeof carried);
+    u->read = NULL;
     for (int row = 1; row < ROWS; row += 2) /* they go on: the text before was one step */
         for (int s = 0; s < 4 && u->x[1]->since[row * 4 + s] == s * N; s++) u->x[1]->since[row * 4 + s] += 4 * N;
 }
 
 static void tear_down(struct setting *u) {
+    state_free(u->read);
     engine_text_free(u->x[0]);
     engine_text_free(u->x[1]);
 }
@@ -69,6 +74,14 @@ static void put_state(struct state *to, int64_t row, double m, const int32_t *to
     state_free(s6);
 }
 
+/* Row `row` of step `step` as it has to start. */
+static void start_row(struct state *s, const struct setting *u, int step, int64_t row) {
+    if (row == 0 && u->read)
+        state_copy_row(s, 0, u->read, 0);
+    else
+        put_state(s, row, u->carried[step][row], filler, 6);
+}
+
 /* The loss of the second step by hand: from states that are computed outside the trainer. */
 static double loss_by_hand(struct model *m, const struct setting *u) {
     struct error e;
@@ -79,7 +92,7 @@ static double loss_by_hand(struct model *m, const struct setting *u) {
         struct text_batch *x = engine_slice(u->x[step], 0, 4);
         for (int64_t row = 0; row < ROWS; row++) {
             if (!(u->carried[step][row] >= 0)) continue;
-            put_state(s, row, u->carried[step][row], filler, 6);
+            start_row(s, u, step, row);
             for (int j = 0; j < 4 && u->x[step]->since[row * 4 + j] == j * N; j++) x->since[row * 4 + j] += 24;
         }
         loss = engine_loss(m, s, x, 0, 4);
@@ -89,7 +102,7 @@ static double loss_by_hand(struct model *m, const struct setting *u) {
     return loss;
 }
 
-static struct trainer *open_trainer(struct model *m, enum step_mode mode, bool with_filler) {
+static struct trainer *open_trainer(struct model *m, enum step_mode mode, bool with_filler, bool with_text) {
     struct options o;
     struct train_config c;
     struct error e;
@@ -97,6 +110,7 @@ static struct trainer *open_trainer(struct model *m, enum step_mode mode, bool w
     train_config_from(&c, &o);
     c.mode = mode;
     struct source *s = filler_source(15, VOCAB, with_filler ? filler : NULL, 6, (double[]){-1}, 1);
+    if (with_text) s->texts[s->text_count++] = (struct carried_text){text, TEXT};
     struct trainer *t = trainer_create(m, &c, s, &e);
     if (!t) fail_msg("%s", e.text);
     assert_true((t->carried_in != NULL) == with_filler);
@@ -106,10 +120,18 @@ static struct trainer *open_trainer(struct model *m, enum step_mode mode, bool w
 
 /* Loss of the second step; its gradients, malloc'd. */
 static double *by_trainer(struct model *m, enum step_mode mode, bool with_filler, struct setting *u, double *loss) {
-    struct trainer *t = open_trainer(m, mode, with_filler);
+    struct trainer *t = open_trainer(m, mode, with_filler, u->read != NULL);
     for (int step = 0; step < 2; step++) {
+        struct error e;
         struct batch b = engine_batch(u->x[step]);
-        b.carried = u->carried[step];
+        int from[ROWS] = {u->read != NULL};
+        double carried[ROWS];
+        memcpy(carried, u->carried[step], sizeof carried);
+        b.carried = carried;
+        b.text = from;
+        double flops = with_filler ? carried_in_prepare(t->carried_in, 0, &b, &e) : 0; /* each step reads as the first does */
+        assert_true(u->read ? flops > 0 : flops == 0);
+        if (u->read && step) assert_true(carried[0] == fmin(u->carried[1][0], 11)); /* the longest that there is */
         *loss = trainer_gradients(t, &b);
     }
     trainer_free(t);
@@ -127,7 +149,7 @@ static double held_loss(struct model *m, const struct setting *u, const struct s
     for (int64_t b = 0; b < ROWS; b++) state_copy_row(s, b, start, b);
     for (int64_t row = 0; row < ROWS; row++) {
         if (!(u->carried[1][row] >= 0)) continue;
-        put_state(s, row, u->carried[1][row], filler, 6);
+        start_row(s, u, 1, row);
         for (int j = 0; j < 4 && u->x[1]->since[row * 4 + j] == j * N; j++) x->since[row * 4 + j] += 24;
     }
     double loss = engine_loss(m, s, x, 0, 4);
@@ -176,17 +198,18 @@ static void differences(void **state) {
     static const double multipliers[] = {0, 3, 500};
     int bad = 0;
     worst = 0;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 6; k++) {
         struct model *m = variant_model(v, "batch=4");
         struct setting u;
         struct error e;
         double *g[2], *base = engine_all_values(m), loss;
-        set_up(&u, multipliers[k]);
+        set_up(&u, multipliers[k % 3]);
+        if (k >= 3) u.read = after_filler(m, turned, TEXT, 6 + 3 * (int64_t)fmin(multipliers[k % 3], 11));
         double by_hand = loss_by_hand(m, &u);
         for (int mode = 0; mode < 2; mode++) {
             g[mode] = by_trainer(m, (enum step_mode)mode, true, &u, &loss);
             if (!(fabs(loss - by_hand) <= 1e-12 * by_hand)) {
-                print_error("%s, m = %g, way %d: the loss is %.15g, by hand %.15g\n", v->name, multipliers[k], mode, loss, by_hand);
+                print_error("%s, m = %g, way %d: the loss is %.15g, by hand %.15g\n", v->name, multipliers[k % 3], mode, loss, by_hand);
                 bad++;
             }
         }
@@ -332,11 +355,20 @@ static void other_rows_keep_their_bits(void **state) {
             }
 }
 
+static int make_text(void **state) {
+    (void)state;
+    int64_t time = 0;
+    uint64_t at = hash64(&time, sizeof time, 0) % TEXT;
+    for (int64_t i = 0; i < TEXT; i++) text[i] = 1 + (int32_t)(hash64(&i, sizeof i, 5) % (VOCAB - 1));
+    for (int64_t i = 0; i < TEXT; i++) turned[i] = text[(i + (int64_t)at) % TEXT];
+    return 0;
+}
+
 int main(void) {
     struct CMUnitTest tests[8] = {cmocka_unit_test(gradient_reaches_the_filler), cmocka_unit_test(equals_a_long_run),
                                   cmocka_unit_test(other_rows_keep_their_bits)};
     size_t n = 3;
     for (int k = 0; k < TRIED; k++)
         tests[n++] = (struct CMUnitTest){tried[k].name, differences, NULL, NULL, (void *)(uintptr_t)&tried[k]};
-    return _cmocka_run_group_tests("f64_carried", tests, n, NULL, NULL);
+    return _cmocka_run_group_tests("f64_carried", tests, n, make_text, NULL);
 }
