@@ -126,7 +126,8 @@ static void run_filler(struct carried_in *c, struct tape *t, struct tensor **hal
 
 /* Multiplier of kept state k of a text: 0, then evenly on a log scale to the whole periods of 3 segments that it has. */
 static double kept_multiplier(const struct carried_in *c, int text, int k) {
-    double most = floor(((double)(c->texts[text].n / c->model->config.segment) - CARRIED_IN_SEGMENTS) / (CARRIED_IN_SEGMENTS / 2.0));
+    double most =
+        floor(((double)(c->texts[text].n / c->model->config.segment) - CARRIED_IN_SEGMENTS) / (CARRIED_IN_SEGMENTS / 2.0));
     return k == 0 || most < 1 ? 0 : floor(pow(most, (double)k / (CARRIED_IN_LENGTHS - 1)) + 1e-9);
 }
 
@@ -171,8 +172,7 @@ double carried_in_prepare(struct carried_in *c, int64_t step, struct batch *b, s
     double flops = 0;
     if (!c->text_count) return 0;
     if (step % CARRIED_IN_EVERY == 0) flops = read_texts(c, step / CARRIED_IN_EVERY, e);
-    for (int i = 0; i < c->model->state_count; i++)
-        c->model->k->fill(c->picked->data[i], 0, c->rows * c->model->states[i].width);
+    for (int i = 0; i < c->model->state_count; i++) c->model->k->fill(c->picked->data[i], 0, c->rows * c->model->states[i].width);
     for (int64_t row = 0; row < b->rows; row++) {
         if (b->carried[row] < 0 || !b->text[row]) continue;
         int text = b->text[row] - 1, k = nearest_kept(c, text, b->carried[row]);
@@ -182,7 +182,9 @@ double carried_in_prepare(struct carried_in *c, int64_t step, struct batch *b, s
     return flops;
 }
 
-struct state *carried_in_states(const struct carried_in *c) { return c ? c->read : NULL; }
+struct state *carried_in_states(const struct carried_in *c) {
+    return c ? c->read : NULL;
+}
 
 /* ---- the start of a step ---- */
 

@@ -14,8 +14,8 @@
 #define N 4
 #define ROWS 4
 static const int32_t filler[6] = {3, 1, 7, 2, 9, 5}; /* half of 3 segments: two periods */
-#define TEXT (40 * N) /* of the text: at most 11 periods of 3 segments after 6 segments */
-static int32_t text[TEXT], turned[TEXT]; /* turned: from where it is read the first time */
+#define TEXT (40 * N)                                /* of the text: at most 11 periods of 3 segments after 6 segments */
+static int32_t text[TEXT], turned[TEXT];             /* turned: from where it is read the first time */
 static const struct variant tried[] = {
     {"linear", "infini", "update=linear", "", CROSS_FULL},
     {"delta", "infini", "update=delta", "", CROSS_FULL},
@@ -209,7 +209,8 @@ static void differences(void **state) {
         for (int mode = 0; mode < 2; mode++) {
             g[mode] = by_trainer(m, (enum step_mode)mode, true, &u, &loss);
             if (!(fabs(loss - by_hand) <= 1e-12 * by_hand)) {
-                print_error("%s, m = %g, way %d: the loss is %.15g, by hand %.15g\n", v->name, multipliers[k % 3], mode, loss, by_hand);
+                print_error("%s, m = %g, way %d: the loss is %.15g, by hand %.15g\n", v->name, multipliers[k % 3], mode, loss,
+                            by_hand);
                 bad++;
             }
         }

@@ -17,7 +17,16 @@
 static const int32_t filler[5] = {4, 8, 2, 6, 3};
 static const double mixed[] = {-1, 0, 3, -1, 6000};
 
+static int32_t text[3 * STEP + 20];
+
 static struct source *made(int64_t n, bool with_filler) { return filler_source(n, 11, with_filler ? filler : NULL, 5, mixed, 5); }
+/* Some documents start from what a text left. */
+static struct source *made_with_text(int64_t n, bool with_filler) {
+    struct source *s = made(n, with_filler);
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) text[i] = 1 + (int32_t)(i * i % 10);
+    s->texts[s->text_count++] = (struct carried_text){text, sizeof text / sizeof *text};
+    return s;
+}
 
 static struct trainer *opened(struct model *m, enum step_mode mode, struct source *s) {
     struct options o;
@@ -76,6 +85,23 @@ static void the_batcher_passes_them(void **state) {
     assert_true(ones == 0 && given > 10);
     batcher_free(b);
     s->free(s);
+    /* texts of the parts one after the other, a document knows which is its own */
+    parts[0] = made_with_text(STEP - 1, true), parts[1] = made_with_text(STEP - 1, false);
+    parts[1]->texts[0].n -= 7;
+    s = mixture_source(parts, (double[]){0.5, 0.5}, 2, 1);
+    assert_true(s->text_count == 2 && s->texts[1].n == s->texts[0].n - 7);
+    b = batcher_create(s, 1, 3, 8);
+    int of[3] = {0};
+    for (int i = 0; i < 60; i++) {
+        batcher_next(b, &x);
+        if (x.carried[0] >= 0)
+            of[x.text[0]]++;
+        else
+            assert_int_equal(x.text[0], 0);
+    }
+    assert_true(of[0] > 3 && of[1] > 3 && of[2] > 8);
+    batcher_free(b);
+    s->free(s);
 }
 
 static void documents_must_fill_steps(void **state) {
@@ -102,6 +128,11 @@ static void complaints(void **state) {
     s->filler_n = 0;
     assert_null(opened(m, STEP_LAYER_MAJOR, s));
     assert_says("filler is empty");
+    s->free(s);
+    s = made_with_text(STEP - 1, false);
+    s->texts[0].n = 47;
+    assert_null(opened(m, STEP_LAYER_MAJOR, s));
+    assert_says("text has 47 tokens, states are read from 48 (6 segments) on");
     s->free(s);
     model_free(m);
     model_free(small);
@@ -138,10 +169,10 @@ static void others_train_without(void **state) {
  */
 static void nothing_leaks_in(void **state) {
     (void)state;
-    for (int mode = 0; mode < 2; mode++) {
-        struct source *s = made(STEP - 1, true);
-        struct model *m = engine_model("infini", mode ? "update=delta" : "", SHAPE);
-        struct trainer *t = opened(m, (enum step_mode)mode, s);
+    for (int mode = 0; mode < 4; mode++) {
+        struct source *s = mode < 2 ? made(STEP - 1, true) : made_with_text(STEP - 1, mode == 3);
+        struct model *m = engine_model("infini", mode % 2 ? "update=delta" : "", SHAPE);
+        struct trainer *t = opened(m, (enum step_mode)(mode % 2), s);
         struct step_result r;
         assert_non_null(t);
         for (int i = 0; i < 5; i++) {
@@ -204,11 +235,11 @@ static void costs(void **state) {
     }
 }
 
-static uint64_t trained(const char *options, int64_t stop, const char *path) {
+static uint64_t trained(const char *options, bool with_text, int64_t stop, const char *path) {
     uint64_t result = 0;
     for (int part = stop ? 0 : 1; part < 2; part++) {
         struct model *m = engine_model("infini", options, SHAPE " vocab=256");
-        struct source *s = made(2 * STEP - 1, true); /* stopped in the middle of documents */
+        struct source *s = (with_text ? made_with_text : made)(2 * STEP - 1, true); /* stopped in the middle of documents */
         struct trainer *t = opened(m, STEP_LAYER_MAJOR, s);
         t->config.steps = part ? 9 : stop;
         if (train(t, stop ? path : NULL, 0, tokenizer_bytes(), NULL, &e)) fail_msg("%s", e.text);
@@ -229,12 +260,13 @@ static uint64_t trained(const char *options, int64_t stop, const char *path) {
 static void resume(void **state) {
     (void)state;
     static const char *const updates[] = {"update=linear", "update=delta"};
-    for (int u = 0; u < 2; u++)
+    for (int u = 0; u < 4; u++)
         for (int64_t stop = 3; stop <= 4; stop++) {
             char *path = xprintf("%s/resume-%d-%d", folder, u, (int)stop);
-            assert_true(trained(updates[u], 0, path) == trained(updates[u], stop, path));
+            assert_true(trained(updates[u % 2], u > 1, 0, path) == trained(updates[u % 2], u > 1, stop, path));
             free(path);
         }
+    assert_true(trained(updates[0], false, 0, folder) != trained(updates[0], true, 0, folder));
 }
 
 int main(void) {

@@ -20,6 +20,7 @@ static void made_next(struct source *s, int64_t row, struct document *d) {
     if (!x->tokens[row]) x->tokens[row] = xcalloc((size_t)x->n, sizeof(int32_t));
     for (int64_t i = 0; i < x->n; i++) x->tokens[row][i] = 1 + (int32_t)rng_below(&r, x->vocab - 1);
     *d = (struct document){.tokens = x->tokens[row], .n = x->n, .carried = x->multipliers[x->next % x->count]};
+    d->text = s->text_count && (!s->filler || x->next % 2);
     x->next++;
 }
 static char *made_save(const struct source *s) { return xprintf("%lld", (long long)((const struct made *)s->data)->next); }
