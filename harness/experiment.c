@@ -321,8 +321,7 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
     return 0;
 }
 
-/* "a, b": names of rows. */
-static int read_task_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint32_t *rows) {
+int parse_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint32_t *rows) {
     *rows = 0;
     for (const char *at = k->value; *at;) {
         size_t n = strcspn(at, ", \t");
@@ -341,7 +340,7 @@ static int read_task_rows(struct parse *p, const struct experiment *x, const str
         *rows |= bit;
         at += n + (at[n] != 0);
     }
-    return *rows ? 0 : parse_complain(p, k->line, "only is empty; leave it out to measure all rows");
+    return *rows ? 0 : parse_complain(p, k->line, "only is empty; leave it out for all rows");
 }
 
 /* An earlier section that can show this one's results as its own. */
@@ -399,7 +398,7 @@ static int read_task(struct parse *p, struct experiment *x, struct section *s) {
     if (stage) snprintf(where, sizeof where, "[stage %s]", stage->name);
     if (parse_some_seeds(p, s, seeds, stage ? &stage->seeds : &x->seeds, where, &t->seeds) != 0) return -1;
     t->rows = UINT32_MAX;
-    if (rows && read_task_rows(p, x, rows, &t->rows) != 0) return -1;
+    if (rows && parse_rows(p, x, rows, &t->rows) != 0) return -1;
     if (part_of && read_part_of(p, x, part_of, t) != 0) return -1;
     options_init(&t->options, t->task->options);
     for (int i = 0; i < s->count; i++) {

@@ -4,6 +4,7 @@
  * [budget]      preset, tokenizer, shape keys (config_set), train_options keys
  * [stage NAME]  source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, any train_options key,
  *               from = STAGE (default: the stage before; the first starts from initialisation), seeds (default: all),
+ *               only = ROW, ROW (default: all rows that go through the stage before),
  *               batch, segments (shape of the step in this stage, instead of the row's), SECTION.key = value (an option of the task
  *               SECTION of the source, in this stage: a curriculum is a list of short stages)
  * [row NAME]    architecture, its options, any shape or train key that differs, only these; seeds (default: all)
@@ -31,6 +32,7 @@ struct stage_spec {
     char name[40], from[40], source[192];
     int64_t limit;
     struct seed_list seeds;                     /* those of the experiment's seeds that go through this stage */
+    uint32_t rows;                              /* bit i: row i goes through it */
     struct options train;                       /* resolved: budget, stage; a row's own keys come on top */
     int64_t batch, segments;                    /* shape of the step; 0: the row's */
     struct stage_option options[STAGE_OPTIONS]; /* of tasks in the source */

@@ -125,7 +125,7 @@ int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e
         for (int k = 0; k < x->seeds.count; k++) {
             int64_t seed = x->seeds.seed[k];
             for (int j = 0; j < x->stage_count; j++) {
-                if (!row_trained(&x->rows[i], &x->stages[j], seed)) continue;
+                if (!row_trained(x, &x->rows[i], &x->stages[j], seed)) continue;
                 if (training_cell(cell, x, &x->rows[i], seed, &x->stages[j], e) != 0) return -1;
                 buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)seed, x->stages[j].name, TRAINING_TASK,
                               cell);
@@ -148,6 +148,14 @@ static void add_seeds(struct text_buffer *b, const struct seed_list *l, const st
     buffer_printf(b, "seeds = ");
     for (int i = 0; i < l->count; i++) buffer_printf(b, "%s%lld", i ? ", " : "", (long long)l->seed[i]);
     buffer_printf(b, "\n");
+}
+
+/* "only = a, b"; nothing where they are all. */
+static void add_rows(struct text_buffer *b, const struct experiment *x, uint32_t rows) {
+    int n = 0;
+    for (int i = 0; i < x->row_count && rows != UINT32_MAX; i++)
+        if (rows >> i & 1) buffer_printf(b, "%s%s", n++ ? ", " : "only = ", x->rows[i].name);
+    if (n) buffer_printf(b, "\n");
 }
 
 /* Long prose is folded into indented lines, which the reader joins again; inih takes lines of up to about 200 characters. */
@@ -196,6 +204,7 @@ char *experiment_resolved(const struct experiment *x) {
         char *train = options_join(&s->train, "\n", false);
         buffer_printf(&b, "\n[stage %s]\nsource = %s\nlimit = %lld\nfrom = %s\n", s->name, s->source, (long long)s->limit, s->from);
         add_seeds(&b, &s->seeds, &x->seeds);
+        add_rows(&b, x, s->rows);
         if (s->batch) buffer_printf(&b, "batch = %lld\n", (long long)s->batch);
         if (s->segments) buffer_printf(&b, "segments = %lld\n", (long long)s->segments);
         add_pairs(&b, train, '\n', NULL, NULL);
@@ -219,9 +228,7 @@ char *experiment_resolved(const struct experiment *x) {
         const struct task_spec *t = &x->tasks[i];
         char *options = options_join(&t->options, "\n", false);
         buffer_printf(&b, "\n[task %s]\ntask = %s\nafter = %s\n", t->name, t->task->name, t->after);
-        for (int j = 0, n = 0; j < x->row_count && t->rows != UINT32_MAX; j++)
-            if (t->rows >> j & 1) buffer_printf(&b, "%s%s", n++ ? ", " : "only = ", x->rows[j].name);
-        if (t->rows != UINT32_MAX) buffer_printf(&b, "\n");
+        add_rows(&b, x, t->rows);
         add_seeds(&b, &t->seeds, &x->seeds);
         if (*t->part_of) buffer_printf(&b, "part_of = %s\n", t->part_of);
         add_pairs(&b, options, '\n', NULL, NULL);

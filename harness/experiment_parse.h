@@ -42,6 +42,8 @@ int parse_unknown(struct parse *p, const struct section *s, const struct entry *
 /* "1, 2, 3", all of them among `of` ("[stage one]"); t NULL: all of `of`. */
 int parse_some_seeds(struct parse *p, const struct section *s, const struct entry *t, const struct seed_list *of, const char *where,
                      struct seed_list *out);
+/* "a, b": names of rows, as bits. */
+int parse_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint32_t *rows);
 
 /* experiment_stage.c */
 int read_stage(struct parse *p, struct experiment *x, struct section *s, const struct options *train, const struct model_config *c);

@@ -24,7 +24,7 @@ int source_parse(const struct experiment *x, const struct stage_spec *stage, str
 const struct stage_spec *stage_find(const struct experiment *x, const char *name); /* NULL: NO_STAGE */
 bool seed_listed(const struct seed_list *l, int64_t seed);
 /* Whether the row is trained in this stage (NULL: initialisation) with this seed; whether a task is measured on it. */
-bool row_trained(const struct row_spec *row, const struct stage_spec *stage, int64_t seed);
+bool row_trained(const struct experiment *x, const struct row_spec *row, const struct stage_spec *stage, int64_t seed);
 bool row_measured(const struct experiment *x, const struct row_spec *row, const struct task_spec *task, int64_t seed);
 /* Options of a stage with the row's own keys on top. */
 void stage_train_options(struct options *out, const struct row_spec *row, const struct stage_spec *stage);

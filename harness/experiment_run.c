@@ -363,7 +363,7 @@ bool pair_missing(const struct session *s, const struct row_spec *row, int64_t s
     char cell[20];
     *missing = false;
     for (int i = 0; i < s->x->stage_count; i++) {
-        if (!row_trained(row, &s->x->stages[i], seed)) continue;
+        if (!row_trained(s->x, row, &s->x->stages[i], seed)) continue;
         if (training_cell(cell, s->x, row, seed, &s->x->stages[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell);
     }
@@ -436,7 +436,7 @@ int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct
     p.json = run_describe(s, row, seed, p.run);
     int result = run_stage(&p, NULL, e);
     for (int i = 0; i < s->x->stage_count && result == 0; i++)
-        if (row_trained(row, &s->x->stages[i], seed)) result = run_stage(&p, &s->x->stages[i], e);
+        if (row_trained(s->x, row, &s->x->stages[i], seed)) result = run_stage(&p, &s->x->stages[i], e);
     json_decref(p.json);
     return result;
 }

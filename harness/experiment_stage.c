@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const keys[] = {"source", "limit", "from", "seeds", "batch", "segments"};
+static const char *const keys[] = {"source", "limit", "from", "seeds", "only", "batch", "segments"};
 #define KEYS ((int)(sizeof keys / sizeof *keys))
 
 const struct stage_spec *stage_find(const struct experiment *x, const char *name) {
@@ -22,13 +22,13 @@ bool seed_listed(const struct seed_list *l, int64_t seed) {
     return has;
 }
 
-bool row_trained(const struct row_spec *row, const struct stage_spec *stage, int64_t seed) {
-    return seed_listed(&row->seeds, seed) && (!stage || seed_listed(&stage->seeds, seed));
+bool row_trained(const struct experiment *x, const struct row_spec *row, const struct stage_spec *stage, int64_t seed) {
+    return seed_listed(&row->seeds, seed) && (!stage || (seed_listed(&stage->seeds, seed) && (stage->rows >> (row - x->rows) & 1)));
 }
 
 bool row_measured(const struct experiment *x, const struct row_spec *row, const struct task_spec *task, int64_t seed) {
     return strcmp(task->after, NEVER) != 0 && (task->rows >> (row - x->rows) & 1) && seed_listed(&task->seeds, seed) &&
-           row_trained(row, stage_find(x, task->after), seed);
+           row_trained(x, row, stage_find(x, task->after), seed);
 }
 
 /* ---- reading ---- */
@@ -45,6 +45,8 @@ int read_stage(struct parse *p, struct experiment *x, struct section *s, const s
     struct stage_spec *g = &x->stages[x->stage_count];
     struct entry *source = parse_entry(s, "source"), *limit = parse_entry(s, "limit"), *from = parse_entry(s, "from");
     struct entry *seeds = parse_entry(s, "seeds");
+    parse_entry(s, "only"); /* waits for the rows */
+    g->rows = UINT32_MAX;
     snprintf(g->name, sizeof g->name, "%.39s", s->name);
     if (!source) return parse_complain(p, s->line, "[stage %s] needs a source, for example source = kjv", s->name);
     if (strlen(source->value) >= sizeof g->source)
@@ -138,6 +140,13 @@ int finish_stage(struct parse *p, struct experiment *x, struct section *s) {
     for (int i = 0; i < x->stage_count && !g; i++)
         if (strcmp(x->stages[i].name, s->name) == 0) g = &x->stages[i];
     CHECK(g, "[stage %s] was not read", s->name);
+    struct entry *rows = parse_entry(s, "only");
+    const struct stage_spec *before = stage_find(x, g->from);
+    if (rows && parse_rows(p, x, rows, &g->rows) != 0) return -1;
+    if (rows && before && (g->rows & ~before->rows))
+        return parse_complain(p, rows->line, "only = %s: not all of these rows go through [stage %s] before it", rows->value,
+                              before->name);
+    if (!rows && before) g->rows = before->rows;
     if (source_parse(x, g, parts, &n, &inner) != 0) return parse_complain(p, parse_entry(s, "source")->line, "%s", inner.text);
     for (int i = 0; i < s->count; i++)
         if (strchr(s->entries[i].key, '.') && read_task_option(p, g, s, &s->entries[i], parts, n) != 0) return -1;

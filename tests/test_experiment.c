@@ -447,12 +447,13 @@ static void seeds_of_stages(void **state) {
     refused("[experiment]\ntable = ../x\n" BUDGET ROWS, "x.ini:2: table = '../x'", "results/paper");
 }
 
-/* A row with fewer seeds, a task for some rows and some seeds. */
+/* A row with fewer seeds, a stage for some rows, a task for some rows and some seeds. */
 static void parts_of_the_plan(void **state) {
     static const char text[] =
-        "[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE "[row local]\narchitecture = infini\nupdate = none\nseeds = 2\n"
-        "[row other]\narchitecture = infini\n[task all]\ntask = language_modeling\ncorpus = ./corpus\n"
-        "[task some]\ntask = language_modeling\ncorpus = ./corpus\nlimit = 500\nonly = other\nseeds = 1\npart_of = all\n";
+        "[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE
+        "[stage two]\nsource = ./corpus\nsteps = 1\nonly = other\n[stage three]\nsource = ./corpus\nsteps = 1\n[row local]\narchitecture = infini\nupdate = none\nseeds = 2\n"
+        "[row other]\narchitecture = infini\n[task all]\ntask = language_modeling\nafter = one\ncorpus = ./corpus\n"
+        "[task some]\ntask = language_modeling\nafter = one\ncorpus = ./corpus\nlimit = 500\nonly = other\nseeds = 1\npart_of = all\n";
     (void)state;
     run(text, "plan");
     int64_t n;
@@ -465,11 +466,14 @@ static void parts_of_the_plan(void **state) {
             strcmp(r[i].metric, "bits_per_byte") == 0 && strcmp(r[i].position, "all") == 0 && !*r[i].condition;
     }
     free(r);
-    static const int expected[2][3] = {{0, 0, 1}, {0, 1, 1}}, twice[2][3] = {{0, 0, 1}, {0, 2, 1}};
+    /* local: stage one; other: three stages; measured after the first, seed 1 of other twice */
+    static const int expected[2][3] = {{0, 0, 1}, {0, 3, 3}}, twice[2][3] = {{0, 0, 1}, {0, 2, 1}};
     assert_memory_equal(trained, expected, sizeof trained);
     assert_memory_equal(measured, twice, sizeof measured);
     char *before = text_of("plan/results.csv"), *ini = text_of("plan/experiment.ini");
     assert_null(strstr(ini, "; cell local 1"));
+    assert_null(strstr(ini, "; cell local 2 three"));
+    assert_non_null(strstr(ini, "\nonly = other\n"));
     assert_null(strstr(ini, "; cell local 2 one some"));
     assert_null(strstr(ini, "; cell other 2 one some"));
     assert_non_null(strstr(ini, "\npart_of = all\n"));
@@ -485,6 +489,10 @@ static void parts_of_the_plan(void **state) {
     refused(HEAD BUDGET ROWS "seeds = 2\n", "seed 2 of [row local]", "not among the seeds of [experiment]");
     refused("[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE "seeds = 2\n" ROWS TASK "seeds = 1\n",
             "seed 1 of [task language_modeling]", "not among the seeds of [stage one]");
+    refused(HEAD BUDGET STAGE_ONE "only = locl\n" ROWS, "only: 'locl' is no row", "the nearest is 'local'");
+    refused(HEAD BUDGET STAGE_ONE "only = local\n[stage two]\nsource = ./corpus\nonly = local, other\n" ROWS
+                                  "[row other]\narchitecture = infini\n",
+            "only = local, other", "not all of these rows go through [stage one]");
     refused(HEAD BUDGET ROWS TASK "only = locl\n", "only: 'locl' is no row", "the nearest is 'local'");
     refused(HEAD BUDGET ROWS TASK "part_of = language_modeling\n", "part_of = 'language_modeling' is no earlier section",
             "there is none: leave part_of out");
