@@ -128,6 +128,7 @@ static void run_filler(struct carried_in *c, struct tape *t, struct tensor **hal
 static double kept_multiplier(const struct carried_in *c, int text, int k) {
     double most =
         floor(((double)(c->texts[text].n / c->model->config.segment) - CARRIED_IN_SEGMENTS) / (CARRIED_IN_SEGMENTS / 2.0));
+    if (c->texts[text].most > 0) most = fmin(most, ceil(c->texts[text].most));
     return k == 0 || most < 1 ? 0 : floor(pow(most, (double)k / (CARRIED_IN_LENGTHS - 1)) + 1e-9);
 }
 

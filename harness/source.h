@@ -22,6 +22,7 @@ struct document {
 struct carried_text {
     const int32_t *tokens;
     int64_t n;
+    double most; /* largest multiplier that documents ask for: no more is read than it needs; 0: all of the text */
 };
 #define CARRIED_TEXTS 4
 struct source {

@@ -122,7 +122,7 @@ static void take_filler(struct lessons *l) {
         l->source.filler = l->filler;
         l->source.filler_n = n;
     } else {
-        l->source.texts[l->source.text_count++] = (struct carried_text){l->filler, n};
+        l->source.texts[l->source.text_count++] = (struct carried_text){l->filler, n, l->carried};
     }
 }
 

@@ -24,7 +24,7 @@ static struct source *made(int64_t n, bool with_filler) { return filler_source(n
 static struct source *made_with_text(int64_t n, bool with_filler) {
     struct source *s = made(n, with_filler);
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) text[i] = 1 + (int32_t)(i * i % 10);
-    s->texts[s->text_count++] = (struct carried_text){text, sizeof text / sizeof *text};
+    s->texts[s->text_count++] = (struct carried_text){text, sizeof text / sizeof *text, 0};
     return s;
 }
 
