@@ -262,6 +262,51 @@ void writes_table(struct table *t, const struct group *g) {
     }
 }
 
+/* ---- gates and norms (diagnostics = yes) ---- */
+/* Of the heads of a layer: how many, mean, least, largest; seeds together. */
+static int over_heads(const struct group *g, const char *metric, const char *row, int layer, int64_t length, double out[3]) {
+    double sum = 0, least = INFINITY, most = -INFINITY;
+    int n = 0;
+    for (;; n++) {
+        char place[24];
+        snprintf(place, sizeof place, "%d.%d", layer, n);
+        struct pooled x = at_place(g, metric, row, 0, place, length);
+        if (!x.value.n) break;
+        sum += x.value.value;
+        least = fmin(least, x.value.value);
+        most = fmax(most, x.value.value);
+    }
+    out[0] = sum / n, out[1] = least, out[2] = most;
+    return n;
+}
+
+static void memory_table(struct table *t, const struct group *g) {
+    static const char *const words[] = {"<row", "layer", "gates"};
+    struct values lengths = passkey_lengths(g);
+    double v[3];
+    heads_begin(words, 3);
+    for (int k = 0; k < 2; k++)
+        for (int l = 0; l < lengths.n && l < RETRIEVAL_LIMIT / 2; l++) {
+            char word[64];
+            snprintf(word, sizeof word, "%s, %s", k ? "|z|" : "|M|", show_length(lengths.v[l]));
+            heads_add(word, 0);
+        }
+    *t = (struct table){.heads = heads.head, .columns = heads.columns};
+    for (int i = 0; i < g->d->row_count; i++)
+        for (int layer = 0; over_heads(g, "gate", g->d->rows[i].name, layer, 0, v); layer++) {
+            table_cell(t, "%s", g->d->rows[i].name);
+            table_cell(t, "%d", layer);
+            table_cell(t, "%.2f (%.2f to %.2f)", v[0], v[1], v[2]);
+            for (int k = 0; k < 2; k++)
+                for (int l = 0; l < lengths.n && l < RETRIEVAL_LIMIT / 2; l++) {
+                    if (over_heads(g, k ? "z_norm" : "memory_norm", g->d->rows[i].name, layer, lengths.v[l], v))
+                        table_cell(t, "%.3g", v[0]);
+                    else
+                        table_cell(t, "–");
+                }
+        }
+}
+
 /* ---- the section ---- */
 /* Mean exact tokens of the prompts of each length, over rows and positions. */
 static void say_tokens(struct page *doc, const struct group *g) {
@@ -369,6 +414,14 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
         report_table(doc, &t, out, "Exact match (%) by memory writes between needle and question");
         document_text(doc, "Writes are counted for each sample from where its tokens lie; 0: the needle is in the segment of the "
                            "question. All lengths and positions together; Wilson, 95 %%.");
+    }
+    table_free(&t);
+    memory_table(&t, g);
+    if (t.count) {
+        report_table(doc, &t, NULL, "Gates and compressive memory by layer");
+        document_text(doc, "Gates: share of the memory in a head's output, sigmoid of beta: mean of the heads (least to largest). "
+                           "|M|, |z|: mean of the "
+                           "heads' Euclidean norms after a prompt of that length.");
     }
     table_free(&t);
     say_tokens(doc, g);

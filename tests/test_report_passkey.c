@@ -85,6 +85,10 @@ static void fill_lengths(struct cell_writer *w, int row, int64_t seed, int way, 
         put_value(w, condition, "exact_match", lengths[l], "all", lengths[l] / 64, wilson(far / 2, n));
         put_value(w, condition, "exact_match", lengths[l], "all", 0, wilson(near, n));
     }
+    for (int h = 0; h < 2 && row == LINEAR && !way; h++) { /* two heads; the norm of the longer prompt was not measured */
+        put_value(w, condition, "gate", 0, h ? "0.1" : "0.0", -1, plain(0.25 + 0.5 * h, 1));
+        if (first == 0) put_value(w, condition, "memory_norm", lengths[0], h ? "0.1" : "0.0", -1, plain(10 + 20 * h, 1));
+    }
     put_value(w, condition, "digit_chance", 0, "all", -1, plain(0.1, 0));
 }
 
@@ -283,6 +287,7 @@ static void by_length(void **state) {
     check_line(at, "Effective", "| infini\\_linear |", "| 32K, none | 32K, none | 128K | 32K, none |", __LINE__);
     check_line(at, "Effective", "| infini\\_delta |", "| 128K | 32K | 128K | 32K |", __LINE__);
     check_line(at, "Effective", "| infini\\_none |", "| none | none | 128K | none |", __LINE__);
+    check_line(md, "Gates and compressive memory", "| infini\\_linear | 0 |", "| 0.50 (0.25 to 0.75) | 20 | – | – | – |", __LINE__);
     check_line(at, "knocked out", "| infini\\_linear | memory off | start |", percent(0, 80), __LINE__);
     check_line(at, "knocked out", "| infini\\_linear | memory zero | end |", percent(80, 80), __LINE__);
 }
