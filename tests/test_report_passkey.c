@@ -292,6 +292,26 @@ static void by_length(void **state) {
     check_line(at, "knocked out", "| infini\\_linear | memory zero | end |", percent(80, 80), __LINE__);
 }
 
+static void compared(void **state) {
+    (void)state;
+    char *text = NULL, *path = in_folder("keys");
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    assert_int_equal(report_compare(path, path, "infini_linear", "infini_none", f, &e), 0);
+    fclose(f);
+    struct interval v = paired_shares(38, 0, 40); /* seed 1, the only one of both; the middle and the end likewise */
+    char *cells = xprintf("95.0    0.0  +95.0 [%+.1f, %+.1f]  40", 100 * v.low, 100 * v.high);
+    const char *at = strstr(text, "Exact match (%)"), *fine_tuned = at ? strstr(at, "fine_tuned  haystack") : NULL;
+    assert_non_null(fine_tuned);
+    check_line(fine_tuned, "", "32K, start", cells, __LINE__);
+    check_line(fine_tuned, "", "32K, end", "100.0  100.0", __LINE__);
+    check_line(fine_tuned, "", "128K, middle", "85.0    0.0", __LINE__);
+    assert_non_null(strstr(at, "recall"));
+    free(cells);
+    free(text);
+    free(path);
+}
+
 static void digits(void **state) {
     char *path = in_folder("keys");
     (void)state;
@@ -472,7 +492,7 @@ static void pictures(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(conditions),       cmocka_unit_test(by_length),        cmocka_unit_test(digits),
+        cmocka_unit_test(conditions),       cmocka_unit_test(by_length),        cmocka_unit_test(compared), cmocka_unit_test(digits),
         cmocka_unit_test(questions),        cmocka_unit_test(depth_and_writes), cmocka_unit_test(recall),
         cmocka_unit_test(beside_the_paper), cmocka_unit_test(well_formed),      cmocka_unit_test(pictures)};
     return cmocka_run_group_tests(tests, setup, teardown);
