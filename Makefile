@@ -48,11 +48,11 @@ TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*
 
 .PHONY: help all deps reproduce test check bench plots asan clean format
 help:
-	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini into results/local/quick, print tables,"
-	@echo "                draw plots, compare with the committed results/quick (under 10 minutes on two cores)"
+	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini and quick-passkey.ini into results/local, print"
+	@echo "                tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
 	@echo "make test       install what is missing, build, run all tests"
 	@echo "make all        build $(BIN)          make deps    install the libraries (Debian, Ubuntu)"
-	@echo "make bench      kernels and training steps against this machine's own GEMM roof"
+	@echo "make bench      kernels and training steps against this machine's own GEMM roof; streaming at 32K and 1M tokens"
 	@echo "make plots      draw the pictures of every folder in results/ again"
 	@echo "make check      the accuracy gate: what make reproduce measured against tests/reference/quick.csv"
 	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
@@ -68,6 +68,12 @@ reproduce: deps
 	@$(BIN) report results/local/quick
 	@echo; echo "Against the committed results:"
 	@$(BIN) compare results/local/quick results/quick
+	$(BIN) run tasks/experiments/quick-passkey.ini --jobs 2 --out results/local/quick-passkey
+	@$(BIN) report results/local/quick-passkey
+	@echo; echo "Against the committed results:"
+	@$(BIN) compare results/local/quick-passkey results/quick-passkey
+	@echo; echo "A committed model of table3-micro (Infini-attention, linear, carried in), prompts of 32K tokens:"
+	$(BIN) eval passkey --model tasks/data/passkey-linear.safetensors --length 32K --samples 20
 test: deps
 	@$(MAKE) --no-print-directory -j2 all tests
 	@scripts/prepare_kjv.sh build/data/kjv
@@ -81,6 +87,7 @@ bench: deps
 	@$(MAKE) --no-print-directory -j2 all
 	$(BIN) bench kernels
 	$(BIN) bench train
+	$(BIN) bench stream --only infini --context 32768,1048576
 plots: all
 	@for d in results/*/; do [ ! -f $$d/results.csv ] || $(BIN) report $$d; done
 asan: deps
@@ -95,6 +102,9 @@ clean:
 $(BIN): $(B)/harness/main.o $(LIB_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
 $(B)/tests/test_%: $(B)/tests/test_%.o $(LIB_O) $(REF_O) $(SUPPORT_O)
+	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+# A suite with a registry of tasks of its own.
+$(B)/tests/test_stages: $(B)/tests/test_stages.o $(filter-out %tasks/registry.o,$(LIB_O)) $(REF_O) $(SUPPORT_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 $(B)/tests/f64_%: $(B)/f64/tests/f64_%.o $(F64_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka

@@ -32,7 +32,9 @@ struct batcher *batcher_create(struct source *s, int64_t rows, int64_t segments,
                               .targets = xcalloc(tokens, sizeof(int32_t)),
                               .weights = xcalloc(tokens, sizeof(float)),
                               .since = xcalloc(cells, sizeof(int32_t)),
-                              .len = xcalloc(cells, sizeof(int32_t))};
+                              .len = xcalloc(cells, sizeof(int32_t)),
+                              .carried = xcalloc((size_t)rows, sizeof(double)),
+                              .text = xcalloc((size_t)rows, sizeof(int))};
     return b;
 }
 
@@ -45,6 +47,8 @@ void batcher_free(struct batcher *b) {
     free(b->batch.weights);
     free(b->batch.since);
     free(b->batch.len);
+    free(b->batch.carried);
+    free(b->batch.text);
     free(b);
 }
 
@@ -54,6 +58,12 @@ static void open_document(struct batcher *b, int64_t i) {
     r->cursor = b->source->save(b->source);
     b->source->next(b->source, i, &r->document);
     CHECK(r->document.n >= 0 && r->document.n < INT32_MAX, "a document of %" PRId64 " tokens", r->document.n);
+    const struct document *d = &r->document;
+    CHECK(!source_carries(b->source) || d->carried <= CARRIED_LIMIT, "source '%s': a document with carried = %g; at most %g",
+          b->source->name, d->carried, CARRIED_LIMIT);
+    CHECK(!source_carries(b->source) || d->carried < 0 ||
+              (d->text ? d->text > 0 && d->text <= b->source->text_count : b->source->filler != NULL),
+          "source '%s': a document starts from text %d, which is not there", b->source->name, d->text);
     r->open = true;
     r->position = 0;
 }
@@ -68,11 +78,20 @@ void batcher_next(struct batcher *b, struct batch *out) {
     struct batch *x = &b->batch;
     x->scored = 0;
     x->weight_sum = 0;
+    x->misplaced = 0;
     for (int64_t i = 0; i < b->rows; i++) {
         struct row *r = &b->row[i];
+        x->carried[i] = -1;
+        x->text[i] = 0;
         for (int64_t s = 0; s < b->segments; s++) {
             if (!r->open) open_document(b, i);
             const struct document *d = &r->document;
+            if (source_carries(b->source) && r->position == 0 && d->carried >= 0) {
+                if (s)
+                    x->misplaced++;
+                else
+                    x->carried[i] = d->carried, x->text[i] = d->text;
+            }
             int64_t cell = i * b->segments + s, at = cell * b->n, left = d->n + 1 - r->position, len = left < b->n ? left : b->n;
             x->since[cell] = (int32_t)r->position;
             x->len[cell] = (int32_t)len;

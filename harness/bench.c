@@ -27,7 +27,7 @@ struct letters {
 static void letters_next(struct source *s, int64_t row, struct document *d) {
     const struct letters *l = s->data;
     (void)row;
-    *d = (struct document){.tokens = l->tokens, .n = l->n};
+    *d = (struct document){.tokens = l->tokens, .n = l->n, .carried = -1};
 }
 static char *letters_save(const struct source *s) {
     (void)s;
@@ -53,7 +53,8 @@ static struct source *letters_source(int64_t n, int64_t vocab) {
     struct letters *l = xcalloc(1, sizeof *l);
     l->n = n;
     l->tokens = random_tokens(n, vocab);
-    l->source = (struct source){"letters", letters_next, letters_save, letters_load, letters_free, l};
+    l->source = (struct source){
+        .name = "letters", .next = letters_next, .save = letters_save, .load = letters_load, .free = letters_free, .data = l};
     return &l->source;
 }
 

@@ -222,15 +222,21 @@ static void collect_optimizer(struct list *l, const struct trainer *t) {
 
 static int64_t state_elements(const struct state *s, int i) { return s->batch * s->capacity[i] * s->model->states[i].width; }
 
-static void collect_state(struct list *l, const struct state *s) {
-    if (!s) return;
-    for (int i = 0; i < s->model->state_count; i++) {
-        struct st_tensor *x = list_add_reals(l, s->model->k, "state.", s->model->states[i].name, s->data[i], state_elements(s, i));
+static void collect_tensors(struct list *l, const char *prefix, const struct state *s) {
+    for (int i = 0; s && i < s->model->state_count; i++) {
+        struct st_tensor *x = list_add_reals(l, s->model->k, prefix, s->model->states[i].name, s->data[i], state_elements(s, i));
         x->rank = 3;
         x->shape[0] = s->batch;
         x->shape[1] = s->capacity[i];
         x->shape[2] = s->model->states[i].width;
     }
+}
+
+/* texts: the states that carried_in.h read from texts, or NULL. */
+static void collect_state(struct list *l, const struct state *s, const struct state *texts) {
+    if (!s) return;
+    collect_tensors(l, "state.", s);
+    collect_tensors(l, "texts.", texts);
     size_t bytes = (size_t)s->batch * sizeof(int32_t);
     memcpy((void *)(uintptr_t)list_add(l, "", "since", "I32", s->batch)->data, s->since, bytes);
     memcpy((void *)(uintptr_t)list_add(l, "", "head", "I32", s->batch)->data, s->head, bytes);
@@ -272,7 +278,7 @@ int training_save(const char *folder, const struct trainer *t, const struct toke
     int rc = save_part(folder, optimizer, &l, t->step, optimizer_sum, e);
     crash_point("optimizer written");
     if (!rc) {
-        collect_state(&s, t->state);
+        collect_state(&s, t->state, carried_in_states(t->carried_in));
         rc = save_part(folder, state, &s, t->step, state_sum, e);
         crash_point("state written");
     }
@@ -359,13 +365,19 @@ static void put_optimizer(struct trainer *t, const struct st_file *f) {
 }
 
 /* With put false only checks. */
-static int load_state(struct state *s, const struct st_file *f, const char *path, bool put, struct error *e) {
-    int count = 0;
-    for (int i = 0; s && i < s->model->state_count; i++, count++) {
-        const struct st_tensor *x = expect(f, path, "state.", s->model->states[i].name, "F32", state_elements(s, i), e);
+static int load_tensors(struct state *s, const char *prefix, const struct st_file *f, const char *path, bool put, struct error *e) {
+    for (int i = 0; s && i < s->model->state_count; i++) {
+        const struct st_tensor *x = expect(f, path, prefix, s->model->states[i].name, "F32", state_elements(s, i), e);
         if (!x) return -1;
         if (put) upload_reals(s->model->k, s->data[i], x);
     }
+    return 0;
+}
+
+static int load_state(struct trainer *t, const struct st_file *f, const char *path, bool put, struct error *e) {
+    struct state *s = t->state, *texts = carried_in_states(t->carried_in);
+    int count = s ? s->model->state_count * (texts ? 2 : 1) : 0;
+    if (load_tensors(s, "state.", f, path, put, e) || load_tensors(texts, "texts.", f, path, put, e)) return -1;
     if (s) {
         const struct st_tensor *since = expect(f, path, "", "since", "I32", s->batch, e);
         const struct st_tensor *head = expect(f, path, "", "head", "I32", s->batch, e);
@@ -420,13 +432,13 @@ int training_load(const char *folder, struct trainer *t, const struct tokenizer 
     if (!rc && !cursor) rc = fail(e, "%s: the metadata 'cursor' is missing", path);
     if (!rc) rc = read_counters(&model, path, whole, fraction, e);
     if (!rc) rc = check_optimizer(t, &optimizer, optimizer_path, e);
-    if (!rc) rc = load_state(t->state, &state, state_path, false, e);
+    if (!rc) rc = load_state(t, &state, state_path, false, e);
     struct error inner;
     if (!rc && batcher_load(t->batcher, cursor, &inner)) rc = fail(e, "%s: %s", path, inner.text);
     if (!rc) {
         put_params(t->model, &model, path);
         put_optimizer(t, &optimizer);
-        rc = load_state(t->state, &state, state_path, true, e);
+        rc = load_state(t, &state, state_path, true, e);
         t->step = whole[0];
         t->tokens = whole[1];
         t->flops = fraction[0];

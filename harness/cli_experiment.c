@@ -56,7 +56,7 @@ int command_train(int count, char **argv, const struct setting *s, struct error 
                             .threads = info.threads,
                             .k = k,
                             .info = &info};
-    int status = experiment_train(x, flag_value(&a, "row"), seed < 0 ? x->seeds[0] : seed, flag_value(&a, "out"), &o, e);
+    int status = experiment_train(x, flag_value(&a, "row"), seed < 0 ? x->seeds.seed[0] : seed, flag_value(&a, "out"), &o, e);
     experiment_free(x);
     return status;
 }
@@ -84,11 +84,24 @@ static void print_number(double x) {
 }
 
 void print_results(const struct result_row *r, int64_t count, const char *run) {
-    printf("%-22s %-14s %-8s %12s %12s %12s %12s %6s %s\n", "metric", "condition", "position", "value", "std. error", "low", "high",
-           "n", "unit");
+    int wide = 14;
+    bool placed = false; /* lengths and writes are shown where a task has them */
     for (int64_t i = 0; i < count; i++) {
         if (strcmp(r[i].run, run) != 0) continue;
-        printf("%-22s %-14s %-8s", r[i].metric, *r[i].condition ? r[i].condition : "-", r[i].position);
+        if ((int)strlen(r[i].condition) > wide) wide = (int)strlen(r[i].condition);
+        placed = placed || r[i].context > 0 || r[i].writes >= 0;
+    }
+    printf("%-22s %-*s", "metric", wide, "condition");
+    if (placed) printf(" %9s %6s", "context", "writes");
+    printf(" %-8s %12s %12s %12s %12s %6s %s\n", "position", "value", "std. error", "low", "high", "n", "unit");
+    for (int64_t i = 0; i < count; i++) {
+        if (strcmp(r[i].run, run) != 0) continue;
+        printf("%-22s %-*s", r[i].metric, wide, *r[i].condition ? r[i].condition : "-");
+        char context[24] = "", writes[24] = "";
+        if (r[i].context > 0) snprintf(context, sizeof context, "%lld", (long long)r[i].context);
+        if (r[i].writes >= 0) snprintf(writes, sizeof writes, "%lld", (long long)r[i].writes);
+        if (placed) printf(" %9s %6s", context, writes);
+        printf(" %-8s", r[i].position);
         if (isnan(r[i].standard_error) && r[i].value == floor(r[i].value))
             printf(" %12.0f", r[i].value);
         else

@@ -189,6 +189,22 @@ int data_places(const char *name, bool made_here, char *places[DATA_PLACES]) {
     return count;
 }
 
+char *shipped_file(const char *path) {
+    static const char *const up[] = {"/../..", "/../../..", "/../share/infinibench"}; /* build/release, build/release/tests, bin */
+    if (!access(path, R_OK)) return xstrdup(path);
+    if (*path == '/') return NULL;
+    char *exe = program_folder(), *found = NULL;
+    for (size_t i = 0; i < sizeof up / sizeof *up && !found; i++) {
+        char *place = xprintf("%s%s/%s", exe, up[i], path);
+        if (!access(place, R_OK))
+            found = place;
+        else
+            free(place);
+    }
+    free(exe);
+    return found;
+}
+
 char *corpus_locate(const char *name, struct error *e) {
     if (strchr(name, '/')) {
         if (is_folder(name)) return xstrdup(name);
@@ -255,7 +271,7 @@ static void walk_next(struct source *s, int64_t row, struct document *d) {
         shuffle(w);
     }
     const struct text *x = &w->corpus->texts[w->order[w->position++]];
-    *d = (struct document){.tokens = x->tokens, .n = x->n};
+    *d = (struct document){.tokens = x->tokens, .n = x->n, .carried = -1};
 }
 
 static char *walk_save(const struct source *s) {

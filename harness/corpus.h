@@ -19,8 +19,8 @@ struct tokenizer {
     void *data;
 };
 const struct tokenizer *tokenizer_bytes(void);
-/* "sentencepiece:NAME" (NAME.model where data_places says, below sentencepiece/) or "sentencepiece:path/to/x.model". Errors say where it
- * was looked for and which command makes it. The hash is that of the file's contents. */
+/* "sentencepiece:NAME" (NAME.model where data_places says, below sentencepiece/) or "sentencepiece:path/to/x.model" (shipped_file).
+ * Errors say where it was looked for and which command makes it. The hash is that of the file's contents. */
 const struct tokenizer *tokenizer_sentencepiece(const char *name, struct error *e);
 /* By name, one of the above; an unknown one is an error that names the nearest. Tokenizers are never freed. */
 const struct tokenizer *tokenizer_open(const char *name, struct error *e);
@@ -53,6 +53,9 @@ char *corpus_locate(const char *name, struct error *e);
  * folder or of the program's build, the installed share folder) or ../shared/data. malloc'd paths; returns how many. */
 #define DATA_PLACES 5
 int data_places(const char *name, bool made_here, char *places[DATA_PLACES]);
+/* A file that comes with the program, by its path in the repository ("tasks/data/x.model"): below the current folder, or below that of
+ * the program's build or installation. malloc'd; NULL: it is nowhere. */
+char *shipped_file(const char *path);
 /* Training source: whole documents in a seeded order, reshuffled every epoch; each call gives the next document of the shared order
  * to the row that asks. The corpus must outlive it. */
 struct source *corpus_source(const struct corpus *c, uint64_t seed);

@@ -1,7 +1,7 @@
 /* experiment.c - reads an experiment file: inih cuts it into keys, this file resolves them and says what is wrong where.
  *
  * It runs nothing and opens no data. Sections may come in any order; a key may be given once; indented lines continue a value. */
-#include "experiment_private.h"
+#include "experiment_parse.h"
 
 #include <ctype.h>
 #include <ini.h>
@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { EXPERIMENT, BUDGET, STAGE, ROW, TASK, KINDS };
 static const char *const kind_names[KINDS] = {"experiment", "budget", "stage", "row", "task"};
 /* For hints only: config_set decides. */
 static const char *const shape_keys[] = {"layers",   "d_model",   "heads",     "kv_heads",        "head_dim", "ffn",
@@ -17,31 +16,7 @@ static const char *const shape_keys[] = {"layers",   "d_model",   "heads",     "
                                          "norm_eps", "rope_base", "gate_rate", "equal_parameters"};
 #define SHAPE_KEYS ((int)(sizeof shape_keys / sizeof *shape_keys))
 
-struct entry {
-    char key[64];
-    char *value;
-    int line;
-    bool used;
-};
-struct section {
-    enum kind kind;
-    char name[64];
-    int line;
-    struct entry *entries;
-    int count;
-};
-struct parse {
-    const char *path, *text;
-    size_t at;
-    int line;
-    bool indented, bad;
-    struct section *sections;
-    int count;
-    struct error *e;
-};
-
-static int complain(struct parse *p, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static int complain(struct parse *p, int line, const char *format, ...) {
+int parse_complain(struct parse *p, int line, const char *format, ...) {
     char text[640];
     va_list list;
     va_start(list, format);
@@ -51,8 +26,7 @@ static int complain(struct parse *p, int line, const char *format, ...) {
     return fail(p->e, "%s:%d: %s", p->path, line, text);
 }
 
-/* Adds "; the nearest is 'x'" or the list of what is known. */
-static void hint(char *out, size_t size, const char *word, const char *const *names, int count) {
+void parse_hint(char *out, size_t size, const char *word, const char *const *names, int count) {
     const char *near = nearest_name(word, names, count);
     if (near) {
         snprintf(out, size, "the nearest is '%s'", near);
@@ -70,28 +44,28 @@ static int open_section(struct parse *p, const char *text, size_t n) {
     while (i < n && !isspace((unsigned char)text[i]) && k + 1 < sizeof word) word[k++] = text[i++];
     while (i < n && isspace((unsigned char)text[i])) i++;
     while (n > i && isspace((unsigned char)text[n - 1])) n--;
-    if (n - i >= 40) return complain(p, p->line, "the name '%.*s' is longer than 39 characters", (int)(n - i), text + i);
+    if (n - i >= 40) return parse_complain(p, p->line, "the name '%.*s' is longer than 39 characters", (int)(n - i), text + i);
     memcpy(name, text + i, n - i);
     int kind = 0;
     while (kind < KINDS && strcmp(kind_names[kind], word) != 0) kind++;
     if (kind == KINDS) {
         char more[256];
-        hint(more, sizeof more, word, kind_names, KINDS);
-        return complain(p, p->line, "unknown section [%s%s%s]; %s", word, *name ? " " : "", name, more);
+        parse_hint(more, sizeof more, word, kind_names, KINDS);
+        return parse_complain(p, p->line, "unknown section [%s%s%s]; %s", word, *name ? " " : "", name, more);
     }
     bool named = kind >= STAGE;
-    if (named && !*name) return complain(p, p->line, "section [%s] needs a name: [%s NAME]", word, word);
-    if (!named && *name) return complain(p, p->line, "section [%s] takes no name", word);
+    if (named && !*name) return parse_complain(p, p->line, "section [%s] needs a name: [%s NAME]", word, word);
+    if (!named && *name) return parse_complain(p, p->line, "section [%s] takes no name", word);
     for (const char *c = name; *c; c++)
         if (!isalnum((unsigned char)*c) && !strchr("-_.+", *c))
-            return complain(p, p->line, "the name '%s' may hold letters, digits and - _ . + only", name);
+            return parse_complain(p, p->line, "the name '%s' may hold letters, digits and - _ . + only", name);
     if (kind == STAGE && (strcmp(name, NO_STAGE) == 0 || strcmp(name, NEVER) == 0))
-        return complain(p, p->line, "'%s' cannot name a stage: it has a meaning of its own in from and after", name);
-    if (kind == TASK && strcmp(name, TRAINING_TASK) == 0) return complain(p, p->line, "'%s' cannot name a task", name);
+        return parse_complain(p, p->line, "'%s' cannot name a stage: it has a meaning of its own in from and after", name);
+    if (kind == TASK && strcmp(name, TRAINING_TASK) == 0) return parse_complain(p, p->line, "'%s' cannot name a task", name);
     for (int j = 0; j < p->count; j++)
         if ((int)p->sections[j].kind == kind && strcmp(p->sections[j].name, name) == 0)
-            return complain(p, p->line, "section [%s%s%s] is there already (line %d)", word, named ? " " : "", name,
-                            p->sections[j].line);
+            return parse_complain(p, p->line, "section [%s%s%s] is there already (line %d)", word, named ? " " : "", name,
+                                  p->sections[j].line);
     p->sections = xrealloc(p->sections, (size_t)p->count + 1, sizeof *p->sections);
     struct section *s = &p->sections[p->count++];
     memset(s, 0, sizeof *s);
@@ -110,7 +84,7 @@ static char *next_line(char *out, int size, void *data) {
     p->line++;
     p->at += n + (line[n] == '\n');
     if (n + 3 > (size_t)size) {
-        complain(p, p->line, "%zu characters; %d fit in a line (an indented line continues a value)", n, size - 3);
+        parse_complain(p, p->line, "%zu characters; %d fit in a line (an indented line continues a value)", n, size - 3);
         return NULL;
     }
     size_t i = 0;
@@ -129,7 +103,7 @@ static int take_entry(void *data, const char *section, const char *key, const ch
     struct parse *p = data;
     (void)section;
     if (p->bad) return 0;
-    if (p->count == 0) return complain(p, p->line, "'%s' stands before the first section", key), 0;
+    if (p->count == 0) return parse_complain(p, p->line, "'%s' stands before the first section", key), 0;
     struct section *s = &p->sections[p->count - 1];
     struct entry *last = s->count ? &s->entries[s->count - 1] : NULL;
     if (p->indented && last && strcmp(last->key, key) == 0) { /* inih repeats the key for a continued line */
@@ -140,7 +114,7 @@ static int take_entry(void *data, const char *section, const char *key, const ch
     }
     for (int i = 0; i < s->count; i++)
         if (strcmp(s->entries[i].key, key) == 0)
-            return complain(p, p->line, "'%s' is given already in line %d", key, s->entries[i].line), 0;
+            return parse_complain(p, p->line, "'%s' is given already in line %d", key, s->entries[i].line), 0;
     s->entries = xrealloc(s->entries, (size_t)s->count + 1, sizeof *s->entries);
     last = &s->entries[s->count++];
     memset(last, 0, sizeof *last);
@@ -150,7 +124,7 @@ static int take_entry(void *data, const char *section, const char *key, const ch
     return 1;
 }
 
-static struct entry *entry(struct section *s, const char *key) {
+struct entry *parse_entry(struct section *s, const char *key) {
     for (int i = 0; s && i < s->count; i++)
         if (strcmp(s->entries[i].key, key) == 0) {
             s->entries[i].used = true;
@@ -165,13 +139,12 @@ static struct section *section(struct parse *p, enum kind kind) {
     return NULL;
 }
 
-static void where(char out[256], const struct parse *p, const struct section *s, int line) {
+void parse_where(char out[256], const struct parse *p, const struct section *s, int line) {
     snprintf(out, 256, "%.140s:%d, [%s%s%s]", p->path, line, kind_names[s->kind], *s->name ? " " : "", s->name);
 }
 
-/* An unknown key: the nearest of everything that the section takes. tables: option tables, NULL at the end. */
-static int unknown(struct parse *p, const struct section *s, const struct entry *x, const char *const *own, int own_count,
-                   bool shape, const struct option *a, const struct option *b) {
+int parse_unknown(struct parse *p, const struct section *s, const struct entry *x, const char *const *own, int own_count,
+                  bool shape, const struct option *a, const struct option *b) {
     const char *names[32 + 2 * OPTION_LIMIT];
     int n = 0;
     for (int i = 0; i < own_count; i++) names[n++] = own[i];
@@ -179,15 +152,14 @@ static int unknown(struct parse *p, const struct section *s, const struct entry 
     for (int k = 0; k < 2; k++)
         for (const struct option *o = k ? b : a; o && o->key; o++) names[n++] = o->key;
     char more[512];
-    hint(more, sizeof more, x->key, names, n);
-    return complain(p, x->line, "unknown key '%s' in [%s%s%s]; %s", x->key, kind_names[s->kind], *s->name ? " " : "", s->name,
-                    more);
+    parse_hint(more, sizeof more, x->key, names, n);
+    return parse_complain(p, x->line, "unknown key '%s' in [%s%s%s]; %s", x->key, kind_names[s->kind], *s->name ? " " : "", s->name,
+                          more);
 }
 
 /* ---- sections ---- */
-/* "1, 2, 3" */
-static int read_seeds(struct parse *p, const struct entry *t, int64_t seeds[16], int *count) {
-    *count = 0;
+static int parse_seeds(struct parse *p, const struct entry *t, struct seed_list *l) {
+    l->count = 0;
     for (const char *at = t->value; *at;) {
         size_t n = strcspn(at, ", \t");
         char word[32];
@@ -195,15 +167,26 @@ static int read_seeds(struct parse *p, const struct entry *t, int64_t seeds[16],
         if (n) {
             snprintf(word, sizeof word, "%.*s", (int)n, at);
             if (n >= sizeof word || parse_int(word, &seed) != 0 || seed < 0)
-                return complain(p, t->line, "seed '%.*s' is not a whole number of at least 0", (int)n, at);
-            if (*count == 16) return complain(p, t->line, "more than 16 seeds");
-            for (int i = 0; i < *count; i++)
-                if (seeds[i] == seed) return complain(p, t->line, "seed %s is given twice", word);
-            seeds[(*count)++] = seed;
+                return parse_complain(p, t->line, "seed '%.*s' is not a whole number of at least 0", (int)n, at);
+            if (l->count == 16) return parse_complain(p, t->line, "more than 16 seeds");
+            if (seed_listed(l, seed)) return parse_complain(p, t->line, "seed %s is given twice", word);
+            l->seed[l->count++] = seed;
         }
         at += n + (at[n] != 0);
     }
-    if (*count == 0) return complain(p, t->line, "seeds is empty; give at least one, for example seeds = 1");
+    if (l->count == 0) return parse_complain(p, t->line, "seeds is empty; give at least one, for example seeds = 1");
+    return 0;
+}
+
+int parse_some_seeds(struct parse *p, const struct section *s, const struct entry *t, const struct seed_list *of, const char *where,
+                     struct seed_list *out) {
+    static const char *const kinds[KINDS] = {"experiment", "budget", "stage", "row", "task"};
+    *out = *of;
+    if (t && parse_seeds(p, t, out) != 0) return -1;
+    for (int i = 0; i < out->count; i++)
+        if (!seed_listed(of, out->seed[i]))
+            return parse_complain(p, t->line, "seed %lld of [%s %s] is not among the seeds of %s", (long long)out->seed[i],
+                                  kinds[s->kind], s->name, where);
     return 0;
 }
 
@@ -211,20 +194,20 @@ static int read_experiment(struct parse *p, struct experiment *x) {
     static const char *const keys[] = {"title", "paper", "table", "seeds"};
     struct section *s = section(p, EXPERIMENT);
     struct entry *t;
-    x->title = xstrdup((t = entry(s, "title")) ? t->value : x->name);
-    x->paper = xstrdup((t = entry(s, "paper")) ? t->value : "");
-    if ((t = entry(s, "table"))) {
+    x->title = xstrdup((t = parse_entry(s, "title")) ? t->value : x->name);
+    x->paper = xstrdup((t = parse_entry(s, "paper")) ? t->value : "");
+    if ((t = parse_entry(s, "table"))) {
         if (strlen(t->value) >= sizeof x->table || strcspn(t->value, "/.") != strlen(t->value))
-            return complain(p, t->line, "table = '%s' is not the name of a file NAME.csv in results/paper", t->value);
+            return parse_complain(p, t->line, "table = '%s' is not the name of a file NAME.csv in results/paper", t->value);
         snprintf(x->table, sizeof x->table, "%s", t->value);
     }
-    if ((t = entry(s, "seeds"))) {
-        if (read_seeds(p, t, x->seeds, &x->seed_count) != 0) return -1;
+    if ((t = parse_entry(s, "seeds"))) {
+        if (parse_seeds(p, t, &x->seeds) != 0) return -1;
     } else {
-        x->seeds[x->seed_count++] = 1;
+        x->seeds = (struct seed_list){.seed = {1}, .count = 1};
     }
     for (int i = 0; s && i < s->count; i++)
-        if (!s->entries[i].used) return unknown(p, s, &s->entries[i], keys, 4, false, NULL, NULL);
+        if (!s->entries[i].used) return parse_unknown(p, s, &s->entries[i], keys, 4, false, NULL, NULL);
     return 0;
 }
 
@@ -232,35 +215,36 @@ static int read_experiment(struct parse *p, struct experiment *x) {
 static int read_budget(struct parse *p, struct experiment *x, struct model_config *c, struct options *train) {
     static const char *const keys[] = {"preset", "tokenizer"};
     struct section *s = section(p, BUDGET);
-    struct entry *preset = entry(s, "preset"), *tokenizer = entry(s, "tokenizer");
+    struct entry *preset = parse_entry(s, "preset"), *tokenizer = parse_entry(s, "tokenizer");
     struct error inner;
     int names = 0;
     while (preset_names[names]) names++;
     if (!s || !preset) {
         char more[256];
-        hint(more, sizeof more, "?", preset_names, names);
-        return complain(p, s ? s->line : 1, "[budget] needs a preset; %s", more);
+        parse_hint(more, sizeof more, "?", preset_names, names);
+        return parse_complain(p, s ? s->line : 1, "[budget] needs a preset; %s", more);
     }
     if (config_preset(c, preset->value, &inner) != 0) {
         char more[256];
         bool known = false;
         for (int i = 0; i < names; i++) known = known || strcmp(preset_names[i], preset->value) == 0;
-        hint(more, sizeof more, preset->value, preset_names, names);
-        return known ? complain(p, preset->line, "%s", inner.text)
-                     : complain(p, preset->line, "unknown preset '%s'; %s", preset->value, more);
+        parse_hint(more, sizeof more, preset->value, preset_names, names);
+        return known ? parse_complain(p, preset->line, "%s", inner.text)
+                     : parse_complain(p, preset->line, "unknown preset '%s'; %s", preset->value, more);
     }
     if (tokenizer && strlen(tokenizer->value) >= sizeof x->tokenizer)
-        return complain(p, tokenizer->line, "the name of the tokenizer is longer than %zu characters", sizeof x->tokenizer - 1);
+        return parse_complain(p, tokenizer->line, "the name of the tokenizer is longer than %zu characters",
+                              sizeof x->tokenizer - 1);
     snprintf(x->tokenizer, sizeof x->tokenizer, "%s", tokenizer ? tokenizer->value : "bytes");
     const struct tokenizer *t = tokenizer_open(tokenizer ? tokenizer->value : "bytes", &inner);
-    if (!t) return complain(p, tokenizer ? tokenizer->line : s->line, "%s", inner.text);
+    if (!t) return parse_complain(p, tokenizer ? tokenizer->line : s->line, "%s", inner.text);
     c->vocab = t->vocab;
     options_init(train, train_options);
     for (int i = 0; i < s->count; i++) {
         struct entry *k = &s->entries[i];
         char at[256];
         bool known = k->used;
-        where(at, p, s, k->line);
+        parse_where(at, p, s, k->line);
         if (!k->used) {
             int set = config_set(c, k->key, k->value, at, p->e); /* 1: not such a key */
             if (set < 0) return -1;
@@ -270,74 +254,17 @@ static int read_budget(struct parse *p, struct experiment *x, struct model_confi
             if (options_set(train, k->key, k->value, at, p->e) != 0) return -1;
             known = true;
         }
-        if (!known) return unknown(p, s, k, keys, 2, true, train_options, NULL);
+        if (!known) return parse_unknown(p, s, k, keys, 2, true, train_options, NULL);
     }
-    return 0;
-}
-
-static bool given(const struct options *o, const char *key) {
-    for (int i = 0; o->table && o->table[i].key; i++)
-        if (strcmp(o->table[i].key, key) == 0) return o->given[i];
-    return false;
-}
-
-static int read_stage(struct parse *p, struct experiment *x, struct section *s, const struct options *train,
-                      const struct model_config *c) {
-    static const char *const keys[] = {"source", "limit", "from", "seeds"};
-    if (x->stage_count == EXPERIMENT_LIMIT) return complain(p, s->line, "more than %d stages", EXPERIMENT_LIMIT);
-    struct stage_spec *g = &x->stages[x->stage_count];
-    struct entry *source = entry(s, "source"), *limit = entry(s, "limit"), *from = entry(s, "from");
-    struct entry *seeds = entry(s, "seeds");
-    snprintf(g->name, sizeof g->name, "%.39s", s->name);
-    if (!source) return complain(p, s->line, "[stage %s] needs a source, for example source = kjv", s->name);
-    if (strlen(source->value) >= sizeof g->source)
-        return complain(p, source->line, "source is longer than %zu characters", sizeof g->source - 1);
-    snprintf(g->source, sizeof g->source, "%s", source->value);
-    if (limit && (parse_int(limit->value, &g->limit) != 0 || g->limit < 0))
-        return complain(p, limit->line, "limit = '%s' is not a number of bytes (suffixes K, M); 0: whole files", limit->value);
-    snprintf(g->from, sizeof g->from, "%.39s", from ? from->value : x->stage_count ? x->stages[x->stage_count - 1].name : NO_STAGE);
-    if (strcmp(g->from, NO_STAGE) != 0 && !stage_find(x, g->from)) {
-        const char *names[EXPERIMENT_LIMIT + 1] = {NO_STAGE};
-        for (int i = 0; i < x->stage_count; i++) names[i + 1] = x->stages[i].name;
-        char more[512];
-        hint(more, sizeof more, g->from, names, x->stage_count + 1);
-        return complain(p, from->line, "from = '%s' is no stage before this one; %s", g->from, more);
-    }
-    const struct stage_spec *before = stage_find(x, g->from);
-    memcpy(g->seeds, before ? before->seeds : x->seeds, sizeof g->seeds);
-    g->seed_count = before ? before->seed_count : x->seed_count;
-    if (seeds) {
-        struct stage_spec wider = *g;
-        if (read_seeds(p, seeds, g->seeds, &g->seed_count) != 0) return -1;
-        for (int i = 0; i < g->seed_count; i++)
-            if (!stage_has_seed(&wider, g->seeds[i]))
-                return complain(p, seeds->line, "seed %lld of [stage %s] is not among the seeds of %s%s%s", (long long)g->seeds[i],
-                                g->name, before ? "[stage " : "[experiment", before ? before->name : "", "]");
-    }
-    g->train = *train;
-    for (int i = 0; i < s->count; i++) {
-        struct entry *k = &s->entries[i];
-        char at[256];
-        where(at, p, s, k->line);
-        if (k->used) continue;
-        if (!options_has(&g->train, k->key)) return unknown(p, s, k, keys, 4, false, train_options, NULL);
-        if (options_set(&g->train, k->key, k->value, at, p->e) != 0) return -1;
-    }
-    if (options_has(&g->train, "lr") && !given(&g->train, "lr") && c->rates[1] > 0) { /* the preset's middle rate */
-        char value[40];
-        snprintf(value, sizeof value, "%.9g", c->rates[1]);
-        if (options_set(&g->train, "lr", value, p->path, p->e) != 0) return -1;
-    }
-    x->stage_count++;
     return 0;
 }
 
 static int read_row(struct parse *p, struct experiment *x, struct section *s, const struct model_config *c,
                     const struct options *train) {
-    static const char *const keys[] = {"architecture"};
-    if (x->row_count == EXPERIMENT_LIMIT) return complain(p, s->line, "more than %d rows", EXPERIMENT_LIMIT);
+    static const char *const keys[] = {"architecture", "seeds"};
+    if (x->row_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d rows", EXPERIMENT_LIMIT);
     struct row_spec *r = &x->rows[x->row_count];
-    struct entry *architecture = entry(s, "architecture");
+    struct entry *architecture = parse_entry(s, "architecture"), *seeds = parse_entry(s, "seeds");
     struct error inner;
     snprintf(r->name, sizeof r->name, "%s", s->name);
     const char *names[64];
@@ -345,17 +272,18 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
     for (; baselines[n] && n < 64; n++) names[n] = baselines[n]->name;
     if (!architecture) {
         char more[512];
-        hint(more, sizeof more, s->name, names, n);
-        return complain(p, s->line, "[row %s] needs an architecture; %s", s->name, more);
+        parse_hint(more, sizeof more, s->name, names, n);
+        return parse_complain(p, s->line, "[row %s] needs an architecture; %s", s->name, more);
     }
+    if (parse_some_seeds(p, s, seeds, &x->seeds, "[experiment]", &r->seeds) != 0) return -1;
     r->config = *c;
     r->config.arch = NULL;
     for (int i = 0; i < n; i++)
         if (strcmp(names[i], architecture->value) == 0) r->config.arch = baselines[i];
     if (!r->config.arch) {
         char more[512];
-        hint(more, sizeof more, architecture->value, names, n);
-        return complain(p, architecture->line, "unknown architecture '%s'; %s", architecture->value, more);
+        parse_hint(more, sizeof more, architecture->value, names, n);
+        return parse_complain(p, architecture->line, "unknown architecture '%s'; %s", architecture->value, more);
     }
     options_init(&r->config.options, r->config.arch->options);
     struct options own = *train;
@@ -363,7 +291,7 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
         struct entry *k = &s->entries[i];
         char at[256];
         bool known = k->used;
-        where(at, p, s, k->line);
+        parse_where(at, p, s, k->line);
         if (k->used) continue;
         if (options_has(&r->config.options, k->key)) {
             if (options_set(&r->config.options, k->key, k->value, at, p->e) != 0) return -1;
@@ -374,30 +302,73 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
         known = set == 0;
         if (options_has(&own, k->key)) {
             if (options_set(&own, k->key, k->value, at, p->e) != 0) return -1;
-            if (r->override_count == 16) return complain(p, k->line, "more than 16 training keys in a row");
+            if (r->override_count == 16) return parse_complain(p, k->line, "more than 16 training keys in a row");
             const char *canonical = options_text(&own, k->key);
             if (strlen(k->key) > 63 || strlen(canonical) > 63)
-                return complain(p, k->line, "'%s' is longer than 63 characters", k->key);
+                return parse_complain(p, k->line, "'%s' is longer than 63 characters", k->key);
             snprintf(r->overrides[r->override_count][0], 64, "%.63s", k->key);
             snprintf(r->overrides[r->override_count++][1], 64, "%.63s", canonical);
             known = true;
         }
-        if (!known) return unknown(p, s, k, keys, 1, true, r->config.arch->options, train_options);
+        if (!known) return parse_unknown(p, s, k, keys, 2, true, r->config.arch->options, train_options);
     }
     const struct tokenizer *t = tokenizer_open(x->tokenizer, &inner);
     if (!t || r->config.vocab < t->vocab)
-        return complain(p, s->line, "[row %s]: vocab = %lld, the tokenizer %s has %lld symbols", s->name,
-                        (long long)r->config.vocab, x->tokenizer, t ? (long long)t->vocab : -1);
-    if (config_finish(&r->config, &inner) != 0) return complain(p, s->line, "[row %s]: %s", s->name, inner.text);
+        return parse_complain(p, s->line, "[row %s]: vocab = %lld, the tokenizer %s has %lld symbols", s->name,
+                              (long long)r->config.vocab, x->tokenizer, t ? (long long)t->vocab : -1);
+    if (config_finish(&r->config, &inner) != 0) return parse_complain(p, s->line, "[row %s]: %s", s->name, inner.text);
     x->row_count++;
     return 0;
 }
 
+int parse_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint32_t *rows) {
+    *rows = 0;
+    for (const char *at = k->value; *at;) {
+        size_t n = strcspn(at, ", \t");
+        char word[64];
+        snprintf(word, sizeof word, "%.*s", (int)n, at);
+        uint32_t bit = 0;
+        for (int i = 0; i < x->row_count; i++)
+            if (n && strcmp(x->rows[i].name, word) == 0) bit = 1u << i;
+        if (n && !bit) {
+            const char *names[EXPERIMENT_LIMIT];
+            char more[512];
+            for (int i = 0; i < x->row_count; i++) names[i] = x->rows[i].name;
+            parse_hint(more, sizeof more, word, names, x->row_count);
+            return parse_complain(p, k->line, "only: '%s' is no row; %s", word, more);
+        }
+        *rows |= bit;
+        at += n + (at[n] != 0);
+    }
+    return *rows ? 0 : parse_complain(p, k->line, "only is empty; leave it out for all rows");
+}
+
+/* An earlier section that can show this one's results as its own. */
+static int read_part_of(struct parse *p, const struct experiment *x, const struct entry *k, struct task_spec *t) {
+    const char *names[EXPERIMENT_LIMIT];
+    const struct task_spec *whole = NULL;
+    int n = 0;
+    for (int i = 0; i < x->task_count; i++) {
+        const struct task_spec *u = &x->tasks[i];
+        bool fits = u->task == t->task && strcmp(u->after, t->after) == 0 && !*u->part_of;
+        if (fits) names[n++] = u->name;
+        if (fits && strcmp(u->name, k->value) == 0) whole = u;
+    }
+    char more[512];
+    parse_hint(more, sizeof more, k->value, names, n);
+    if (!whole)
+        return parse_complain(p, k->line, "part_of = '%s' is no earlier section with task = %s and after = %s; %s", k->value,
+                              t->task->name, t->after, n ? more : "there is none: leave part_of out");
+    snprintf(t->part_of, sizeof t->part_of, "%.39s", whole->name);
+    return 0;
+}
+
 static int read_task(struct parse *p, struct experiment *x, struct section *s) {
-    static const char *const keys[] = {"task", "after"};
-    if (x->task_count == EXPERIMENT_LIMIT) return complain(p, s->line, "more than %d tasks", EXPERIMENT_LIMIT);
+    static const char *const keys[] = {"task", "after", "only", "seeds", "part_of"};
+    if (x->task_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d tasks", EXPERIMENT_LIMIT);
     struct task_spec *t = &x->tasks[x->task_count];
-    struct entry *task = entry(s, "task"), *after = entry(s, "after");
+    struct entry *task = parse_entry(s, "task"), *after = parse_entry(s, "after"), *rows = parse_entry(s, "only");
+    struct entry *seeds = parse_entry(s, "seeds"), *part_of = parse_entry(s, "part_of");
     const char *name = task ? task->value : s->name, *names[64];
     int n = 0;
     snprintf(t->name, sizeof t->name, "%.39s", s->name);
@@ -407,9 +378,9 @@ static int read_task(struct parse *p, struct experiment *x, struct section *s) {
     }
     if (!t->task) {
         char more[512];
-        hint(more, sizeof more, name, names, n);
-        return complain(p, task ? task->line : s->line, "unknown task '%s'; %s%s", name, more,
-                        task ? "" : " (task = NAME if the section is called otherwise)");
+        parse_hint(more, sizeof more, name, names, n);
+        return parse_complain(p, task ? task->line : s->line, "unknown task '%s'; %s%s", name, more,
+                              task ? "" : " (task = NAME if the section is called otherwise)");
     }
     snprintf(t->after, sizeof t->after, "%.39s",
              after            ? after->value
@@ -419,96 +390,27 @@ static int read_task(struct parse *p, struct experiment *x, struct section *s) {
         const char *stages[EXPERIMENT_LIMIT + 2] = {NO_STAGE, NEVER};
         for (int i = 0; i < x->stage_count; i++) stages[i + 2] = x->stages[i].name;
         char more[512];
-        hint(more, sizeof more, t->after, stages, x->stage_count + 2);
-        return complain(p, after->line, "after = '%s' is no stage; %s", t->after, more);
+        parse_hint(more, sizeof more, t->after, stages, x->stage_count + 2);
+        return parse_complain(p, after->line, "after = '%s' is no stage; %s", t->after, more);
     }
+    const struct stage_spec *stage = strcmp(t->after, NEVER) == 0 ? NULL : stage_find(x, t->after);
+    char where[64] = "[experiment]";
+    if (stage) snprintf(where, sizeof where, "[stage %s]", stage->name);
+    if (parse_some_seeds(p, s, seeds, stage ? &stage->seeds : &x->seeds, where, &t->seeds) != 0) return -1;
+    t->rows = UINT32_MAX;
+    if (rows && parse_rows(p, x, rows, &t->rows) != 0) return -1;
+    if (part_of && read_part_of(p, x, part_of, t) != 0) return -1;
     options_init(&t->options, t->task->options);
     for (int i = 0; i < s->count; i++) {
         struct entry *k = &s->entries[i];
         char at[256];
-        where(at, p, s, k->line);
+        parse_where(at, p, s, k->line);
         if (k->used) continue;
-        if (!options_has(&t->options, k->key)) return unknown(p, s, k, keys, 2, false, t->task->options, NULL);
+        if (!options_has(&t->options, k->key)) return parse_unknown(p, s, k, keys, 5, false, t->task->options, NULL);
         if (options_set(&t->options, k->key, k->value, at, p->e) != 0) return -1;
     }
     x->task_count++;
     return 0;
-}
-
-/* ---- sources ---- */
-const struct stage_spec *stage_find(const struct experiment *x, const char *name) {
-    for (int i = 0; i < x->stage_count; i++)
-        if (strcmp(x->stages[i].name, name) == 0) return &x->stages[i];
-    return NULL;
-}
-
-bool stage_has_seed(const struct stage_spec *stage, int64_t seed) {
-    bool has = !stage;
-    for (int i = 0; stage && i < stage->seed_count; i++) has = has || stage->seeds[i] == seed;
-    return has;
-}
-
-int source_parse(const struct experiment *x, const char *text, struct source_part parts[SOURCE_PARTS], int *count,
-                 struct error *e) {
-    double sum = 0;
-    *count = 0;
-    for (const char *at = text; *at;) {
-        size_t n = strcspn(at, ",");
-        const char *next = at + n + (at[n] == ',');
-        while (n && isspace((unsigned char)at[0])) at++, n--;
-        while (n && isspace((unsigned char)at[n - 1])) n--;
-        if (*count == SOURCE_PARTS) return fail(e, "source = %s: more than %d components", text, SOURCE_PARTS);
-        struct source_part *part = &parts[(*count)++];
-        if (n == 0 || n >= sizeof part->name) return fail(e, "source = %s: a component is empty or too long", text);
-        memset(part, 0, sizeof *part);
-        memcpy(part->name, at, n);
-        part->weight = 1;
-        char *colon = strrchr(part->name, ':'), *end;
-        if (colon && colon[1]) {
-            double w = strtod(colon + 1, &end);
-            if (!*end) {
-                if (!(w > 0 && isfinite(w)))
-                    return fail(e, "source = %s: the weight '%s' is not a number above 0", text, colon + 1);
-                part->weight = w;
-                *colon = 0;
-            }
-        }
-        if (strncmp(part->name, "task:", 5) == 0) {
-            memmove(part->name, part->name + 5, strlen(part->name + 5) + 1);
-            for (int i = 0; i < x->task_count && !part->task; i++)
-                if (strcmp(x->tasks[i].name, part->name) == 0) part->task = x->tasks[i].task, part->options = x->tasks[i].options;
-            if (!part->task) {
-                const char *names[64 + EXPERIMENT_LIMIT];
-                int known = 0;
-                for (int i = 0; i < x->task_count; i++) names[known++] = x->tasks[i].name;
-                for (int i = 0; tasks[i] && i < 64; i++) {
-                    names[known++] = tasks[i]->name;
-                    if (strcmp(tasks[i]->name, part->name) == 0) part->task = tasks[i];
-                }
-                if (!part->task) {
-                    char more[512];
-                    hint(more, sizeof more, part->name, names, known);
-                    return fail(e, "source = %s: unknown task '%s'; %s", text, part->name, more);
-                }
-                options_init(&part->options, part->task->options);
-            }
-            if (!part->task->source) return fail(e, "source = %s: the task %s cannot be trained on", text, part->task->name);
-        }
-        sum += part->weight;
-        at = next;
-    }
-    if (*count == 0) return fail(e, "source is empty; for example source = kjv");
-    for (int i = 0; i < *count; i++) parts[i].weight /= sum;
-    return 0;
-}
-
-void stage_train_options(struct options *out, const struct row_spec *row, const struct stage_spec *stage) {
-    *out = stage->train;
-    for (int i = 0; i < row->override_count; i++) {
-        struct error e;
-        int result = options_set(out, row->overrides[i][0], row->overrides[i][1], row->name, &e);
-        CHECK(result == 0, "%s", e.text);
-    }
 }
 
 /* ---- the whole ---- */
@@ -523,15 +425,9 @@ static int resolve(struct parse *p, struct experiment *x) {
         if (p->sections[i].kind == ROW && read_row(p, x, &p->sections[i], &c, &train) != 0) return -1;
     for (int i = 0; i < p->count; i++)
         if (p->sections[i].kind == TASK && read_task(p, x, &p->sections[i]) != 0) return -1;
-    if (x->row_count == 0) return complain(p, p->line, "there is no [row NAME]; an experiment needs at least one");
-    for (int i = 0; i < p->count; i++) {
-        struct source_part parts[SOURCE_PARTS];
-        struct error inner;
-        int n;
-        if (p->sections[i].kind != STAGE) continue;
-        if (source_parse(x, stage_find(x, p->sections[i].name)->source, parts, &n, &inner) != 0)
-            return complain(p, entry(&p->sections[i], "source")->line, "%s", inner.text);
-    }
+    if (x->row_count == 0) return parse_complain(p, p->line, "there is no [row NAME]; an experiment needs at least one");
+    for (int i = 0; i < p->count; i++)
+        if (p->sections[i].kind == STAGE && finish_stage(p, x, &p->sections[i]) != 0) return -1;
     return 0;
 }
 

@@ -1,10 +1,18 @@
 /* experiment.h - an experiment is a text file; running it is resumable and does nothing twice.
  *
- * [experiment] title, paper (reference), table (of results/paper), seeds (list)        [budget] preset, tokenizer, shape keys (config_set), train_options
- * keys: [stage NAME] source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, steps, lr, any
- * train_options key, from = STAGE (default: the stage before; the first starts from initialisation), seeds (default: all) [row NAME]   architecture, its
- * options, any shape or train key that differs, only these [task NAME]  task (default NAME), after = STAGE (default: the last), the
- * task's options Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
+ * [experiment]  title, paper (reference), table (of results/paper), seeds (list)
+ * [budget]      preset, tokenizer, shape keys (config_set), train_options keys
+ * [stage NAME]  source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, any train_options key,
+ *               from = STAGE (default: the stage before; the first starts from initialisation), seeds (default: all),
+ *               only = ROW, ROW (default: all rows that go through the stage before),
+ *               batch, segments (shape of the step in this stage, instead of the row's), SECTION.key = value (an option of the task
+ *               SECTION of the source, in this stage: a curriculum is a list of short stages)
+ * [row NAME]    architecture, its options, any shape or train key that differs, only these; seeds (default: all)
+ * [task NAME]   task (default NAME), after = STAGE (default: the last), only = ROW, ROW (default: all rows), seeds (default: all),
+ *               part_of = NAME (an earlier section with this task and after: the report shows both as that one, e.g. the long
+ *               contexts that only one seed is measured on), the task's options
+ *
+ * Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
 #ifndef INFINIBENCH_EXPERIMENT_H
 #define INFINIBENCH_EXPERIMENT_H
 
@@ -12,30 +20,44 @@
 #include "train.h"
 
 #define EXPERIMENT_LIMIT 32
+struct seed_list {
+    int64_t seed[16];
+    int count;
+};
+#define STAGE_OPTIONS 16
+struct stage_option {
+    char section[64], key[48], value[OPTION_LENGTH];
+};
 struct stage_spec {
     char name[40], from[40], source[192];
     int64_t limit;
-    int64_t seeds[16]; /* those of the experiment's seeds that go through this stage */
-    int seed_count;
-    struct options train; /* resolved: budget, stage; a row's own keys come on top */
+    struct seed_list seeds;                     /* those of the experiment's seeds that go through this stage */
+    uint32_t rows;                              /* bit i: row i goes through it */
+    struct options train;                       /* resolved: budget, stage; a row's own keys come on top */
+    int64_t batch, segments;                    /* shape of the step; 0: the row's */
+    struct stage_option options[STAGE_OPTIONS]; /* of tasks in the source */
+    int option_count;
 };
 struct row_spec {
     char name[64];
     struct model_config config; /* resolved */
     char overrides[16][2][64];  /* train keys of the row */
     int override_count;
+    struct seed_list seeds; /* of the experiment's */
 };
 struct task_spec {
-    char name[40], after[40];
+    char name[40], after[40], part_of[40]; /* part_of: "" or the section that stands in the report in place of this one */
     const struct task *task;
     struct options options;
+    struct seed_list seeds; /* of those of its stage */
+    uint32_t rows;          /* bit i: measured on row i */
 };
 struct experiment {
     char *path, name[64], *title, *paper; /* name: file name without folder and ending */
-    char table[40]; /* results/paper/TABLE.csv that the report sets beside ours; "": none */
+    char table[40];                       /* results/paper/TABLE.csv that the report sets beside ours; "": none */
     char tokenizer[256];
-    int64_t seeds[16];
-    int seed_count, stage_count, row_count, task_count;
+    struct seed_list seeds;
+    int stage_count, row_count, task_count;
     struct stage_spec stages[EXPERIMENT_LIMIT];
     struct row_spec rows[EXPERIMENT_LIMIT];
     struct task_spec tasks[EXPERIMENT_LIMIT];

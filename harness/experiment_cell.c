@@ -50,21 +50,25 @@ static int add_chain(struct text_buffer *b, const struct experiment *x, const st
     if (!stage) return 0;
     if (add_chain(b, x, row, stage_find(x, stage->from), t, e) != 0) return -1;
     struct source_part parts[SOURCE_PARTS];
+    struct model_config c;
     struct options o;
     int n;
     stage_train_options(&o, row, stage);
     char *text = options_join(&o, "\n", false);
     buffer_printf(b, "stage=%s limit=%lld\n%s\n", stage->name, (long long)stage->limit, text);
+    stage_config(&c, row, stage);
+    if (c.batch != row->config.batch || c.segments != row->config.segments)
+        buffer_printf(b, "batch=%lld segments=%lld\n", (long long)c.batch, (long long)c.segments);
     free(text);
-    if (source_parse(x, stage->source, parts, &n, e) != 0) return -1;
+    if (source_parse(x, stage, parts, &n, e) != 0) return -1;
     for (int i = 0; i < n; i++) {
         buffer_printf(b, "source=%s weight=%.17g\n", parts[i].name, parts[i].weight);
         if (parts[i].task) {
             if (add_task_data(b, parts[i].task, &parts[i].options, t, e) != 0) return -1;
         } else {
-            const struct corpus *c = stage_corpus(parts[i].name, stage->limit, t, e);
-            if (!c) return -1;
-            buffer_printf(b, "data=%016llx\n", (unsigned long long)c->hash);
+            const struct corpus *corpus = stage_corpus(parts[i].name, stage->limit, t, e);
+            if (!corpus) return -1;
+            buffer_printf(b, "data=%016llx\n", (unsigned long long)corpus->hash);
         }
     }
     return 0;
@@ -118,25 +122,42 @@ int experiment_cell(char cell[20], const struct experiment *x, const struct row_
 int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e) {
     char cell[20];
     for (int i = 0; i < x->row_count; i++)
-        for (int k = 0; k < x->seed_count; k++) {
+        for (int k = 0; k < x->seeds.count; k++) {
+            int64_t seed = x->seeds.seed[k];
             for (int j = 0; j < x->stage_count; j++) {
-                if (!stage_has_seed(&x->stages[j], x->seeds[k])) continue;
-                if (training_cell(cell, x, &x->rows[i], x->seeds[k], &x->stages[j], e) != 0) return -1;
-                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->stages[j].name,
-                              TRAINING_TASK, cell);
+                if (!row_trained(x, &x->rows[i], &x->stages[j], seed)) continue;
+                if (training_cell(cell, x, &x->rows[i], seed, &x->stages[j], e) != 0) return -1;
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)seed, x->stages[j].name, TRAINING_TASK,
+                              cell);
             }
             for (int j = 0; j < x->task_count; j++) {
-                if (strcmp(x->tasks[j].after, NEVER) == 0 || !stage_has_seed(stage_find(x, x->tasks[j].after), x->seeds[k]))
-                    continue;
-                if (experiment_cell(cell, x, &x->rows[i], x->seeds[k], &x->tasks[j], e) != 0) return -1;
-                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)x->seeds[k], x->tasks[j].after,
-                              x->tasks[j].name, cell);
+                if (!row_measured(x, &x->rows[i], &x->tasks[j], seed)) continue;
+                if (experiment_cell(cell, x, &x->rows[i], seed, &x->tasks[j], e) != 0) return -1;
+                const struct task_spec *t = &x->tasks[j];
+                buffer_printf(b, "; cell %s %lld %s %s %s\n", x->rows[i].name, (long long)seed, t->after,
+                              *t->part_of ? t->part_of : t->name, cell);
             }
         }
     return 0;
 }
 
 /* ---- the resolved text ---- */
+/* "seeds = 1, 2"; nothing where they are all of `of`. */
+static void add_seeds(struct text_buffer *b, const struct seed_list *l, const struct seed_list *of) {
+    if (of && l->count == of->count) return;
+    buffer_printf(b, "seeds = ");
+    for (int i = 0; i < l->count; i++) buffer_printf(b, "%s%lld", i ? ", " : "", (long long)l->seed[i]);
+    buffer_printf(b, "\n");
+}
+
+/* "only = a, b"; nothing where they are all. */
+static void add_rows(struct text_buffer *b, const struct experiment *x, uint32_t rows) {
+    int n = 0;
+    for (int i = 0; i < x->row_count && rows != UINT32_MAX; i++)
+        if (rows >> i & 1) buffer_printf(b, "%s%s", n++ ? ", " : "only = ", x->rows[i].name);
+    if (n) buffer_printf(b, "\n");
+}
+
 /* Long prose is folded into indented lines, which the reader joins again; inih takes lines of up to about 200 characters. */
 static void add_prose(struct text_buffer *b, const char *key, const char *value) {
     buffer_printf(b, "%s =", key);
@@ -176,19 +197,19 @@ char *experiment_resolved(const struct experiment *x) {
     add_prose(&b, "title", x->title);
     add_prose(&b, "paper", x->paper);
     if (*x->table) buffer_printf(&b, "table = %s\n", x->table);
-    buffer_printf(&b, "seeds = ");
-    for (int i = 0; i < x->seed_count; i++) buffer_printf(&b, "%s%lld", i ? ", " : "", (long long)x->seeds[i]);
-    buffer_printf(&b, "\n\n[budget]\npreset = %s\ntokenizer = %s\n", x->rows[0].config.preset, x->tokenizer);
+    add_seeds(&b, &x->seeds, NULL);
+    buffer_printf(&b, "\n[budget]\npreset = %s\ntokenizer = %s\n", x->rows[0].config.preset, x->tokenizer);
     for (int i = 0; i < x->stage_count; i++) {
         const struct stage_spec *s = &x->stages[i];
         char *train = options_join(&s->train, "\n", false);
         buffer_printf(&b, "\n[stage %s]\nsource = %s\nlimit = %lld\nfrom = %s\n", s->name, s->source, (long long)s->limit, s->from);
-        if (s->seed_count < x->seed_count) {
-            buffer_printf(&b, "seeds =");
-            for (int j = 0; j < s->seed_count; j++) buffer_printf(&b, "%s %lld", j ? "," : "", (long long)s->seeds[j]);
-            buffer_printf(&b, "\n");
-        }
+        add_seeds(&b, &s->seeds, &x->seeds);
+        add_rows(&b, x, s->rows);
+        if (s->batch) buffer_printf(&b, "batch = %lld\n", (long long)s->batch);
+        if (s->segments) buffer_printf(&b, "segments = %lld\n", (long long)s->segments);
         add_pairs(&b, train, '\n', NULL, NULL);
+        for (int j = 0; j < s->option_count; j++)
+            buffer_printf(&b, "%s.%s = %s\n", s->options[j].section, s->options[j].key, s->options[j].value);
         free(train);
     }
     for (int i = 0; i < x->row_count; i++) {
@@ -199,6 +220,7 @@ char *experiment_resolved(const struct experiment *x) {
         for (int j = 0; j < r->override_count; j++)
             if (strcmp(r->overrides[j][0], "gate_rate") != 0)
                 buffer_printf(&b, "%s = %s\n", r->overrides[j][0], r->overrides[j][1]);
+        add_seeds(&b, &r->seeds, &x->seeds);
         buffer_printf(&b, "; ffn width after compensation: %lld\n", (long long)r->config.ffn_used);
         free(config);
     }
@@ -206,6 +228,9 @@ char *experiment_resolved(const struct experiment *x) {
         const struct task_spec *t = &x->tasks[i];
         char *options = options_join(&t->options, "\n", false);
         buffer_printf(&b, "\n[task %s]\ntask = %s\nafter = %s\n", t->name, t->task->name, t->after);
+        add_rows(&b, x, t->rows);
+        add_seeds(&b, &t->seeds, &x->seeds);
+        if (*t->part_of) buffer_printf(&b, "part_of = %s\n", t->part_of);
         add_pairs(&b, options, '\n', NULL, NULL);
         free(options);
     }

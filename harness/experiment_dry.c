@@ -20,6 +20,60 @@ static void print_bytes(FILE *out, double bytes) {
     fprintf(out, unit[0] == 'b' ? "%.0f %s" : "%.2f %s", bytes, unit);
 }
 
+static void print_step(FILE *out, const struct model_config *c) {
+    fprintf(out, "a training step: %lld rows x %lld segments x %lld tokens = %lld tokens", (long long)c->batch,
+            (long long)c->segments, (long long)c->segment, (long long)(c->batch * c->segments * c->segment));
+}
+
+/* Mean FLOPs of a token in training, over a document of PLAN_DOCUMENT tokens. */
+static double training_flops(const struct model_config *c) {
+    double sum = 0;
+    int64_t segments = (PLAN_DOCUMENT + c->segment - 1) / c->segment;
+    for (int64_t i = 0; i < segments; i++) sum += 3 * model_flops(c, i * c->segment, true) / (double)segments;
+    return sum;
+}
+
+/* A stage is built as it would be trained: its own shape of a step, with carried-in states where its source gives them. */
+static int dry_stage(const struct experiment *x, const struct row_spec *r, const struct stage_spec *stage, bool table, FILE *out,
+                     struct error *e) {
+    struct options options;
+    struct train_config config;
+    struct model_config c;
+    const struct tokenizer *tokenizer = tokenizer_open(x->tokenizer, e);
+    stage_train_options(&options, r, stage);
+    train_config_from(&config, &options);
+    stage_config(&c, r, stage);
+    struct model *m = tokenizer ? model_create(&c, NULL, 1, e) : NULL;
+    if (!m) return -1;
+    config.carried_in = stage_carried_in(x, stage, tokenizer);
+    bool carried_in = config.carried_in && carried_in_possible(m);
+    double step = (double)(c.batch * c.segments * c.segment), steps = (double)config.steps, training = training_flops(&c);
+    fprintf(out, "  [stage %s] %lld steps, %.4g tokens, %.4g FLOP, source %s\n", stage->name, (long long)config.steps, steps * step,
+            steps * (step * training + (carried_in ? carried_in_flops(&c) : 0)), stage->source);
+    for (int i = 0; i < stage->option_count; i++)
+        fprintf(out, "    %s.%s = %s\n", stage->options[i].section, stage->options[i].key, stage->options[i].value);
+    fprintf(out, "    ");
+    print_step(out, &c);
+    if (carried_in)
+        fprintf(out, "; starts from carried-in states, %d segments of filler", CARRIED_IN_SEGMENTS);
+    else if (config.carried_in)
+        fprintf(out, "; no carried-in states: %s carries no state of fixed size", c.arch->name);
+    fprintf(out, "\n");
+    struct trainer *t = trainer_create(m, &config, NULL, e);
+    if (!t)
+        fprintf(out, "    %s\n", e->text);
+    else if (table)
+        trainer_print_memory(t, out);
+    else {
+        fprintf(out, "    memory: ");
+        print_bytes(out, (double)trainer_bytes(t));
+        fprintf(out, "\n");
+    }
+    trainer_free(t);
+    model_free(m);
+    return 0;
+}
+
 static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *out, struct error *e) {
     const struct model_config *c = &r->config;
     struct model *m = model_create(c, NULL, 1, e);
@@ -29,8 +83,9 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
     fprintf(out, "  shape: %lld layers x %lld (%lld heads x %lld, %lld for keys and values), FFN %lld, vocabulary %lld\n",
             (long long)c->layers, (long long)c->d, (long long)c->heads, (long long)c->e, (long long)c->kv_heads,
             (long long)c->ffn_used, (long long)c->vocab);
-    fprintf(out, "  a training step: %lld rows x %lld segments x %lld tokens = %lld tokens; N/d_key = %g\n", (long long)c->batch,
-            (long long)c->segments, (long long)c->segment, (long long)(c->batch * step_tokens), (double)c->segment / (double)c->e);
+    fprintf(out, "  ");
+    print_step(out, c);
+    fprintf(out, "; N/d_key = %g\n", (double)c->segment / (double)c->e);
     for (int i = 0; i < 3; i++) {
         if (i && contexts[i] == contexts[0]) continue;
         int64_t carried = c->arch->carried ? c->arch->carried(c, contexts[i]) : 0;
@@ -41,34 +96,20 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
         print_bytes(out, (double)attended * (double)sizeof(real));
         fprintf(out, "), %.4g MFLOP a token forward\n", model_flops(c, contexts[i], false) / 1e6);
     }
-    double training = 0;
-    int64_t segments = (PLAN_DOCUMENT + c->segment - 1) / c->segment;
-    for (int64_t i = 0; i < segments; i++) training += 3 * model_flops(c, i * c->segment, true) / (double)segments;
-    fprintf(out, "  %.4g MFLOP a token in training (forward and backward), mean over a document of %d tokens\n", training / 1e6,
-            PLAN_DOCUMENT);
-    for (int i = 0; i < x->stage_count; i++) {
-        struct options options;
-        struct train_config config;
-        stage_train_options(&options, r, &x->stages[i]);
-        train_config_from(&config, &options);
-        double tokens = (double)config.steps * (double)(c->batch * step_tokens);
-        fprintf(out, "  [stage %s] %lld steps, %.4g tokens, %.4g FLOP, source %s\n", x->stages[i].name, (long long)config.steps,
-                tokens, tokens * training, x->stages[i].source);
-        if (i > 0) continue; /* the arenas are those of every stage */
-        struct trainer *t = trainer_create(m, &config, NULL, e);
-        if (t)
-            trainer_print_memory(t, out);
-        else
-            fprintf(out, "  %s\n", e->text);
-        trainer_free(t);
-    }
+    fprintf(out, "  %.4g MFLOP a token in training (forward and backward), mean over a document of %d tokens\n",
+            training_flops(c) / 1e6, PLAN_DOCUMENT);
+    for (int i = 0; i < x->stage_count; i++)
+        if (dry_stage(x, r, &x->stages[i], i == 0, out, e) != 0) {
+            model_free(m);
+            return -1;
+        }
     model_free(m);
     return 0;
 }
 
 int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e) {
-    fprintf(out, "%s: %s\n%d rows, %d seed%s, %d stage%s, %d task%s\n", x->name, x->title, x->row_count, x->seed_count,
-            x->seed_count == 1 ? "" : "s", x->stage_count, x->stage_count == 1 ? "" : "s", x->task_count,
+    fprintf(out, "%s: %s\n%d rows, %d seed%s, %d stage%s, %d task%s\n", x->name, x->title, x->row_count, x->seeds.count,
+            x->seeds.count == 1 ? "" : "s", x->stage_count, x->stage_count == 1 ? "" : "s", x->task_count,
             x->task_count == 1 ? "" : "s");
     for (int i = 0; i < x->row_count; i++) {
         if (o->only && strcmp(o->only, x->rows[i].name) != 0) continue;

@@ -147,19 +147,18 @@ static int finish(struct session *s, struct job *job, int status, int *failed, s
 
 int jobs_run(struct session *s, struct error *e) {
     const struct experiment *x = s->x;
-    struct job *jobs = xcalloc((size_t)x->row_count * (size_t)x->seed_count, sizeof *jobs);
+    struct job *jobs = xcalloc((size_t)x->row_count * (size_t)x->seeds.count, sizeof *jobs);
     int count = 0, next = 0, running = 0, done = 0, failed = 0, result = 0;
     int threads = s->o->threads > 0 ? s->o->threads : s->o->info ? s->o->info->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
     struct error first = {""};
-    for (int k = 0; k < x->seed_count && result == 0; k++)
+    for (int k = 0; k < x->seeds.count && result == 0; k++)
         for (int i = 0; i < x->row_count && result == 0; i++) {
             bool missing;
-            if ((s->o->only && strcmp(s->o->only, x->rows[i].name) != 0) || (s->o->seed >= 0 && s->o->seed != x->seeds[k]))
-                continue;
-            if (!pair_missing(s, &x->rows[i], x->seeds[k], &missing, e))
+            if (!pair_wanted(s, &x->rows[i], x->seeds.seed[k])) continue;
+            if (!pair_missing(s, &x->rows[i], x->seeds.seed[k], &missing, e))
                 result = -1;
             else if (missing)
-                jobs[count++] = (struct job){.row = &x->rows[i], .seed = x->seeds[k]};
+                jobs[count++] = (struct job){.row = &x->rows[i], .seed = x->seeds.seed[k]};
         }
     for (int i = 0; i < count; i++) {
         jobs[i].folder = xprintf("%s/jobs.tmp/%s-s%lld", results_folder(s->r), jobs[i].row->name, (long long)jobs[i].seed);

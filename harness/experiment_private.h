@@ -1,5 +1,5 @@
-/* experiment_private.h - what experiment.c (reading), experiment_cell.c (identity), experiment_run.c (running), experiment_job.c
- * (processes) and experiment_dry.c (the plan) share. Nobody else includes it. */
+/* experiment_private.h - what experiment.c and experiment_stage.c (reading), experiment_cell.c (identity), experiment_run.c
+ * (running), experiment_job.c (processes) and experiment_dry.c (the plan) share. Nobody else includes it. */
 #ifndef INFINIBENCH_EXPERIMENT_PRIVATE_H
 #define INFINIBENCH_EXPERIMENT_PRIVATE_H
 
@@ -18,12 +18,21 @@ struct source_part {
     const struct task *task;
     struct options options; /* of the task */
 };
-int source_parse(const struct experiment *x, const char *text, struct source_part parts[SOURCE_PARTS], int *count, struct error *e);
+/* The components of the stage's source, task options as the stage has them. */
+int source_parse(const struct experiment *x, const struct stage_spec *stage, struct source_part parts[SOURCE_PARTS], int *count,
+                 struct error *e);
 const struct stage_spec *stage_find(const struct experiment *x, const char *name); /* NULL: NO_STAGE */
-/* Whether a training seed goes through the stage (NULL: initialisation, every seed does). */
-bool stage_has_seed(const struct stage_spec *stage, int64_t seed);
+bool seed_listed(const struct seed_list *l, int64_t seed);
+/* Whether the row is trained in this stage (NULL: initialisation) with this seed; whether a task is measured on it. */
+bool row_trained(const struct experiment *x, const struct row_spec *row, const struct stage_spec *stage, int64_t seed);
+bool row_measured(const struct experiment *x, const struct row_spec *row, const struct task_spec *task, int64_t seed);
 /* Options of a stage with the row's own keys on top. */
 void stage_train_options(struct options *out, const struct row_spec *row, const struct stage_spec *stage);
+/* The row's configuration with the shape of the stage's step (NULL: the row's). */
+void stage_config(struct model_config *out, const struct row_spec *row, const struct stage_spec *stage);
+/* Whether a task of the stage's source gives carried-in states (a filler). Sources that cannot be made here count as having none.
+ */
+bool stage_carried_in(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t);
 /* Training corpora are opened once per process and kept. */
 const struct corpus *stage_corpus(const char *name, int64_t limit, const struct tokenizer *t, struct error *e);
 /* Hash of row, seed and the chain of stages up to this one (NULL: the initialised row), 16 digits. */
@@ -46,6 +55,8 @@ struct session {
     double roof; /* GFLOP/s, measured on first use; 0: not yet */
     bool (*have)(const struct session *s, const char *cell);
 };
+/* Whether the row has this seed and the call asks for it (--only, --seed). */
+bool pair_wanted(const struct session *s, const struct row_spec *row, int64_t seed);
 bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e);
 /* 0, -1: this pair failed, -2: results cannot be saved (fatal). */
 int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct error *e);

@@ -20,14 +20,27 @@
 #define CHECKPOINTS 20 /* per stage */
 
 /* ---- sources ---- */
+bool stage_carried_in(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t) {
+    struct source_part parts[SOURCE_PARTS];
+    int n;
+    bool filler = false;
+    if (source_parse(x, stage, parts, &n, NULL) != 0) return false;
+    for (int i = 0; i < n && !filler; i++) {
+        struct source *s = parts[i].task ? parts[i].task->source(&parts[i].options, t, 0, NULL) : NULL;
+        filler = s && source_carries(s);
+        if (s) s->free(s);
+    }
+    return filler;
+}
+
 static struct source *stage_source(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t,
                                    int64_t seed, json_t *data, struct error *e) {
     struct source_part parts[SOURCE_PARTS];
     struct source *sources[SOURCE_PARTS] = {NULL};
     double weights[SOURCE_PARTS];
-    int n, made = 0;
+    int n, made = 0, texts = 0;
     uint64_t stream = hash64(stage->name, strlen(stage->name), (uint64_t)seed); /* rows of one seed see equal documents */
-    if (source_parse(x, stage->source, parts, &n, e) != 0) return NULL;
+    if (source_parse(x, stage, parts, &n, e) != 0) return NULL;
     for (; made < n; made++) {
         struct source_part *p = &parts[made];
         uint64_t hash = 0;
@@ -39,10 +52,24 @@ static struct source *stage_source(const struct experiment *x, const struct stag
             const struct corpus *c = stage_corpus(p->name, stage->limit, t, e);
             if (c) sources[made] = corpus_source(c, stream + (uint64_t)made), hash = c->hash;
         }
+        texts += sources[made] ? sources[made]->text_count : 0;
+        if (n >= 0 && sources[made] && texts > CARRIED_TEXTS) {
+            fail(e, "source = %s: carried-in states of more than %d texts; train on them in different stages", stage->source,
+                 CARRIED_TEXTS);
+            n = -1;
+            made++;
+        }
         if (n < 0 || !sources[made]) {
             for (int i = 0; i < made; i++) sources[i]->free(sources[i]);
             return NULL;
         }
+        for (int i = 0; i < made; i++)
+            if (sources[i]->filler && sources[made]->filler && !mixture_same_filler(sources[i], sources[made])) {
+                fail(e, "source = %s: carried-in states of %s and %s have different fillers; train on them in different stages",
+                     stage->source, parts[i].name, p->name);
+                for (int k = 0; k <= made; k++) sources[k]->free(sources[k]);
+                return NULL;
+            }
         if (data)
             json_array_append_new(data, json_pack("{s:s, s:s, s:f}", "name", p->name, "hash", run_hex(hash), "weight", p->weight));
     }
@@ -54,7 +81,7 @@ static const struct corpus *trained_on(const struct experiment *x, const struct 
     for (; stage; stage = stage_find(x, stage->from)) {
         struct source_part parts[SOURCE_PARTS];
         int n;
-        if (source_parse(x, stage->source, parts, &n, NULL) != 0) return NULL;
+        if (source_parse(x, stage, parts, &n, NULL) != 0) return NULL;
         for (int i = 0; i < n; i++)
             if (!parts[i].task) return stage_corpus(parts[i].name, stage->limit, t, NULL);
     }
@@ -105,6 +132,30 @@ static void curve_gates(struct training *w, const struct trainer *t) {
     }
 }
 
+/* Length of the carried memory by layer, mean over heads and batch rows: Frobenius norm of M, Euclidean norm of z. */
+static void curve_memory(struct training *w, const struct trainer *t) {
+    static const char *const states[] = {"memory", "memory_norm"}, *const metrics[] = {"memory_norm", "z_norm"};
+    const struct model *m = t->model;
+    for (int i = 0; i < m->state_count; i++)
+        for (int k = 0; k < 2; k++) {
+            const struct state_spec *s = &m->states[i];
+            char name[64];
+            snprintf(name, sizeof name, "layers.%d.%s", s->layer, states[k]);
+            if (s->kind != STATE_CARRIED || strcmp(name, s->name) != 0) continue;
+            int64_t heads = m->config.batch * m->config.kv_heads, width = m->config.batch * s->width / heads;
+            real *values = xcalloc((size_t)(heads * width), sizeof *values);
+            double sum = 0;
+            m->k->download(values, t->state->data[i], (size_t)(heads * width) * sizeof *values);
+            for (int64_t h = 0; h < heads; h++) {
+                double square = 0;
+                for (int64_t j = 0; j < width; j++) square += (double)values[h * width + j] * (double)values[h * width + j];
+                sum += sqrt(square) / (double)heads;
+            }
+            free(values);
+            fprintf(w->curve, "%lld %lld %s.%d %.9g\n", (long long)t->step, (long long)t->tokens, metrics[k], s->layer, sum);
+        }
+}
+
 static void log_line(void *data, const struct trainer *t, const struct step_result *r) {
     struct training *w = data;
     if (w->first < 0) {
@@ -123,6 +174,7 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
         fprintf(w->curve, "%lld %lld lr %.9g\n", (long long)t->step, (long long)t->tokens, r->lr);
         fprintf(w->curve, "%lld %lld grad_norm %.9g\n", (long long)t->step, (long long)t->tokens, r->grad_norm);
         curve_gates(w, t);
+        curve_memory(w, t);
         fflush(w->curve);
     }
     w->loss_sum = 0;
@@ -206,6 +258,21 @@ static void measure_roof(struct session *s) {
     s->roof = roof = now > roof ? now : roof > 0 ? roof : NAN;
 }
 
+/* The model with another shape of the step: same parameters. What an architecture declares may depend on the shape (the window of a
+ * transformer that was trained on whole steps), so it is built anew. Takes m; NULL on failure. */
+static struct model *with_shape(struct model *m, const struct model_config *c, const struct kernels *k, struct error *e) {
+    if (m->config.batch == c->batch && m->config.segments == c->segments) return m;
+    struct model *to = model_create(c, k, 0, e);
+    for (int i = 0; to && i < to->param_count; i++) {
+        const struct param *from = model_find(m, to->params[i]->name);
+        CHECK(from && from->n == to->params[i]->n && to->param_count == m->param_count, "'%s' depends on the shape of a step",
+              to->params[i]->name);
+        k->move(to->params[i]->leaf.data, from->leaf.data, (size_t)from->n * sizeof(real));
+    }
+    model_free(m);
+    return to;
+}
+
 /* The model after a stage (NULL: initialised): loaded if it was trained and recorded, else trained. *status: -1 or -2 on failure.
  */
 static struct model *model_after(struct pair *p, const struct stage_spec *stage, int *status, struct error *e) {
@@ -225,8 +292,15 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
     stage_train_options(&options, p->row, stage);
     train_config_from(&config, &options);
     config.gate_rate = p->row->config.gate_rate;
-    bool fits = (begun && recorded) || training_fits(&p->row->config, &config, e) == 0; /* said before anything is taken */
+    struct model_config shape;
+    stage_config(&shape, p->row, stage);
+    bool fits = begun && recorded;
+    if (!fits) { /* said before anything is taken */
+        config.carried_in = stage_carried_in(s->x, stage, p->tokenizer);
+        fits = training_fits(&shape, &config, e) == 0;
+    }
     struct model *m = fits ? model_after(p, begun ? NULL : stage_find(s->x, stage->from), status, e) : NULL;
+    if (m && !(m = with_shape(m, &shape, s->o->k, e))) *status = -1;
     struct source *source = NULL;
     struct trainer *t = NULL;
     json_t *data = json_array();
@@ -237,6 +311,9 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
         source = stage_source(s->x, stage, p->tokenizer, p->seed, data, e);
         t = source ? trainer_create(m, &config, source, e) : NULL;
         result = t ? make_folders(folder, e) : -1;
+        if (t && source_carries(source) && !t->carried_in && !progress_quiet)
+            fprintf(stderr, "%s seed %lld %s: %s carries no state of fixed size: its documents start from the empty state\n",
+                    p->row->name, (long long)p->seed, stage->name, shape.arch->name);
         if (result == 0) {
             char *label = xprintf("%s seed %lld %s", p->row->name, (long long)p->seed, stage->name);
             struct training w = {.label = label,
@@ -252,10 +329,12 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
             free(label);
         }
         if (result == 0 && p->json) {
-            json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:O}", "source", stage->source, "checkpoint", folder,
-                                  "steps", (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds,
-                                  "flops", t->flops, "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0.,
-                                  "state_bytes", (json_int_t)(t->state ? state_bytes(t->state) : 0), "data", data);
+            json_t *j =
+                json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:b, s:O}", "source", stage->source, "checkpoint",
+                          folder, "steps", (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds,
+                          "flops", t->flops, "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0.,
+                          "state_bytes", (json_int_t)(t->state ? state_bytes(t->state) : 0), "batch", (json_int_t)shape.batch,
+                          "segments", (json_int_t)shape.segments, "carried_in", t->carried_in != NULL, "data", data);
             json_object_set_new(json_object_get(p->json, "stages"), stage->name, j);
             json_object_set_new(p->json, "parameters", json_integer((json_int_t)m->elements));
             json_object_set_new(p->json, "roof_gflops", isfinite(s->roof) ? json_real(s->roof) : json_null());
@@ -275,16 +354,21 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
 }
 
 /* ---- one (row, seed) ---- */
+bool pair_wanted(const struct session *s, const struct row_spec *row, int64_t seed) {
+    return (!s->o->only || strcmp(s->o->only, row->name) == 0) && (s->o->seed < 0 || s->o->seed == seed) &&
+           seed_listed(&row->seeds, seed);
+}
+
 bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e) {
     char cell[20];
     *missing = false;
     for (int i = 0; i < s->x->stage_count; i++) {
-        if (!stage_has_seed(&s->x->stages[i], seed)) continue;
+        if (!row_trained(s->x, row, &s->x->stages[i], seed)) continue;
         if (training_cell(cell, s->x, row, seed, &s->x->stages[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell);
     }
     for (int i = 0; i < s->x->task_count; i++) {
-        if (strcmp(s->x->tasks[i].after, NEVER) == 0 || !stage_has_seed(stage_find(s->x, s->x->tasks[i].after), seed)) continue;
+        if (!row_measured(s->x, row, &s->x->tasks[i], seed)) continue;
         if (experiment_cell(cell, s->x, row, seed, &s->x->tasks[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell);
     }
@@ -320,7 +404,7 @@ static int run_stage(struct pair *p, const struct stage_spec *stage, struct erro
     char cells[EXPERIMENT_LIMIT][20];
     bool todo[EXPERIMENT_LIMIT] = {false}, any = false;
     for (int i = 0; i < s->x->task_count; i++) {
-        if (strcmp(s->x->tasks[i].after, name) != 0) continue;
+        if (strcmp(s->x->tasks[i].after, name) != 0 || !row_measured(s->x, p->row, &s->x->tasks[i], p->seed)) continue;
         if (experiment_cell(cells[i], s->x, p->row, p->seed, &s->x->tasks[i], e) != 0) return -1;
         todo[i] = !s->have(s, cells[i]);
         any = any || todo[i];
@@ -352,7 +436,7 @@ int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct
     p.json = run_describe(s, row, seed, p.run);
     int result = run_stage(&p, NULL, e);
     for (int i = 0; i < s->x->stage_count && result == 0; i++)
-        if (stage_has_seed(&s->x->stages[i], seed)) result = run_stage(&p, &s->x->stages[i], e);
+        if (row_trained(s->x, row, &s->x->stages[i], seed)) result = run_stage(&p, &s->x->stages[i], e);
     json_decref(p.json);
     return result;
 }
@@ -415,12 +499,12 @@ static int save_resolved(const struct session *s, struct error *e) {
 static int run_pairs(struct session *s, struct error *e) {
     int failed = 0, all = 0, ran = 0;
     struct error first = {""};
-    for (int k = 0; k < s->x->seed_count; k++)
+    for (int k = 0; k < s->x->seeds.count; k++)
         for (int i = 0; i < s->x->row_count; i++) {
             const struct row_spec *row = &s->x->rows[i];
-            int64_t seed = s->x->seeds[k];
+            int64_t seed = s->x->seeds.seed[k];
             bool missing;
-            if ((s->o->only && strcmp(s->o->only, row->name) != 0) || (s->o->seed >= 0 && s->o->seed != seed)) continue;
+            if (!pair_wanted(s, row, seed)) continue;
             all++;
             if (!pair_missing(s, row, seed, &missing, e)) return -1;
             if (!missing) continue;
@@ -441,11 +525,8 @@ static int run_pairs(struct session *s, struct error *e) {
 
 int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e) {
     if (o->only && !find_row(x, o->only, e)) return -1;
-    if (o->seed >= 0) {
-        bool known = false;
-        for (int i = 0; i < x->seed_count; i++) known = known || x->seeds[i] == o->seed;
-        if (!known) return fail(e, "%s has no seed %lld; add it to seeds in [experiment]", x->path, (long long)o->seed);
-    }
+    if (o->seed >= 0 && !seed_listed(&x->seeds, o->seed))
+        return fail(e, "%s has no seed %lld; add it to seeds in [experiment]", x->path, (long long)o->seed);
     if (o->dry_run) return dry_run(x, o, stdout, e);
     const char *parent = getenv(JOB_VARIABLE);
     char *folder = o->out ? xstrdup(o->out) : xprintf("results/%s", x->name);
@@ -467,7 +548,7 @@ int experiment_train(const struct experiment *x, const char *row, int64_t seed, 
     if (!r) return -1;
     if (o->dry_run) return dry_run(x, o, stdout, e);
     struct session s = {.x = x, .o = o, .have = have_cell};
-    struct pair p = {.s = &s, .row = r, .seed = seed >= 0 ? seed : x->seeds[0], .tokenizer = tokenizer_open(x->tokenizer, e)};
+    struct pair p = {.s = &s, .row = r, .seed = seed >= 0 ? seed : x->seeds.seed[0], .tokenizer = tokenizer_open(x->tokenizer, e)};
     if (!p.tokenizer) return -1;
     int status;
     struct model *m = model_after(&p, x->stage_count ? &x->stages[x->stage_count - 1] : NULL, &status, e);

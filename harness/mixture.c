@@ -15,7 +15,7 @@ struct mixture {
     struct source source;
     struct source *parts[MIXTURE_LIMIT];
     double weights[MIXTURE_LIMIT];
-    int count;
+    int count, first_text[MIXTURE_LIMIT]; /* a part's texts follow those of the parts before it */
     struct rng rng;
 };
 
@@ -25,6 +25,10 @@ static void mixture_next(struct source *s, int64_t row, struct document *d) {
     int i = 0;
     while (i + 1 < m->count && u >= m->weights[i]) u -= m->weights[i++];
     m->parts[i]->next(m->parts[i], row, d);
+    if (d->carried >= 0 && d->text)
+        d->text += m->first_text[i];
+    else if (!m->parts[i]->filler)
+        d->carried = -1; /* the mixture's filler is another part's */
 }
 
 /* "mixture COUNT S0 S1 S2 S3" and per part " LENGTH:CURSOR". */
@@ -72,13 +76,25 @@ static void mixture_free(struct source *s) {
     free(m);
 }
 
+bool mixture_same_filler(const struct source *a, const struct source *b) {
+    return a->filler_n == b->filler_n && memcmp(a->filler, b->filler, (size_t)a->filler_n * sizeof *a->filler) == 0;
+}
+
 struct source *mixture_source(struct source *const *parts, const double *weights, int count, uint64_t seed) {
     CHECK(count >= 1 && count <= MIXTURE_LIMIT, "%d sources in a mixture, 1 to %d are known", count, MIXTURE_LIMIT);
     struct mixture *m = xcalloc(1, sizeof *m);
     m->source = (struct source){
         .name = "mixture", .next = mixture_next, .save = mixture_save, .load = mixture_load, .free = mixture_free, .data = m};
     m->count = count;
-    for (int i = 0; i < count; i++) m->parts[i] = parts[i], m->weights[i] = weights[i];
+    for (int i = 0; i < count; i++) {
+        m->parts[i] = parts[i], m->weights[i] = weights[i];
+        m->first_text[i] = m->source.text_count;
+        CHECK(m->source.text_count + parts[i]->text_count <= CARRIED_TEXTS, "a mixture with more than %d texts", CARRIED_TEXTS);
+        for (int k = 0; k < parts[i]->text_count; k++) m->source.texts[m->source.text_count++] = parts[i]->texts[k];
+        if (!parts[i]->filler) continue;
+        CHECK(!m->source.filler || mixture_same_filler(&m->source, parts[i]), "two parts of a mixture have different fillers");
+        m->source.filler = parts[i]->filler, m->source.filler_n = parts[i]->filler_n;
+    }
     rng_seed(&m->rng, seed, MIXTURE_STREAM);
     return &m->source;
 }

@@ -1,9 +1,9 @@
 /* plot.c - prepares the tables behind the pictures and calls gnuplot with the scripts of plots/.
  *
  * Training curves per stage; bits per byte by position; difference to the local-only twin by position; quality against the bytes of
- * carried state and against training FLOP. A row keeps its colour in
+ * carried state and against training FLOP; those of passkey and recall are in plot_retrieval.c. A row keeps its colour in
  * every picture and experiment: the colour belongs to the family of its name. No picture shows what is not in the CSV files. */
-#include "plot.h"
+#include "plot_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,14 +40,8 @@ static const char *row_color(const struct report_row *r) {
     return color ? color : spare[hash64(r->name, strlen(r->name), 0) % 8];
 }
 
-/* Words for gnuplot: colours; how many rows before had the same one (another dash); the marker, the same in every picture. */
-struct look {
-    struct text_buffer names, colors, twins, marks;
-    int count;
-};
-
 /* Where all rows are of one family its colour says nothing: they get one each. */
-static const char *color_among(const struct report_data *d, int row) {
+const char *plot_color(const struct report_data *d, int row) {
     const char *own = row_color(&d->rows[row]);
     int index = 0, rows = 0, same = 0;
     for (int i = 0; i < d->row_count; i++) {
@@ -59,11 +53,11 @@ static const char *color_among(const struct report_data *d, int row) {
     return rows > 1 && rows == same ? spare[index % 8] : own;
 }
 
-static void look_add(struct look *l, const struct report_data *d, int row, const bool *shown) {
-    const char *color = color_among(d, row);
+void look_add(struct look *l, const struct report_data *d, int row, const bool *shown) {
+    const char *color = plot_color(d, row);
     int before = 0, mark = 0;
     for (int i = 0; i < row; i++) {
-        before += shown[i] && strcmp(color_among(d, i), color) == 0;
+        before += shown[i] && strcmp(plot_color(d, i), color) == 0;
         mark += strcmp(d->rows[i].architecture, "null") != 0;
     }
     buffer_printf(&l->marks, "%s%d", l->count ? " " : "", mark);
@@ -73,7 +67,7 @@ static void look_add(struct look *l, const struct report_data *d, int row, const
     l->count++;
 }
 
-static void look_free(struct look *l) {
+void look_free(struct look *l) {
     buffer_free(&l->names);
     buffer_free(&l->colors);
     buffer_free(&l->twins);
@@ -99,7 +93,7 @@ static char *script_path(const char *name) {
     return found;
 }
 
-static void set_text(struct text_buffer *b, const char *name, const char *value) {
+void plot_text(struct text_buffer *b, const char *name, const char *value) {
     buffer_printf(b, "%s='", name);
     for (; *value; value++) buffer_printf(b, *value == '\'' ? "''" : "%c", *value);
     buffer_printf(b, "';");
@@ -139,9 +133,8 @@ static int gnuplot(const char *script, const char *settings, struct error *e) {
     return 0;
 }
 
-/* Writes the table and draws it twice. A failure of gnuplot is a notice, not an error: the numbers are in the report anyway. */
-static int draw(struct plots *p, const struct report_data *d, const char *script, const char *name, const struct text_buffer *table,
-                const char *settings, const char *caption, struct error *e) {
+int plot_picture(struct plots *p, const struct report_data *d, int section, int group, const char *script, const char *name,
+                 const struct text_buffer *table, const char *settings, const char *caption, struct error *e) {
     char *base = xprintf("%s/%s", d->folder, name), *tsv = xprintf("%s.tsv", base), *path = script_path(script);
     int result = write_file(tsv, table->data, table->n, e), status = 0;
     struct error problem = {""};
@@ -150,9 +143,9 @@ static int draw(struct plots *p, const struct report_data *d, const char *script
     for (int png = 0; png < 2 && result == 0 && path && status == 0 && !p->notice[0]; png++) {
         struct text_buffer b = {0};
         char *out = xprintf("%s.%s", base, png ? "png" : "svg");
-        set_text(&b, "data", tsv);
-        set_text(&b, "output_file", out);
-        set_text(&b, "kind", png ? "png" : "svg");
+        plot_text(&b, "data", tsv);
+        plot_text(&b, "output_file", out);
+        plot_text(&b, "kind", png ? "png" : "svg");
         buffer_printf(&b, "%s", settings);
         status = gnuplot(path, b.data, &problem);
         if (status != 0) unlink(out);
@@ -165,6 +158,8 @@ static int draw(struct plots *p, const struct report_data *d, const char *script
     if (status < 0) snprintf(p->notice, sizeof p->notice, "no pictures: %.230s", problem.text);
     if (result == 0 && !p->notice[0] && p->count < PLOT_LIMIT) {
         snprintf(p->figure[p->count].name, sizeof p->figure[0].name, "%s", name);
+        p->figure[p->count].section = section;
+        p->figure[p->count].group = group;
         p->figure[p->count++].caption = xstrdup(caption);
     }
     free(base);
@@ -211,7 +206,8 @@ static double smooth(const struct point *p, int n, int i) {
     return sum / (2 * reach + 1);
 }
 
-static int training_plot(struct plots *p, const struct report_data *d, const char *stage, bool only_stage, struct error *e) {
+static int training_plot(struct plots *p, const struct report_data *d, int section, bool only_stage, struct error *e) {
+    const char *stage = d->sections[section].stage;
     struct text_buffer table = {0}, settings = {0};
     struct look look = {0};
     struct point *points = xcalloc((size_t)d->curve_count, sizeof *points);
@@ -247,12 +243,12 @@ static int training_plot(struct plots *p, const struct report_data *d, const cha
                       "above the picture.",
                       only_stage ? "" : " of stage ", only_stage ? "" : stage, d->seed_count > 1 ? ", mean over the seeds" : "");
         if (hidden >= 0) buffer_printf(&caption, " The null model (%s) is not drawn.", d->rows[hidden].name);
-        set_text(&settings, "names", look.names.data);
-        set_text(&settings, "colors", look.colors.data);
-        set_text(&settings, "twins", look.twins.data);
-        set_text(&settings, "unit", d->tokenizer[0] && strcmp(d->tokenizer, "bytes") != 0 ? "bits per token" : "bits per byte");
+        plot_text(&settings, "names", look.names.data);
+        plot_text(&settings, "colors", look.colors.data);
+        plot_text(&settings, "twins", look.twins.data);
+        plot_text(&settings, "unit", d->tokenizer[0] && strcmp(d->tokenizer, "bytes") != 0 ? "bits per token" : "bits per byte");
         buffer_printf(&settings, "low=%.6g;high=%.6g;most=%.9g;", low, high, most);
-        result = draw(p, d, "training", name, &table, settings.data, caption.data, e);
+        result = plot_picture(p, d, section, 0, "training", name, &table, settings.data, caption.data, e);
         buffer_free(&caption);
         free(name);
     }
@@ -311,12 +307,12 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
                               "documents). The intervals hold the "
                               "spread between documents, which all rows share; differences between rows are paired and narrower.",
                               (long long)documents);
-        set_text(&settings, "names", look.names.data);
-        set_text(&settings, "colors", look.colors.data);
-        set_text(&settings, "marks", look.marks.data);
-        set_text(&settings, "ylabel", difference ? "difference to local-only twin (bits per byte)" : "bits per byte");
+        plot_text(&settings, "names", look.names.data);
+        plot_text(&settings, "colors", look.colors.data);
+        plot_text(&settings, "marks", look.marks.data);
+        plot_text(&settings, "ylabel", difference ? "difference to local-only twin (bits per byte)" : "bits per byte");
         buffer_printf(&settings, "difference=%d;last=%d;", difference, last);
-        result = draw(p, d, "positions", name, &table, settings.data, caption, e);
+        result = plot_picture(p, d, section, 0, "positions", name, &table, settings.data, caption, e);
         free(caption);
         free(name);
     }
@@ -371,11 +367,11 @@ static int quality_plot(struct plots *p, const struct report_data *d, int sectio
                                    "row's value; the spread between documents, which all rows share, is not in them."
                                  : "",
                     zeros ? " Rows that carry nothing stand at the left edge." : "");
-        set_text(&settings, "names", look.names.data);
-        set_text(&settings, "colors", look.colors.data);
-        set_text(&settings, "marks", look.marks.data);
+        plot_text(&settings, "names", look.names.data);
+        plot_text(&settings, "colors", look.colors.data);
+        plot_text(&settings, "marks", look.marks.data);
         buffer_printf(&settings, "state=%d;zeros=%d;least=%.9g;most=%.9g;", state, zeros, least, most);
-        result = draw(p, d, "quality", name, &table, settings.data, caption, e);
+        result = plot_picture(p, d, section, 0, "quality", name, &table, settings.data, caption, e);
         free(caption);
         free(name);
     }
@@ -393,8 +389,9 @@ int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
         sections += strcmp(d->sections[i].task, "language_modeling") == 0;
     }
     for (int i = 0; i < d->section_count && result == 0; i++) {
-        if (strcmp(d->sections[i].task, "training") == 0) result = training_plot(p, d, d->sections[i].stage, stages == 1, e);
-        if (strcmp(d->sections[i].task, "language_modeling") != 0) continue;
+        if (strcmp(d->sections[i].task, "training") == 0) result = training_plot(p, d, i, stages == 1, e);
+        if (result == 0) result = retrieval_plots(p, d, i, e);
+        if (result != 0 || strcmp(d->sections[i].task, "language_modeling") != 0) continue;
         result = position_plot(p, d, i, sections == 1, false, e);
         if (result == 0 && d->twin >= 0) result = position_plot(p, d, i, sections == 1, true, e);
         if (result == 0) result = quality_plot(p, d, i, sections == 1, true, e);

@@ -4,12 +4,13 @@
 
 #include "report_data.h"
 
-#define PLOT_LIMIT 24
+#define PLOT_LIMIT 96
 struct plots {
     int count;
     struct {
         char name[96];
         char *caption;
+        int section, group; /* whose it is; group as in report_retrieval.h, else 0 */
     } figure[PLOT_LIMIT];
     char notice[256]; /* why there are no pictures; "" = there are */
 };

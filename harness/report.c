@@ -86,7 +86,7 @@ static void say_what(struct page *doc, const struct report_data *d) {
     buffer_free(&seeds);
 }
 
-static void section_title(struct page *doc, const struct report_data *d, int s) {
+void report_title(struct page *doc, const struct report_data *d, int s) {
     const struct report_section *x = &d->sections[s];
     const char *after = *x->stage ? ", after stage " : ""; /* eval and score know of no stage */
     if (strcmp(x->name, x->task) == 0)
@@ -95,7 +95,7 @@ static void section_title(struct page *doc, const struct report_data *d, int s) 
         document_heading(doc, "%s (task %s)%s%s", x->name, x->task, after, x->stage);
 }
 
-static void say_protocol(struct page *doc, const struct report_section *s) {
+void report_protocol(struct page *doc, const struct report_section *s) {
     struct error ignored;
     const struct task *t = task_find(s->task, &ignored);
     if (!t) return;
@@ -106,21 +106,27 @@ static void say_protocol(struct page *doc, const struct report_section *s) {
                       (long long)s->version, t->version, t->protocol);
 }
 
-/* A titled table, in the document and on the terminal. */
-static void show_table(struct page *doc, struct table *t, FILE *out, const char *title) {
+void report_table(struct page *doc, struct table *t, FILE *out, const char *title) {
     document_text(doc, "%s:", title);
     document_table(doc, t);
-    fprintf(out, "%s\n", title);
-    table_print(t, out);
-    fputc('\n', out);
+    if (out) {
+        fprintf(out, "%s\n", title);
+        table_print(t, out);
+        fputc('\n', out);
+    }
     table_free(t);
 }
 
-static void language_section(struct page *doc, const struct report_data *d, int s, const struct plots *plots, bool only,
-                             FILE *out) {
+void report_figures(struct page *doc, const struct report_data *d, int section, int group, const struct plots *plots) {
+    for (int i = 0; i < plots->count; i++)
+        if (plots->figure[i].section == section && plots->figure[i].group == group)
+            document_figure(doc, d->folder, plots->figure[i].name, plots->figure[i].caption);
+}
+
+static void language_section(struct page *doc, const struct report_data *d, int s, const struct plots *plots, FILE *out) {
     struct table t;
-    section_title(doc, d, s);
-    say_protocol(doc, &d->sections[s]);
+    report_title(doc, d, s);
+    report_protocol(doc, &d->sections[s]);
     main_table(&t, d, s);
     document_table(doc, &t);
     fprintf(out, "%s%s%s\n", d->sections[s].name, *d->sections[s].stage ? " after stage " : "", d->sections[s].stage);
@@ -143,7 +149,7 @@ static void language_section(struct page *doc, const struct report_data *d, int 
         table_free(&t);
     }
     position_table(&t, d, s);
-    show_table(doc, &t, out, "Bits per byte by segment of the document");
+    report_table(doc, &t, out, "Bits per byte by segment of the document");
     difference_table(&t, d, s);
     if (d->twin >= 0 && t.count) {
         document_text(doc,
@@ -163,21 +169,16 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     table_free(&t);
     answer_table(&t, d, s);
     if (t.count)
-        show_table(doc, &t, out, "Questions and answers (differences within pairs of documents and seeds; below 0 is better)");
+        report_table(doc, &t, out, "Questions and answers (differences within pairs of documents and seeds; below 0 is better)");
     table_free(&t);
-    for (int i = 0; i < plots->count; i++) {
-        const char *name = plots->figure[i].name;
-        size_t n = strlen(name), own = strlen(d->sections[s].name);
-        bool mine = n > own + 1 && name[n - own - 1] == '-' && strcmp(name + n - own, d->sections[s].name) == 0;
-        if (strncmp(name, "training", 8) != 0 && (only || mine)) document_figure(doc, d->folder, name, plots->figure[i].caption);
-    }
+    report_figures(doc, d, s, 0, plots);
 }
 
 static void other_section(struct page *doc, const struct report_data *d, int s) {
     struct table t;
     int left_out;
-    section_title(doc, d, s);
-    say_protocol(doc, &d->sections[s]);
+    report_title(doc, d, s);
+    report_protocol(doc, &d->sections[s]);
     long_table(&t, d, s, &left_out);
     document_table(doc, &t);
     table_free(&t);
@@ -203,28 +204,31 @@ int report(const char *folder, FILE *out, struct error *e) {
     struct page doc;
     document_begin(&doc, d->title ? d->title : d->name);
     say_what(&doc, d);
-    int language = 0;
-    for (int i = 0; i < d->section_count; i++) language += strcmp(d->sections[i].task, "language_modeling") == 0;
     for (int i = 0; i < d->section_count; i++)
-        if (strcmp(d->sections[i].task, "language_modeling") == 0) language_section(&doc, d, i, &plots, language == 1, out);
-    for (int i = 0; i < d->section_count; i++)
-        if (strcmp(d->sections[i].task, "language_modeling") != 0 && strcmp(d->sections[i].task, "training") != 0)
+        if (strcmp(d->sections[i].task, "language_modeling") == 0) language_section(&doc, d, i, &plots, out);
+    for (int i = 0; i < d->section_count; i++) {
+        const char *task = d->sections[i].task;
+        if (strcmp(task, "passkey") == 0)
+            passkey_section(&doc, d, i, &plots, out);
+        else if (strcmp(task, "recall") == 0)
+            recall_section(&doc, d, i, &plots, out);
+        else if (strcmp(task, "language_modeling") != 0 && strcmp(task, "training") != 0)
             other_section(&doc, d, i);
+    }
     struct error problem = {""};
     if (paper_section(&doc, d, out, &problem) < 0) document_text(&doc, "The paper's numbers could not be read: %s.", problem.text);
     struct table cost;
     cost_table(&cost, d);
     if (cost.count) {
         document_heading(&doc, "Training");
-        show_table(&doc, &cost, out,
-                   "Cost of training (FLOP by formula, products only; roof: the machine's own GEMM rate, measured in the same run; "
-                   "– where "
-                   "other work on the machine spoilt it)");
+        report_table(
+            &doc, &cost, out,
+            "Cost of training (FLOP by formula, products only; roof: the machine's own GEMM rate, measured in the same run; "
+            "– where "
+            "other work on the machine spoilt it)");
     }
-    for (int i = 0; i < plots.count; i++)
-        if (strncmp(plots.figure[i].name, "training", 8) == 0) {
-            document_figure(&doc, d->folder, plots.figure[i].name, plots.figure[i].caption);
-        }
+    for (int i = 0; i < d->section_count; i++)
+        if (strcmp(d->sections[i].task, "training") == 0) report_figures(&doc, d, i, 0, &plots);
     struct facts facts = {.count = 0};
     run_facts(&facts, d);
     document_heading(&doc, "Program and machine");

@@ -1,16 +1,13 @@
 /* report_answers.c - what an experiment with Infini-attention and its local-only twin answers, each answer with its figure.
  *
- * Differences are paired over documents and training seeds. Beside each stands the smallest difference that the experiment could
- * have found; "no" is said only where the interval lies on the other side. */
+ * Differences are paired over documents or samples and training seeds. Beside each stands the smallest difference that the
+ * experiment could have found; "no" is said only where the interval lies on the other side. */
 #include "report_document.h"
+#include "report_retrieval.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool has_memory(const struct report_row *r) {
-    return strcmp(r->architecture, "infini") == 0 && r->update[0] && strcmp(r->update, "none") != 0;
-}
 
 /* a - b; `less`: the question is answered yes where the difference is below 0, else where it is above. */
 static void answer(struct table *t, const char *question, struct selection a, struct selection b, bool less) {
@@ -49,7 +46,7 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
     const char *twin = d->rows[d->twin].name, *linear = NULL, *delta = NULL;
     for (int i = 0; i < d->row_count; i++) {
         const struct report_row *r = &d->rows[i];
-        if (!has_memory(r)) continue;
+        if (!row_has_memory(r)) continue;
         if (strcmp(r->update, "linear") == 0 && !linear) linear = r->name;
         if (strcmp(r->update, "delta") == 0 && !delta) delta = r->name;
         ask(t, d, section, r->name, twin, FAR_POSITIONS, ", its local-only twin, beyond segment 5");
@@ -59,7 +56,7 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
         static const struct {
             const char *condition, *words;
         } ways[] = {{"knockout=off", "its gates are forced to 0"}, {"knockout=zero", "its memory reads 0"}};
-        for (int k = 0; k < 2 && has_memory(r); k++) {
+        for (int k = 0; k < 2 && row_has_memory(r); k++) {
             char *question = xprintf("Does %s lose beyond segment 5 when %s?", r->name, ways[k].words);
             answer(t, question, select_row(d, section, r->name, ways[k].condition, FAR_POSITIONS),
                    select_row(d, section, r->name, "", FAR_POSITIONS), false);
@@ -68,7 +65,140 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
     }
     if (linear && delta) ask(t, d, section, delta, linear, FAR_POSITIONS, " (linear update) beyond segment 5");
     for (int i = 0; i < d->row_count; i++)
-        for (int j = 0; j < d->row_count && has_memory(&d->rows[i]); j++)
+        for (int j = 0; j < d->row_count && row_has_memory(&d->rows[i]); j++)
             if (strcmp(d->rows[j].architecture, "infini") != 0 && strcmp(d->rows[j].architecture, "null") != 0)
                 ask(t, d, section, d->rows[i].name, d->rows[j].name, 0, " over whole documents");
+}
+
+/* ---- retrieval: passkey and recall ---- */
+struct question {
+    const char *a, *b; /* is a better than b? */
+    int way;           /* knock-out of b */
+    char words[200];
+};
+
+/* The linear row that a delta row is set against: infini_linear_64 for infini_delta_64, else the only one that there is. */
+static const char *linear_of(const struct report_data *d, const char *delta) {
+    const char *only = NULL, *part = strstr(delta, "delta");
+    char *named = part ? xprintf("%.*slinear%s", (int)(part - delta), delta, part + 5) : NULL;
+    int count = 0, own = named ? report_row_index(d, named) : -1;
+    free(named);
+    if (own >= 0) return d->rows[own].name;
+    for (int i = 0; i < d->row_count; i++) {
+        if (!row_has_memory(&d->rows[i]) || strcmp(d->rows[i].update, "linear") != 0) continue;
+        only = d->rows[i].name;
+        count++;
+    }
+    return count == 1 ? only : NULL;
+}
+
+static int retrieval_questions(struct question **out, const struct report_data *d) {
+    struct question *q = xcalloc((size_t)(d->row_count * (d->row_count + 2) + 1), sizeof *q);
+    const char *twin = d->twin >= 0 ? d->rows[d->twin].name : NULL;
+    int n = 0;
+    for (int i = 0; i < d->row_count; i++) {
+        const struct report_row *r = &d->rows[i];
+        if (!row_has_memory(r)) continue;
+        if (twin) {
+            q[n] = (struct question){.a = r->name, .b = twin};
+            snprintf(q[n++].words, sizeof q->words, "Is %s better than %s, its local-only twin", r->name, twin);
+        }
+        for (int way = 1; way < 3; way++) {
+            q[n] = (struct question){.a = r->name, .b = r->name, .way = way};
+            snprintf(q[n++].words, sizeof q->words, "Does %s lose when %s", r->name,
+                     way == 1 ? "its gates are forced to 0" : "its memory reads 0");
+        }
+        const char *linear = strcmp(r->update, "delta") == 0 ? linear_of(d, r->name) : NULL;
+        if (linear) {
+            q[n] = (struct question){.a = r->name, .b = linear};
+            snprintf(q[n++].words, sizeof q->words, "Is %s better than %s (linear update)", r->name, linear);
+        }
+        for (int j = 0; j < d->row_count; j++) {
+            if (strcmp(d->rows[j].architecture, "infini") == 0 || strcmp(d->rows[j].architecture, "null") == 0) continue;
+            q[n] = (struct question){.a = r->name, .b = d->rows[j].name};
+            snprintf(q[n++].words, sizeof q->words, "Is %s better than %s", r->name, d->rows[j].name);
+        }
+    }
+    *out = q;
+    return n;
+}
+
+/* "yes: +99.0 [+96.4, +100.0], n 100" */
+static void answer_cell(struct table *t, struct interval v) {
+    if (v.n == 0 || isnan(v.low)) {
+        table_cell(t, "–");
+        return;
+    }
+    v.value *= 100, v.low *= 100, v.high *= 100, v.standard_error *= 100;
+    bool yes = v.low > 0, no = v.high < 0;
+    const char *shown = show_interval(v, 1, true);
+    if (yes || no)
+        table_cell(t, "%s: %s, n %lld", yes ? "yes" : "no, the opposite", shown, (long long)v.n);
+    else
+        table_cell(t, "not shown: %s, n %lld, detectable %.1f", shown, (long long)v.n, minimum_detectable(&v));
+}
+
+/* One line of a table whose columns are lengths (of passkey, at a place) or numbers of pairs (of recall, place NULL). */
+static void retrieval_line(struct table *t, const struct group *g, const struct question *q, const struct values *columns,
+                           const char *place) {
+    struct interval v[RETRIEVAL_LIMIT];
+    bool any = false;
+    for (int k = 0; k < columns->n; k++) {
+        char room[2][CONDITION_SIZE], full[2][CONDITION_SIZE], setting[40], prefix[40];
+        snprintf(prefix, sizeof prefix, "L%lld-", (long long)columns->v[k]);
+        snprintf(setting, sizeof setting, "pairs=%lld", (long long)columns->v[k]);
+        for (int side = 0; side < 2; side++) {
+            group_probe(g, "", side ? q->way : 0, room[side]);
+            condition_with(full[side], room[side], place ? NULL : setting);
+        }
+        struct selection a = {.data = g->d,
+                              .section = g->section,
+                              .row = q->a,
+                              .condition = full[0],
+                              .metric = "exact_match",
+                              .seed = -1,
+                              .position = place ? place : "all",
+                              .sample = place ? prefix : NULL},
+                         b = a;
+        b.row = q->b;
+        b.condition = full[1];
+        v[k] = report_difference_shares(a, b);
+        any = any || v[k].n;
+    }
+    if (!any) return;
+    if (place)
+        table_cell(t, "%s: %s?", q->words, place);
+    else
+        table_cell(t, "%s?", q->words);
+    for (int k = 0; k < columns->n; k++) answer_cell(t, v[k]);
+}
+
+static void retrieval_answers(struct table *t, const struct group *g, const struct values *columns, bool passkey) {
+    static const char *heads[RETRIEVAL_LIMIT + 1];
+    static char words[RETRIEVAL_LIMIT][40];
+    struct question *q;
+    int n = retrieval_questions(&q, g->d);
+    heads[0] = "<question";
+    for (int k = 0; k < columns->n; k++) {
+        if (passkey)
+            snprintf(words[k], sizeof words[k], "%.38s", show_length(columns->v[k]));
+        else
+            snprintf(words[k], sizeof words[k], "%lld pair%s", (long long)columns->v[k], columns->v[k] == 1 ? "" : "s");
+        heads[k + 1] = words[k];
+    }
+    *t = (struct table){.heads = heads, .columns = columns->n + 1};
+    for (int i = 0; i < n; i++)
+        for (int p = 0; p < (passkey ? 2 : 1); p++) /* the end needs no memory */
+            retrieval_line(t, g, &q[i], columns, passkey ? passkey_places[p] : NULL);
+    free(q);
+}
+
+void passkey_answers(struct table *t, const struct group *g) {
+    struct values lengths = passkey_lengths(g);
+    retrieval_answers(t, g, &lengths, true);
+}
+
+void recall_answers(struct table *t, const struct group *g) {
+    struct values pairs = recall_pairs(g);
+    retrieval_answers(t, g, &pairs, false);
 }

@@ -1,9 +1,11 @@
 /* report_compare.c - `infinibench compare`: paired differences between the rows of two results folders.
  *
  * A document counts as the same in both where name, seed and weight (its bytes) agree; rows that scored other parts of a document
- * are not compared, and a line says so. Whole documents first, then by position where the positions hold the same text. */
+ * are not compared, and a line says so. Whole documents first, then by position where the positions hold the same text. Answers that
+ * are right or wrong (exact match of passkey and recall) are paired sample by sample, by length and position. */
 #include "report.h"
 #include "report_document.h"
+#include "report_retrieval.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,7 +18,7 @@ struct side {
 struct comparison {
     struct side a, b;
     const char *row, *with; /* the pair in hand */
-    struct table whole, parts;
+    struct table whole, parts, answers;
     struct text_buffer notes;
     char reason[256]; /* why the last two rows could not be compared, "": not known */
 };
@@ -198,11 +200,111 @@ static void compare_section(struct comparison *c, int s) {
     }
 }
 
+/* ---- answers ---- */
+
+/* Samples of one row and section that are right or wrong answers, in order of the file. */
+struct answers {
+    const struct sample_row **x;
+    int64_t n;
+};
+
+static struct answers answers_of(const struct report_data *d, int section, const char *row) {
+    struct answers a = {.x = xcalloc((size_t)d->sample_count + 1, sizeof *a.x)};
+    for (int64_t i = 0; i < d->sample_count; i++)
+        if (d->sample_section[i] == section && strcmp(d->samples[i].row, row) == 0 &&
+            strcmp(d->samples[i].metric, "exact_match") == 0)
+            a.x[a.n++] = &d->samples[i];
+    return a;
+}
+
+static int by_identity(const void *a, const void *b) {
+    const struct sample_row *x = *(const struct sample_row *const *)a, *y = *(const struct sample_row *const *)b;
+    int order = strcmp(x->condition, y->condition);
+    if (!order) order = strcmp(x->position, y->position);
+    if (!order) order = strcmp(x->sample, y->sample);
+    return order ? order : (x->seed > y->seed) - (x->seed < y->seed);
+}
+
+static const struct sample_row *partner(const struct answers *sorted, const struct sample_row *x) {
+    const struct sample_row **y = bsearch(&x, sorted->x, (size_t)sorted->n, sizeof *sorted->x, by_identity);
+    return y ? *y : NULL;
+}
+
+/* Samples of equal condition and position whose names agree but for the number at their end: one length and place. */
+static bool same_group(const struct sample_row *x, const struct sample_row *y) {
+    const char *end = strrchr(x->sample, '-'), *other = strrchr(y->sample, '-');
+    size_t n = end ? (size_t)(end - x->sample) : 0;
+    return strcmp(x->condition, y->condition) == 0 && strcmp(x->position, y->position) == 0 &&
+           n == (other ? (size_t)(other - y->sample) : 0) && strncmp(x->sample, y->sample, n) == 0;
+}
+
+static void answers_group(struct comparison *c, const char *section, const struct answers *a, int64_t first, bool *done,
+                          const struct answers *sorted) {
+    const struct sample_row *x = a->x[first];
+    int64_t n = 0, right[2] = {0}, only[2] = {0};
+    for (int64_t i = first; i < a->n; i++) {
+        if (done[i] || !same_group(x, a->x[i])) continue;
+        const struct sample_row *y = partner(sorted, a->x[i]);
+        done[i] = true;
+        if (!y) continue;
+        bool one = a->x[i]->value > 0.5, two = y->value > 0.5;
+        right[0] += one, right[1] += two;
+        only[0] += one && !two, only[1] += two && !one;
+        n++;
+    }
+    if (!n) return;
+    struct interval v = paired_shares(only[0], only[1], n);
+    long long length;
+    label(&c->answers, c);
+    table_cell(&c->answers, "%s", section);
+    table_cell(&c->answers, "%s", *x->condition ? x->condition : "–");
+    if (sscanf(x->sample, "L%lld-", &length) == 1)
+        table_cell(&c->answers, "%s, %s", show_length(length), x->position);
+    else
+        table_cell(&c->answers, "%s", x->position);
+    for (int k = 0; k < 2; k++) table_cell(&c->answers, "%.1f", 100 * (double)right[k] / (double)n);
+    v.value *= 100, v.low *= 100, v.high *= 100;
+    table_cell(&c->answers, "%s", show_interval(v, 1, true));
+    table_cell(&c->answers, "%lld", (long long)n);
+}
+
+/* The section of b of the same task that shares most samples, of several that of the same name. */
+static void compare_answers(struct comparison *c, int s) {
+    const struct report_section *mine = &c->a.d->sections[s];
+    struct answers a = answers_of(c->a.d, s, c->row), best = {.n = 0};
+    int64_t most = 0;
+    for (int i = 0; i < c->b.d->section_count && a.n; i++) {
+        const struct report_section *x = &c->b.d->sections[i];
+        if (strcmp(x->task, mine->task) != 0) continue;
+        struct answers b = answers_of(c->b.d, i, c->with);
+        int64_t worth = 0;
+        qsort(b.x, (size_t)b.n, sizeof *b.x, by_identity);
+        for (int64_t k = 0; k < a.n; k++) worth += 4 * (partner(&b, a.x[k]) != NULL);
+        if (worth) worth += 2 * (strcmp(x->name, mine->name) == 0) + (strcmp(x->stage, mine->stage) == 0);
+        if (worth > most) {
+            free(best.x);
+            best = b;
+            most = worth;
+        } else {
+            free(b.x);
+        }
+    }
+    bool *done = xcalloc((size_t)a.n + 1, sizeof *done);
+    for (int64_t i = 0; i < a.n && most; i++)
+        if (!done[i]) answers_group(c, mine->name, &a, i, done, &best);
+    free(done);
+    free(a.x);
+    free(best.x);
+}
+
 static void compare_rows(struct comparison *c, const char *row, const char *with) {
     c->row = row;
     c->with = with;
     for (int s = 0; s < c->a.d->section_count; s++)
-        if (strcmp(c->a.d->sections[s].task, "training") != 0) compare_section(c, s);
+        if (strcmp(c->a.d->sections[s].task, "training") != 0) {
+            compare_section(c, s);
+            compare_answers(c, s);
+        }
 }
 
 /* The name, if the folder has such a row. */
@@ -242,9 +344,11 @@ static int nothing(const struct comparison *c, bool tried, struct error *e) {
 int report_compare(const char *a, const char *b, const char *row, const char *with, FILE *out, struct error *e) {
     static const char *const heads[] = {"<row", "<task", "<metric", "<condition", "A", "B", "A - B [95 %]", "n", "detectable"};
     static const char *const positions[] = {"<row", "<metric", "segment 1", "2-4", "5-16", "17-64", "65 and later", "5 and later"};
+    static const char *const answers[] = {"<row", "<task", "<condition", "<length, position", "A", "B", "A - B [95 %]", "n"};
     struct comparison c = {.a = {report_load(a, e), a}, .b = {NULL, b}};
     c.whole = (struct table){.heads = heads, .columns = 9};
     c.parts = (struct table){.heads = positions, .columns = 8};
+    c.answers = (struct table){.heads = answers, .columns = 8};
     if (c.a.d) c.b.d = report_load(b, e);
     int result = c.b.d ? 0 : -1;
     bool tried = false;
@@ -257,14 +361,18 @@ int report_compare(const char *a, const char *b, const char *row, const char *wi
         tried = true;
         compare_rows(&c, mine, with ? with : mine);
     }
-    if (result == 0 && c.whole.count == 0) result = nothing(&c, tried, e);
+    if (result == 0 && c.whole.count == 0 && c.answers.count == 0) result = nothing(&c, tried, e);
     if (result == 0) {
         if (c.notes.n) fprintf(out, "%s", c.notes.data);
         fprintf(out,
                 "A = %s\nB = %s\nPaired by document and seed; 95 %% intervals; detectable: the smallest true difference "
                 "that a test at 5 %% finds with a power of 80 %%.\n\n",
                 a, b);
-        table_print(&c.whole, out);
+        if (c.whole.count) table_print(&c.whole, out);
+        if (c.answers.count) {
+            fprintf(out, "%sExact match (%%) over the same samples; score interval of Tango (1998)\n", c.whole.count ? "\n" : "");
+            table_print(&c.answers, out);
+        }
         if (c.parts.count) {
             fprintf(out, "\nA - B by segment of the document\n");
             table_print(&c.parts, out);
@@ -272,6 +380,7 @@ int report_compare(const char *a, const char *b, const char *row, const char *wi
     }
     table_free(&c.whole);
     table_free(&c.parts);
+    table_free(&c.answers);
     buffer_free(&c.notes);
     report_data_free(c.a.d);
     report_data_free(c.b.d);

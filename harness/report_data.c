@@ -380,6 +380,7 @@ static int by_unit(const void *a, const void *b) {
 }
 
 static bool position_wanted(const struct selection *s, const char *position) {
+    if (s->position) return strcmp(position, s->position) == 0;
     if (s->positions == 0) return strcmp(position, "all") == 0;
     for (int i = 0; i < POSITIONS; i++)
         if ((s->positions >> i & 1) && strcmp(position, position_names[i]) == 0) return true;
@@ -394,7 +395,8 @@ static struct units gather(const struct selection *s) {
     for (int64_t i = 0; i < d->sample_count; i++) {
         const struct sample_row *x = &d->samples[i];
         if (d->sample_section[i] != s->section || strcmp(x->row, s->row) != 0 || strcmp(x->metric, s->metric) != 0 ||
-            strcmp(x->condition, s->condition) != 0 || !position_wanted(s, x->position) || (s->seed >= 0 && x->seed != s->seed))
+            strcmp(x->condition, s->condition) != 0 || !position_wanted(s, x->position) || (s->seed >= 0 && x->seed != s->seed) ||
+            (s->sample && strncmp(x->sample, s->sample, strlen(s->sample)) != 0))
             continue;
         if (g.n == capacity) {
             capacity = 2 * capacity + 64;
@@ -467,27 +469,59 @@ struct interval report_ratio(struct selection a) {
     return i;
 }
 
-struct interval report_difference(struct selection a, struct selection b) {
-    struct units x = gather(&a), y = gather(&b);
+/* The units that both have, in equal order; returns how many. */
+static int64_t pair_up(struct units *x, struct units *y) {
     int64_t n = 0;
-    for (int64_t i = 0, j = 0; i < x.n && j < y.n;) {
-        int c = by_unit(&x.u[i], &y.u[j]);
+    for (int64_t i = 0, j = 0; i < x->n && j < y->n;) {
+        int c = by_unit(&x->u[i], &y->u[j]);
         if (c < 0)
             i++;
         else if (c > 0)
             j++;
         else {
-            x.u[n] = x.u[i++]; /* n <= i, n <= j: nothing unread is overwritten */
-            y.u[n++] = y.u[j++];
+            x->u[n] = x->u[i++]; /* n <= i, n <= j: nothing unread is overwritten */
+            y->u[n++] = y->u[j++];
         }
     }
+    return n;
+}
+
+static bool right_or_wrong(const struct unit *u) { return u->weight == 1 && (u->value == 0 || u->value == 1); }
+
+static struct interval difference(struct selection a, struct selection b, bool shares) {
+    struct units x = gather(&a), y = gather(&b);
+    int64_t n = pair_up(&x, &y), seeds[REPORT_SEEDS], only_a = 0, only_b = 0;
     struct grid g = grid_of(x.u, n), h = grid_of(y.u, n);
-    struct interval i = interval_crossed(g.value, g.weight, h.value, h.weight, g.seeds, g.n, REPORT_SEED);
+    for (int64_t i = 0; i < n && shares; i++) {
+        shares = right_or_wrong(&x.u[i]) && right_or_wrong(&y.u[i]);
+        only_a += x.u[i].value > y.u[i].value;
+        only_b += x.u[i].value < y.u[i].value;
+    }
+    struct interval i;
+    bool single = shares && collect_seeds(x.u, n, seeds) <= 1;
+    if (single) {
+        i = paired_shares(only_a, only_b, n);
+        i.seeds = n > 0;
+    } else {
+        i = interval_crossed(g.value, g.weight, h.value, h.weight, g.seeds, g.n, REPORT_SEED);
+        if (shares && i.standard_error == 0 && fabs(i.value) < 1.5) { /* all seeds and samples agree: one sample each, no spread */
+            struct interval one = paired_shares(i.value > 0.5 ? g.n : 0, i.value < -0.5 ? g.n : 0, g.n);
+            one.seeds = i.seeds;
+            i = one;
+        }
+    }
     grid_free(&g);
     grid_free(&h);
     free(x.u);
     free(y.u);
     return i;
+}
+
+struct interval report_difference(struct selection a, struct selection b) {
+    return difference(a, b, false);
+}
+struct interval report_difference_shares(struct selection a, struct selection b) {
+    return difference(a, b, true);
 }
 
 /* From samples, else as the task wrote it (one seed), else the mean without an interval. */

@@ -64,8 +64,10 @@ struct selection {
     const struct report_data *data;
     int section;
     const char *row, *condition, *metric;
-    unsigned positions; /* bit i: position_names[i]; 0: "all" */
-    int64_t seed;       /* -1: all */
+    unsigned positions;   /* bit i: position_names[i]; 0: "all" */
+    int64_t seed;         /* -1: all */
+    const char *position; /* instead of positions: exactly this text; NULL: positions */
+    const char *sample;   /* names that begin with this ("L32768-"); NULL: all */
 };
 /* Ratio of sums with an interval over documents and, where there are several, training seeds (interval_crossed). n = documents. */
 struct interval report_ratio(struct selection a);
@@ -73,5 +75,8 @@ struct interval report_ratio(struct selection a);
 struct interval report_bits(const struct report_data *d, int section, const char *row, int position);
 /* a - b over the (document, seed) pairs that both have, paired. */
 struct interval report_difference(struct selection a, struct selection b);
+/* The same for samples that are right or wrong (value 0 or 1, weight 1): with one seed Tango's interval, which has a width also
+ * where all samples agree; otherwise, or where there are other values, report_difference. */
+struct interval report_difference_shares(struct selection a, struct selection b);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef INFINIBENCH_REPORT_DOCUMENT_H
 #define INFINIBENCH_REPORT_DOCUMENT_H
 
-#include "report_data.h"
+#include "plot.h"
 
 struct page {
     struct text_buffer md, html;
@@ -39,6 +39,22 @@ void cost_table(struct table *t, const struct report_data *d);
 void position_table(struct table *t, const struct report_data *d, int section);
 void difference_table(struct table *t, const struct report_data *d, int section);
 void seed_table(struct table *t, const struct report_data *d, int section);
+/* report.c: what the sections of all tasks have. report_table: with its title, in the document and on the terminal; frees the
+ * table. */
+void report_title(struct page *doc, const struct report_data *d, int section);
+void report_protocol(struct page *doc, const struct report_section *s);
+void report_table(struct page *doc, struct table *t, FILE *out, const char *title);
+/* The pictures of a section; group: of that base condition (report_retrieval.h), 0 where a section has none. */
+void report_figures(struct page *doc, const struct report_data *d, int section, int group, const struct plots *plots);
+
+/* report_passkey.c, report_recall.c: whole sections; tables that both have. */
+void passkey_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
+void recall_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
+struct group;
+void writes_table(struct table *t, const struct group *g);
+/* report_answers.c: exact match against the twin, without the memory, against other rows, by length or number of pairs. */
+void passkey_answers(struct table *t, const struct group *g);
+void recall_answers(struct table *t, const struct group *g);
 /* report_answers.c: the questions that an experiment with a local-only twin answers, each with its figure. */
 void answer_table(struct table *t, const struct report_data *d, int section);
 /* report_paper.c: ours beside the paper's own numbers, results/paper/TABLE.csv. 1: there is no such table. */

@@ -1,10 +1,11 @@
 /* report_paper.c - our numbers beside the paper's, and what differs, from results/paper/TABLE.csv.
  *
  * The file holds the paper's numbers (kind row), its settings beside ours (kind setting; {key} is filled in from experiment.ini)
- * and remarks (kind note). Perplexities per token of different tokenizers do not compare; what does is each model's negative log
- * likelihood relative to a common row of the same table. */
+ * and remarks (kind note). The form of the table follows from its sections: "pg19" (perplexities, here) or "fine_tuned:32768:start"
+ * (pass key, report_paper_passkey.c). Perplexities per token of different tokenizers do not compare; what does is each model's
+ * negative log likelihood relative to a common row of the same table. */
 #include "csv_io.h"
-#include "report_document.h"
+#include "report_paper.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,26 +13,17 @@
 #include <unistd.h>
 
 #define HEADER "kind,name,ours,section,value,unit,note"
-enum { KIND, NAME, OURS, SECTION, VALUE, UNIT, NOTE, COLUMNS };
-struct line {
-    char *field[COLUMNS];
-    double value; /* of kind row */
-};
-struct paper {
-    struct line *line;
-    int count;
-};
 
 static int take_line(void *data, const char *path, int line, int count, char **fields, struct error *e) {
     struct paper *p = data;
-    struct line x = {.value = NAN};
+    struct paper_line x = {.value = NAN};
     (void)count;
-    if (strcmp(fields[KIND], "row") == 0) {
-        if (csv_parse_real(path, line, "value", fields[VALUE], false, &x.value, e) != 0) return -1;
-    } else if (strcmp(fields[KIND], "setting") != 0 && strcmp(fields[KIND], "note") != 0) {
-        return fail(e, "%s:%d: kind '%s' is none of row, setting, note", path, line, fields[KIND]);
+    if (strcmp(fields[PAPER_KIND], "row") == 0) {
+        if (csv_parse_real(path, line, "value", fields[PAPER_VALUE], false, &x.value, e) != 0) return -1;
+    } else if (strcmp(fields[PAPER_KIND], "setting") != 0 && strcmp(fields[PAPER_KIND], "note") != 0) {
+        return fail(e, "%s:%d: kind '%s' is none of row, setting, note", path, line, fields[PAPER_KIND]);
     }
-    for (int i = 0; i < COLUMNS; i++) x.field[i] = xstrdup(fields[i]);
+    for (int i = 0; i < PAPER_COLUMNS; i++) x.field[i] = xstrdup(fields[i]);
     p->line = xrealloc(p->line, (size_t)p->count + 1, sizeof *p->line);
     p->line[p->count++] = x;
     return 0;
@@ -39,14 +31,14 @@ static int take_line(void *data, const char *path, int line, int count, char **f
 
 static void paper_free(struct paper *p) {
     for (int i = 0; i < p->count; i++)
-        for (int j = 0; j < COLUMNS; j++) free(p->line[i].field[j]);
+        for (int j = 0; j < PAPER_COLUMNS; j++) free(p->line[i].field[j]);
     free(p->line);
 }
 
-static const struct line *find(const struct paper *p, const char *name, const char *section) {
+const struct paper_line *paper_find(const struct paper *p, const char *name, const char *section) {
     for (int i = 0; i < p->count; i++)
-        if (strcmp(p->line[i].field[KIND], "row") == 0 && strcmp(p->line[i].field[NAME], name) == 0 &&
-            strcmp(p->line[i].field[SECTION], section) == 0)
+        if (strcmp(p->line[i].field[PAPER_KIND], "row") == 0 && strcmp(p->line[i].field[PAPER_NAME], name) == 0 &&
+            strcmp(p->line[i].field[PAPER_SECTION], section) == 0)
             return &p->line[i];
     return NULL;
 }
@@ -120,10 +112,10 @@ static void settings_table(struct table *t, const struct report_data *d, const s
     *t = (struct table){.heads = heads, .columns = 3};
     for (int i = 0; i < p->count; i++) {
         char *const *x = p->line[i].field;
-        if (strcmp(x[KIND], "setting") != 0) continue;
-        char *ours = filled_in(d, row, x[OURS]);
-        table_cell(t, "%s", x[NAME]);
-        table_cell(t, "%s", x[VALUE]);
+        if (strcmp(x[PAPER_KIND], "setting") != 0) continue;
+        char *ours = filled_in(d, row, x[PAPER_OURS]);
+        table_cell(t, "%s", x[PAPER_NAME]);
+        table_cell(t, "%s", x[PAPER_VALUE]);
         table_cell(t, "%s", ours);
         free(ours);
     }
@@ -134,11 +126,11 @@ struct base {
     double paper, ours; /* negative log likelihood of the row to which the others are set in relation */
 };
 
-static void section_cells(struct table *t, const struct report_data *d, int section, const struct line *x, const char *ours,
+static void section_cells(struct table *t, const struct report_data *d, int section, const struct paper_line *x, const char *ours,
                           struct base *base) {
     double bits = *ours ? report_bits(d, section, ours, -1).value : NAN, nats = x ? log(x->value) : NAN;
     if (isnan(base->paper) && !isnan(bits) && !isnan(nats)) *base = (struct base){nats, bits};
-    table_cell(t, isnan(nats) ? "–" : "%s", x ? x->field[VALUE] : "");
+    table_cell(t, isnan(nats) ? "–" : "%s", x ? x->field[PAPER_VALUE] : "");
     table_cell(t, isnan(nats / base->paper) ? "–" : "%+.1f %%", 100 * (nats / base->paper - 1));
     table_cell(t, isnan(bits) ? "–" : "%.4f", bits);
     table_cell(t, isnan(bits / base->ours) ? "–" : "%+.1f %%", 100 * (bits / base->ours - 1));
@@ -146,38 +138,39 @@ static void section_cells(struct table *t, const struct report_data *d, int sect
 
 static void one_row(struct table *t, const struct report_data *d, const struct paper *p, const char *name, const char *ours,
                     const int *sections, int count, struct base *base) {
-    const struct line *memory = *name ? find(p, name, "memory") : NULL;
+    const struct paper_line *memory = *name ? paper_find(p, name, "memory") : NULL;
     table_cell(t, "%s", *name ? name : "–");
     table_cell(t, "%s", *ours ? ours : "–");
     table_cell(t, "%s", memory ? show_number(memory->value) : "–");
     table_cell(t, "%s", *ours ? show_number(report_training(d, ours, "carried_elements")) : "–");
     for (int k = 0; k < count; k++)
-        section_cells(t, d, sections[k], *name ? find(p, name, d->sections[sections[k]].name) : NULL, ours, &base[k]);
+        section_cells(t, d, sections[k], *name ? paper_find(p, name, d->sections[sections[k]].name) : NULL, ours, &base[k]);
 }
 
 /* One line per model of the paper, then our rows that it does not have. */
-static int rows_table(struct table *t, const struct report_data *d, const struct paper *p) {
+static int perplexity_table(struct table *t, const struct report_data *d, const struct paper *p) {
     static const char *heads[4 + 4 * REPORT_SECTIONS];
     static char words[4 * REPORT_SECTIONS][64];
     int sections[REPORT_SECTIONS], count = 0, base_row = -1;
     struct base base[REPORT_SECTIONS];
     for (int s = 0; s < d->section_count && count < 8; s++) {
         bool known = false;
-        for (int i = 0; i < p->count && !known; i++) known = strcmp(p->line[i].field[SECTION], d->sections[s].name) == 0;
+        for (int i = 0; i < p->count && !known; i++) known = strcmp(p->line[i].field[PAPER_SECTION], d->sections[s].name) == 0;
         if (!known || strcmp(d->sections[s].task, "language_modeling") != 0) continue;
         base[count] = (struct base){NAN, NAN};
         sections[count++] = s;
     }
     for (int i = 0; i < p->count && base_row < 0; i++)
-        if (strcmp(p->line[i].field[KIND], "row") == 0 && report_row_index(d, p->line[i].field[OURS]) >= 0) base_row = i;
+        if (strcmp(p->line[i].field[PAPER_KIND], "row") == 0 && report_row_index(d, p->line[i].field[PAPER_OURS]) >= 0)
+            base_row = i;
     if (!count || base_row < 0) return 1;
     heads[0] = "<paper's row", heads[1] = "<ours", heads[2] = "paper: state elements", heads[3] = "ours";
     for (int k = 0; k < count; k++) {
         static const char *const format[] = {"%.20s: paper, token ppl", "NLL against %.30s", "%.20s: ours, bits/byte",
                                              "against %.30s"};
         for (int j = 0; j < 4; j++) {
-            const char *of = j == 1   ? p->line[base_row].field[NAME]
-                             : j == 3 ? p->line[base_row].field[OURS]
+            const char *of = j == 1   ? p->line[base_row].field[PAPER_NAME]
+                             : j == 3 ? p->line[base_row].field[PAPER_OURS]
                                       : d->sections[sections[k]].name;
             snprintf(words[4 * k + j], sizeof *words, format[j], of);
             heads[4 + 4 * k + j] = words[4 * k + j];
@@ -186,9 +179,9 @@ static int rows_table(struct table *t, const struct report_data *d, const struct
     *t = (struct table){.heads = heads, .columns = 4 + 4 * count};
     bool done[REPORT_ROWS] = {false};
     for (int i = 0; i < p->count; i++) {
-        const char *name = p->line[i].field[NAME], *ours = p->line[i].field[OURS];
-        bool again = strcmp(p->line[i].field[KIND], "row") != 0;
-        for (int j = 0; j < i && !again; j++) again = strcmp(p->line[j].field[NAME], name) == 0;
+        const char *name = p->line[i].field[PAPER_NAME], *ours = p->line[i].field[PAPER_OURS];
+        bool again = strcmp(p->line[i].field[PAPER_KIND], "row") != 0;
+        for (int j = 0; j < i && !again; j++) again = strcmp(p->line[j].field[PAPER_NAME], name) == 0;
         if (again) continue;
         int row = report_row_index(d, ours);
         if (row >= 0) done[row] = true;
@@ -209,12 +202,16 @@ int paper_section(struct page *doc, const struct report_data *d, FILE *out, stru
     struct paper p = {0};
     struct table t;
     int result = csv_read(path, HEADER, false, take_line, &p, e);
+    bool passkey = p.count && strchr(p.line[0].field[PAPER_SECTION], ':');
     free(path);
-    if (result == 0 && rows_table(&t, d, &p) == 0) {
+    if (result == 0 && (passkey ? paper_passkey_table(&t, d, &p) : perplexity_table(&t, d, &p)) == 0) {
         const char *number = strncmp(d->table, "table", 5) == 0 ? d->table + 5 : d->table;
         document_heading(doc, "Beside the paper's Table %s", number);
-        document_text(doc,
-                      "Perplexities per token of different tokenizers, sizes and budgets do not compare. What can be set side by "
+        document_text(
+            doc, "%s",
+            passkey ? "In per cent, start/middle/end as in the paper; n: samples of each of our figures, of all training seeds "
+                      "together. Intervals are in the tables of the sections."
+                    : "Perplexities per token of different tokenizers, sizes and budgets do not compare. What can be set side by "
                       "side is each model's negative log likelihood relative to the same row of the same table.");
         document_table(doc, &t);
         fprintf(out, "Beside the paper's Table %s\n", number);
@@ -226,7 +223,7 @@ int paper_section(struct page *doc, const struct report_data *d, FILE *out, stru
         document_table(doc, &t);
         table_free(&t);
         for (int i = 0; i < p.count; i++)
-            if (strcmp(p.line[i].field[KIND], "note") == 0) document_item(doc, "%s", p.line[i].field[NOTE]);
+            if (strcmp(p.line[i].field[PAPER_KIND], "note") == 0) document_item(doc, "%s", p.line[i].field[PAPER_NOTE]);
     }
     paper_free(&p);
     return result;

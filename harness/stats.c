@@ -1,4 +1,5 @@
-/* stats.c - Wilson intervals, the document bootstrap (single and paired), the smallest difference that could have been seen.
+/* stats.c - Wilson intervals and Tango's, the document bootstrap (single and paired), the smallest difference that could have been
+ * seen.
  *
  * The bootstrap resamples documents, never tokens, and recomputes the ratio of sums; percentiles of 10,000 resamples. Several
  * training seeds are a second sample, crossed with the documents. Equal seeds give equal bits. */
@@ -45,6 +46,36 @@ struct interval wilson(int64_t successes, int64_t n) {
     i.standard_error = sqrt(p * (1 - p) / (double)n);
     i.low = successes == 0 ? 0 : middle - half;
     i.high = successes == n ? 1 : middle + half;
+    return i;
+}
+
+/* Tango's score statistic at a true difference d; falls with d. */
+static double tango(double b, double c, double n, double d) {
+    double linear = (2 * n - b + c) * d - b - c, last = -c * d * (1 - d), root = linear * linear - 8 * n * last;
+    double q = ((root > 0 ? sqrt(root) : 0) - linear) / (4 * n), variance = n * (2 * q + d * (1 - d));
+    double above = b - c - n * d;
+    return variance > 0 ? above / sqrt(variance) : above > 0 ? INFINITY : above < 0 ? -INFINITY : 0;
+}
+
+struct interval paired_shares(int64_t only_a, int64_t only_b, int64_t n) {
+    struct interval i = {.value = NAN, .standard_error = NAN, .low = NAN, .high = NAN, .n = n};
+    CHECK(only_a >= 0 && only_b >= 0 && only_a + only_b <= n, "%lld and %lld of %lld", (long long)only_a, (long long)only_b,
+          (long long)n);
+    if (n == 0) return i;
+    double b = (double)only_a, c = (double)only_b, z = normal_quantile(0.975);
+    i.value = (b - c) / (double)n;
+    for (int side = 0; side < 2; side++) { /* bisection between the value and the end of the range */
+        double inside = i.value, outside = side ? 1 : -1;
+        for (int k = 0; k < 60; k++) {
+            double middle = (inside + outside) / 2;
+            if (fabs(tango(b, c, (double)n, middle)) < z)
+                inside = middle;
+            else
+                outside = middle;
+        }
+        *(side ? &i.high : &i.low) = inside;
+    }
+    i.standard_error = (i.high - i.low) / (2 * z);
     return i;
 }
 

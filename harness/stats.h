@@ -21,10 +21,13 @@ struct interval bootstrap_paired(const double *va, const double *wa, const doubl
  * freedom (Satterthwaite 1946, eq. 17). One seed: the bootstrap alone. */
 struct interval interval_crossed(const double *va, const double *wa, const double *vb, const double *wb, int64_t seeds, int64_t n,
                                  uint64_t seed);
+/* A - B of two shares of successes over the same n trials, of which only_a succeeded with A alone and only_b with B alone: the
+ * score interval of Tango (1998), 95 %. It has a width also where no trial differs. standard_error: half its width over 1.96. */
+struct interval paired_shares(int64_t only_a, int64_t only_b, int64_t n);
 /* Quantile of Student's t, df >= 1 (not necessarily whole). */
 double t_quantile(double p, double df);
-/* Smallest true difference that a test at 5 % with power 80 % would have found, given the standard error (and the degrees of freedom) of the
- * difference. */
+/* Smallest true difference that a test at 5 % with power 80 % would have found, given the standard error (and the degrees of
+ * freedom) of the difference. */
 double minimum_detectable(const struct interval *difference);
 double normal_quantile(double p);
 

@@ -243,7 +243,8 @@ static char *locate(const char *name, struct error *e) {
     size_t n = strlen(name);
     if (!n) return fail(e, "the tokenizer 'sentencepiece' needs a model, e.g. " PREFIX "pg19-4096"), NULL;
     if (strchr(name, '/') || (n > 6 && !strcmp(name + n - 6, ".model"))) {
-        if (!access(name, R_OK)) return xstrdup(name);
+        char *file = shipped_file(name);
+        if (file) return file;
         return fail(e, "there is no tokenizer model at %s; make it with " MAKE " CORPUS PIECES %s", name, name), NULL;
     }
     char *wanted = xprintf("sentencepiece/%s.model", name), *places[DATA_PLACES], *found = NULL;

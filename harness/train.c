@@ -113,6 +113,9 @@ static struct call cut(struct trainer *t, const struct batch *b, int64_t from, i
             r->len[dst] = b->len[src];
             memcpy(r->tokens + dst * b->n, b->tokens + src * b->n, (size_t)b->n * sizeof *r->tokens);
             memcpy(r->targets + dst * b->n, b->targets + src * b->n, (size_t)b->n * sizeof *r->targets);
+            bool same = b->since[src] == in_step; /* the document that the row of the step begins with, if it begins with one */
+            if (t->carried_in && b->carried && b->carried[row] >= 0 && same)
+                r->since[dst] += carried_in_since(b->carried[row], b->n);
             for (int64_t i = 0; i < b->n; i++) r->weights[dst * b->n + i] = (real)b->weights[src * b->n + i];
         }
     return (struct call){.batch = b->rows,
@@ -145,6 +148,7 @@ static void step_layer_major(struct trainer *t, const struct batch *b, bool back
     struct call c = cut(t, b, 0, b->segments);
     struct forward f;
     forward_begin(&f, &t->tape, t->state, &c);
+    if (t->carried_in) carried_in_start(t->carried_in, &f, b, c.since);
     loss_forward(t, &f, &c, t->loss);
     if (!backward) return;
     tape_backward(&t->tape);
@@ -158,7 +162,10 @@ static void step_segment_major(struct trainer *t, const struct batch *b, bool ba
     for (int64_t s = 0; s < b->segments; s++) {
         struct call c = cut(t, b, s, 1);
         forward_begin(&next, &t->tape, t->state, &c);
-        if (s > 0) forward_chain(&next, &f);
+        if (s > 0)
+            forward_chain(&next, &f);
+        else if (t->carried_in)
+            carried_in_start(t->carried_in, &next, b, c.since);
         f = next;
         loss_forward(t, &f, &c, t->loss + s);
     }
@@ -331,7 +338,7 @@ static size_t purposes(const struct trainer *t, const char *names[10], size_t by
                {"optimizer", t->optimizer.peak},
                {"activations", a->activations.peak},
                {"activation gradients", a->gradients.peak},
-               {"carried state", state_need(m, c->batch, c->segments)},
+               {"carried state", state_need(m, c->batch, c->segments) + (t->carried_in ? carried_in_bytes(m) : 0)},
                {"states between segments", t->room->boundary.peak + a->kept.peak},
                {"scratch", a->scratch.peak}};
     size_t total = 0, n = sizeof all / sizeof *all;
@@ -358,7 +365,16 @@ size_t trainer_bytes(const struct trainer *t) {
 struct trainer *trainer_create(struct model *m, const struct train_config *c, struct source *s, struct error *e) {
     struct trainer *t = xcalloc(1, sizeof *t);
     const struct model_config *mc = &m->config;
-    bool plan = !s || !m->k;
+    bool plan = !s || !m->k, carried_in = (s ? source_carries(s) : c->carried_in) && carried_in_possible(m);
+    if (carried_in && c->mode == STEP_RECOMPUTE) {
+        fail(e, "step_mode = recompute cannot start documents from carried-in states; use step_mode = layer or segment");
+        free(t);
+        return NULL;
+    }
+    if (carried_in && !(t->carried_in = carried_in_create(m, s, e))) {
+        free(t);
+        return NULL;
+    }
     t->model = m;
     t->config = *c;
     t->config.gate_rate = mc->gate_rate;
@@ -368,6 +384,7 @@ struct trainer *trainer_create(struct model *m, const struct train_config *c, st
     struct model planned = *m;
     planned.k = NULL;
     t->state = state_create(&planned, mc->batch, mc->segments, e);
+    if (carried_in) carried_in_open(t->carried_in, &planned, e);
     struct batch blank = {.rows = mc->batch, .segments = mc->segments, .n = mc->segment}; /* a dry pass looks at no token */
     tape_dry(&t->tape);
     take_optimizer(t, true);
@@ -375,10 +392,11 @@ struct trainer *trainer_create(struct model *m, const struct train_config *c, st
     optimizer_step(t);
     state_free(t->state);
     t->state = NULL;
+    if (carried_in) carried_in_open(t->carried_in, NULL, e);
     if (plan) return t;
     t->state = state_create(m, mc->batch, mc->segments, e);
-    if (!t->state || tape_allocate(&t->tape, e) || arena_allocate(&t->optimizer, m->k, 0, e) ||
-        arena_allocate(&t->room->boundary, m->k, 0, e)) {
+    if (!t->state || (carried_in && carried_in_open(t->carried_in, m, e)) || tape_allocate(&t->tape, e) ||
+        arena_allocate(&t->optimizer, m->k, 0, e) || arena_allocate(&t->room->boundary, m->k, 0, e)) {
         trainer_free(t);
         return NULL;
     }
@@ -407,6 +425,7 @@ void trainer_free(struct trainer *t) {
     tape_free(&t->tape);
     state_free(t->state);
     if (t->batcher) batcher_free(t->batcher);
+    carried_in_free(t->carried_in);
     arena_release(&t->optimizer);
     room_free(t->room);
     free(t);
@@ -445,7 +464,7 @@ say:
 }
 
 static double step_flops(const struct trainer *t, const struct batch *b) {
-    double sum = 0;
+    double sum = t->carried_in ? carried_in_flops(&t->model->config) : 0;
     for (int64_t i = 0; i < b->rows * b->segments; i++)
         if (b->len[i]) sum += 3 * (double)b->len[i] * model_flops(&t->model->config, b->since[i], true);
     return sum;
@@ -455,6 +474,14 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     struct batch b;
     double start = now();
     batcher_next(t->batcher, &b);
+    if (t->carried_in && b.misplaced)
+        return fail(e,
+                    "step %lld: %lld documents with a carried-in state start within the step; they must fill it: length and EOS a "
+                    "multiple of segments x segment = %lld x %lld = %lld tokens (set segments of the stage, or the length)",
+                    (long long)t->step, (long long)b.misplaced, (long long)b.segments, (long long)b.n,
+                    (long long)(b.segments * b.n));
+    double read = t->carried_in ? carried_in_prepare(t->carried_in, t->step, &b, e) : 0;
+    if (read < 0) return -1;
     run_step(t, &b, true);
     r->loss = loss_of(t);
     if (!(fabs(r->loss) < INFINITY)) return name_bad(t, &b, r->loss, e);
@@ -481,7 +508,7 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     for (int64_t row = 0; row < b.rows; row++) state_advance(t->state, &c, row);
     t->step++;
     t->tokens += b.scored;
-    t->flops += step_flops(t, &b);
+    t->flops += step_flops(t, &b) + read;
     t->seconds += now() - start;
     return 0;
 }

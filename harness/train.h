@@ -2,8 +2,7 @@
 #ifndef INFINIBENCH_TRAIN_H
 #define INFINIBENCH_TRAIN_H
 
-#include "model.h"
-#include "source.h"
+#include "carried_in.h"
 
 struct tokenizer;
 
@@ -19,6 +18,7 @@ struct train_config {
     bool carry; /* state values go on to the next step (cut for the gradient) */
     enum step_mode mode;
     bool parameter_scale; /* Adafactor */
+    bool carried_in;      /* the source has a filler; for plans, which have no source: trainer_create looks at its source itself */
 };
 void train_config_from(struct train_config *c, const struct options *o);
 double schedule_rate(const struct train_config *c, int64_t step); /* step counts from 0 */
@@ -31,6 +31,7 @@ struct trainer {
     struct tape tape;
     struct state *state;
     struct batcher *batcher;
+    struct carried_in *carried_in; /* NULL: every document starts from the empty state */
     struct arena optimizer;
     real *m[PARAM_LIMIT], *v[PARAM_LIMIT];
     real *hyper, *norm2, *loss;
@@ -42,7 +43,8 @@ struct trainer {
 void optimizer_sizes(enum optimizer_kind kind, const struct param *p, int64_t *m, int64_t *v);
 size_t trainer_bytes(const struct trainer *t); /* total of trainer_print_memory */
 /* source NULL (or a model that is a plan): measures only, allocates nothing. Plans the step with a dry pass; ask training_fits
- * first. */
+ * first. A source with a filler makes carried-in states where the model can have them (carried_in_possible); elsewhere the same
+ * documents are trained on from the empty state. */
 struct trainer *trainer_create(struct model *m, const struct train_config *c, struct source *s, struct error *e);
 /* Whether a model of this configuration can be trained on this machine: parameters, gradients, optimizer, activations and states
  * against free memory, measured by a plan, before anything is taken. The sentence names the bytes. */

@@ -1,9 +1,11 @@
-# style.gp - what all pictures have in common. Loaded by the scripts beside it; `kind` is svg or png, `output_file` where it goes.
+# style.gp - what all pictures have in common. Loaded by the scripts beside it; `kind` is svg or png, `output_file` where it goes;
+# `height` may be set before (SVG pixels).
+if (!exists('height')) height = 460
 if (kind eq 'png') {
-    set terminal pngcairo size 1640,920 font 'DejaVu Sans,22' linewidth 2 background 'white'
+    set terminal pngcairo size 1640,2*height font 'DejaVu Sans,22' linewidth 2 background 'white'
     scale = 2.0
 } else {
-    set terminal svg size 820,460 dynamic font 'DejaVu Sans, Helvetica, Arial, sans-serif,13' linewidth 1.2 background 'white'
+    set terminal svg size 820,height dynamic font 'DejaVu Sans, Helvetica, Arial, sans-serif,13' linewidth 1.2 background 'white'
     scale = 1.0
 }
 set output output_file

@@ -297,7 +297,7 @@ static void skewed_next(struct source *s, int64_t row, struct document *d) {
     (void)s;
     (void)row;
     for (int i = 0; i < 31; i++) text[i] = 1 + __builtin_ctz((unsigned)(i + 1));
-    *d = (struct document){text, NULL, 31};
+    *d = (struct document){.tokens = text, .n = 31, .carried = -1};
 }
 static char *no_save(const struct source *s) {
     (void)s;

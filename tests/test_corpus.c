@@ -325,7 +325,7 @@ struct fixed {
 static void fixed_next(struct source *s, int64_t row, struct document *d) {
     (void)row;
     struct fixed *f = s->data;
-    *d = (struct document){f->tokens, f->weights, 20};
+    *d = (struct document){.tokens = f->tokens, .weights = f->weights, .n = 20, .carried = -1};
 }
 static char *fixed_save(const struct source *s) { return (void)s, xstrdup("\"quoted\" and \n lines"); }
 

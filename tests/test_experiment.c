@@ -125,7 +125,7 @@ static void resolving(void **state) {
         "[row slow]\narchitecture = infini\nlr = 0.25\nlayers = 3\n" TASK "[task early]\ntask = language_modeling\nafter = a\n");
     assert_string_equal(x->name, "x");
     assert_string_equal(x->title, "A title that goes on in a second line");
-    assert_true(x->seed_count == 2 && x->seeds[0] == 3 && x->seeds[1] == 1024);
+    assert_true(x->seeds.count == 2 && x->seeds.seed[0] == 3 && x->seeds.seed[1] == 1024);
     assert_true(x->stage_count == 3 && x->row_count == 1 && x->task_count == 2);
     assert_int_equal(x->stages[0].limit, 2048);
     assert_string_equal(x->stages[0].from, "init");
@@ -157,7 +157,7 @@ static void resolving(void **state) {
 /* The cell of row 1 (local), first seed, task 0. */
 static void cell_of(char cell[20], const char *text) {
     struct experiment *x = parsed(text);
-    if (experiment_cell(cell, x, &x->rows[1], x->seeds[0], &x->tasks[0], &e) != 0) fail_msg("%s", e.text);
+    if (experiment_cell(cell, x, &x->rows[1], x->seeds.seed[0], &x->tasks[0], &e) != 0) fail_msg("%s", e.text);
     assert_int_equal(strlen(cell), 16);
     experiment_free(x);
 }
@@ -219,7 +219,7 @@ static void count_next(struct source *s, int64_t row, struct document *d) {
     (void)row;
     c->token[0] = ++c->next;
     c->token[1] = s->name[0];
-    *d = (struct document){.tokens = c->token, .n = 2};
+    *d = (struct document){.tokens = c->token, .n = 2, .carried = -1};
 }
 static char *count_save(const struct source *s) { return xprintf("%d", ((struct counter *)s->data)->next); }
 static int count_load(struct source *s, const char *text, struct error *error) {
@@ -447,13 +447,68 @@ static void seeds_of_stages(void **state) {
     refused("[experiment]\ntable = ../x\n" BUDGET ROWS, "x.ini:2: table = '../x'", "results/paper");
 }
 
+/* A row with fewer seeds, a stage for some rows, a task for some rows and some seeds. */
+static void parts_of_the_plan(void **state) {
+    static const char text[] =
+        "[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE
+        "[stage two]\nsource = ./corpus\nsteps = 1\nonly = other\n[stage three]\nsource = ./corpus\nsteps = 1\n[row local]\narchitecture = infini\nupdate = none\nseeds = 2\n"
+        "[row other]\narchitecture = infini\n[task all]\ntask = language_modeling\nafter = one\ncorpus = ./corpus\n"
+        "[task some]\ntask = language_modeling\nafter = one\ncorpus = ./corpus\nlimit = 500\nonly = other\nseeds = 1\npart_of = all\n";
+    (void)state;
+    run(text, "plan");
+    int64_t n;
+    struct result_row *r = results_read("plan", &n, &e);
+    int trained[2][3] = {{0}}, measured[2][3] = {{0}}; /* row, seed */
+    for (int64_t i = 0; i < n; i++) {
+        int row = strcmp(r[i].row, "other") == 0;
+        trained[row][r[i].seed] += strcmp(r[i].metric, "final_loss") == 0;
+        measured[row][r[i].seed] +=
+            strcmp(r[i].metric, "bits_per_byte") == 0 && strcmp(r[i].position, "all") == 0 && !*r[i].condition;
+    }
+    free(r);
+    /* local: stage one; other: three stages; measured after the first, seed 1 of other twice */
+    static const int expected[2][3] = {{0, 0, 1}, {0, 3, 3}}, twice[2][3] = {{0, 0, 1}, {0, 2, 1}};
+    assert_memory_equal(trained, expected, sizeof trained);
+    assert_memory_equal(measured, twice, sizeof measured);
+    char *before = text_of("plan/results.csv"), *ini = text_of("plan/experiment.ini");
+    assert_null(strstr(ini, "; cell local 1"));
+    assert_null(strstr(ini, "; cell local 2 three"));
+    assert_non_null(strstr(ini, "\nonly = other\n"));
+    assert_null(strstr(ini, "; cell local 2 one some"));
+    assert_null(strstr(ini, "; cell other 2 one some"));
+    assert_non_null(strstr(ini, "\npart_of = all\n"));
+    int all = 0; /* the report shows the part as the whole: two cells of the row's seed 1, one of seed 2 */
+    for (const char *at = ini; (at = strstr(at, "; cell other ")); at++) all += strstr(at, " one all ") == at + 14;
+    assert_int_equal(all, 3);
+    run(ini, "plan"); /* the resolved text says the same: nothing is done again */
+    char *after = text_of("plan/results.csv");
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+    free(ini);
+    refused(HEAD BUDGET ROWS "seeds = 2\n", "seed 2 of [row local]", "not among the seeds of [experiment]");
+    refused("[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE "seeds = 2\n" ROWS TASK "seeds = 1\n",
+            "seed 1 of [task language_modeling]", "not among the seeds of [stage one]");
+    refused(HEAD BUDGET STAGE_ONE "only = locl\n" ROWS, "only: 'locl' is no row", "the nearest is 'local'");
+    refused(HEAD BUDGET STAGE_ONE "only = local\n[stage two]\nsource = ./corpus\nonly = local, other\n" ROWS
+                                  "[row other]\narchitecture = infini\n",
+            "only = local, other", "not all of these rows go through [stage one]");
+    refused(HEAD BUDGET ROWS TASK "only = locl\n", "only: 'locl' is no row", "the nearest is 'local'");
+    refused(HEAD BUDGET ROWS TASK "part_of = language_modeling\n", "part_of = 'language_modeling' is no earlier section",
+            "there is none: leave part_of out");
+    refused(HEAD BUDGET ROWS TASK "[task b]\ntask = language_modeling\npart_of = languag_modeling\n",
+            "with task = language_modeling and after = init", "the nearest is 'language_modeling'");
+    refused(HEAD BUDGET ROWS TASK "only = ,\n", "only is empty", "leave it out");
+}
+
 int main(void) {
     struct backend_info info;
     memset(&info, 0, sizeof info);
     options = (struct run_options){.seed = -1, .jobs = 1, .k = kernels_cpu(0, &info), .info = &info};
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors),       cmocka_unit_test(resolving),     cmocka_unit_test(identity),
-        cmocka_unit_test(mixtures),     cmocka_unit_test(nothing_twice), cmocka_unit_test(chosen_parts),
-        cmocka_unit_test(same_numbers), cmocka_unit_test(after_stages),  cmocka_unit_test(seeds_of_stages)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(errors),          cmocka_unit_test(resolving),
+                                       cmocka_unit_test(identity),        cmocka_unit_test(mixtures),
+                                       cmocka_unit_test(nothing_twice),   cmocka_unit_test(chosen_parts),
+                                       cmocka_unit_test(same_numbers),    cmocka_unit_test(after_stages),
+                                       cmocka_unit_test(seeds_of_stages), cmocka_unit_test(parts_of_the_plan)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

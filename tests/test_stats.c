@@ -182,10 +182,31 @@ static void few_documents(void **state) {
     assert_true(equal.value == 0 && equal.low == 0 && equal.high == 0);
 }
 
+/* Where no trial differs the ends are known in closed form; otherwise they solve |score| = 1.96. */
+static void paired_shares_known(void **state) {
+    (void)state;
+    double z2 = 1.959963984540054 * 1.959963984540054;
+    for (int64_t n = 1; n < 1000; n = 3 * n + 1) { /* no trial differs: n d / (1 - d) = z^2 */
+        struct interval i = paired_shares(0, 0, n);
+        assert_true(i.value == 0);
+        near(i.high, z2 / ((double)n + z2), 1e-9);
+        near(i.low, -i.high, 1e-9);
+    }
+    struct interval one = paired_shares(30, 0, 30), other = paired_shares(0, 30, 30), some = paired_shares(9, 3, 44);
+    assert_true(one.value == 1 && one.high > 1 - 1e-9);
+    near(one.low, (30 - z2) / (30 + z2), 1e-9); /* all differ one way: n (1 - d) / (1 + d) = z^2 */
+    near(other.low, -one.high, 1e-9);
+    near(other.high, -one.low, 1e-9);
+    near(some.value, 6.0 / 44, 1e-12); /* numerical maximum likelihood in another program */
+    near(some.low, -0.0200958, 1e-6);
+    near(some.high, 0.2947856, 1e-6);
+    assert_true(isnan(paired_shares(0, 0, 0).value));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quantiles),          cmocka_unit_test(student),      cmocka_unit_test(seeds_and_documents),
-        cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),     cmocka_unit_test(same_bits),
-        cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents)};
+        cmocka_unit_test(quantiles),          cmocka_unit_test(student),       cmocka_unit_test(seeds_and_documents),
+        cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),      cmocka_unit_test(same_bits),
+        cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents), cmocka_unit_test(paired_shares_known)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -273,6 +273,7 @@ static void source_next(struct source *s, int64_t row, struct document *d) {
     int64_t id = f->count[row]++ * SOURCE_ROWS + row;
     d->n = 1 + (int64_t)floor((formula_uniform("document", id) + 1) / 2 * (double)engine_longest);
     d->weights = NULL;
+    d->carried = -1;
     f->tokens[row] = xrealloc(f->tokens[row], (size_t)d->n, sizeof *f->tokens[row]);
     for (int64_t i = 0; i < d->n; i++)
         f->tokens[row][i] =
