@@ -61,6 +61,10 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
     struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), op_rope(t, k, rope, c->kv_heads), v, NULL, NULL, NULL, NULL,
                                     NULL, f->since, &local);
     if (update(c) != NONE) {
+        if (f->watch) {
+            f->watch(f->watch_data, layer, "query", q);
+            f->watch(f->watch_data, layer, "key", k);
+        }
         struct memory_shape memory = {.batch = f->batch,
                                       .segments = f->segments,
                                       .n = f->n,

@@ -36,6 +36,9 @@ struct forward {
     int64_t lead, trail;        /* memory rows around the tokens, counted in n (0 unless the baseline has rows) */
     bool training;
     enum knock_out knock_out;
+    /* NULL, or shown what a mixer has computed on its way (infini: "query" and "key", before the feature map); nothing may change. */
+    void (*watch)(void *data, int layer, const char *what, const struct tensor *x);
+    void *watch_data;
     const int32_t *tokens;       /* [B,T] inputs */
     const int32_t *since;        /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
     const int32_t *len;          /* [B,S] tokens in the segment; < n: partial, never written to any memory */

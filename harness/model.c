@@ -195,6 +195,7 @@ void forward_begin(struct forward *f, struct tape *t, struct state *s, const str
     f->model = m;
     f->batch = c->batch, f->segments = c->segments, f->n = c->n;
     f->training = c->training, f->knock_out = c->knock_out, f->first = c->first;
+    f->watch = c->watch, f->watch_data = c->watch_data;
     CHECK(c->batch == s->batch, "a call of %lld rows on a state of %lld", (long long)c->batch, (long long)s->batch);
     CHECK(c->first + c->segments <= s->segments, "a call of %lld segments, the state has room for %lld",
           (long long)(c->first + c->segments), (long long)s->segments);

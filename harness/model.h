@@ -103,6 +103,8 @@ struct call { /* host side of one call */
     int64_t first;
     bool training;
     enum knock_out knock_out;
+    void (*watch)(void *data, int layer, const char *what, const struct tensor *x); /* see struct forward */
+    void *watch_data;
 };
 /* Uploads, runs the layers; in/out of f->in are set up by the caller through forward_begin. Returns logits [B*T,V]; with
  * want_logits false only the states are computed (NULL). */

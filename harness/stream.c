@@ -20,6 +20,8 @@ struct stream {
     struct state *state;
     struct tape tape;
     enum knock_out knock_out;
+    stream_watcher *watcher;
+    void *watcher_data;
     int64_t rows, segments, n, vocab; /* n: the model's segment length */
     int64_t *position;                /* [rows] tokens fed since reset */
     int32_t *last;                    /* [rows] the next input: the last token fed, BOS at first */
@@ -118,6 +120,11 @@ void stream_close(struct stream *s) {
 
 void stream_knock_out(struct stream *s, enum knock_out mode) { s->knock_out = mode; }
 
+void stream_watch(struct stream *s, stream_watcher *watcher, void *data) {
+    s->watcher = watcher;
+    s->watcher_data = data;
+}
+
 void stream_reset(struct stream *s, int64_t row) {
     for (int64_t b = row < 0 ? 0 : row; b < (row < 0 ? s->rows : row + 1); b++) {
         s->position[b] = 0;
@@ -174,6 +181,19 @@ static void keep_pending(struct stream *s, const int32_t *const *tokens, int64_t
     }
 }
 
+/* The watch of a call, row by row: only rows that are fed. */
+static void show(void *data, int layer, const char *what, const struct tensor *x) {
+    struct stream *s = data;
+    int64_t width = x->shape[x->rank - 1], inputs = x->n / width / s->rows, segments = (inputs + s->n - 1) / s->n;
+    real *host = xcalloc((size_t)x->n, sizeof *host);
+    s->model->k->download(host, x->data, (size_t)x->n * sizeof *host);
+    for (int64_t b = 0; b < s->rows; b++)
+        if (s->taken[b])
+            s->watcher(s->watcher_data, b, layer, what, s->since[b * segments], s->position[b] % s->n + s->taken[b], width,
+                       host + b * inputs * width);
+    free(host);
+}
+
 /* The loop of all feeds. want: 0 states only, 1 NLL, 2 logits. */
 static void feed(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *out, int want) {
     memset(s->done, 0, (size_t)s->rows * sizeof *s->done);
@@ -194,7 +214,9 @@ static void feed(struct stream *s, const int32_t *const *tokens, const int64_t *
                              .tokens = s->tokens,
                              .since = s->since,
                              .len = s->len,
-                             .knock_out = s->knock_out};
+                             .knock_out = s->knock_out,
+                             .watch = s->watcher ? show : NULL,
+                             .watch_data = s};
             struct forward f;
             struct tensor *y = call_forward(s, &f, &c, want);
             int64_t per = want == 2 ? s->vocab : 1;

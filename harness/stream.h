@@ -21,6 +21,12 @@ void stream_score(struct stream *s, const int32_t *const *tokens, const int64_t 
 void stream_logits(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *out);
 /* Distribution of the next token of every row: out [rows, vocab]. */
 void stream_next(struct stream *s, float *out);
+/* What a mixer shows on its way (infini: "query" and "key", [n, width] by head, before rotation and feature map): of `row`, inputs
+ * `first` to first + n - 1 of its document (input 0 is BOS; token i is input i + 1), in host memory for the time of the call. Every
+ * feed that computes shows; inputs of an open segment come again with the next one. watcher NULL: no more. */
+typedef void stream_watcher(void *data, int64_t row, int layer, const char *what, int64_t first, int64_t n, int64_t width,
+                            const real *values);
+void stream_watch(struct stream *s, stream_watcher *watcher, void *data);
 int64_t stream_position(const struct stream *s, int64_t row); /* tokens fed since reset */
 int64_t stream_writes(const struct stream *s, int64_t row);   /* whole segments so far: memory writes */
 /* Rows of state: copy (fork) within a stream, and out of it. */

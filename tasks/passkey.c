@@ -66,7 +66,7 @@ const struct option passkey_options[] = {
     {"knock_out", OPTION_BOOL, "no", 0, 0, NULL,
      "measure models with compressive memory also with the memory off and with it zero"},
     {"diagnostics", OPTION_BOOL, "no", 0, 0, NULL,
-     "norms of the compressive memory after each length, and gates, by layer and head"},
+     "norms of the compressive memory and contrast of the needle at each length, and gates, by layer and head"},
     {NULL, OPTION_INT, NULL, 0, 0, NULL, NULL},
 };
 
@@ -349,6 +349,19 @@ static void measure_norms(void *data, const struct stream *s, int64_t length) {
     }
 }
 
+/* Contrast and the needle's share of the weights, of every layer and query head. */
+static void measure_contrast(void *data, const struct passkey_contrast *c, int64_t length) {
+    const struct norms *x = data;
+    for (int layer = 0; layer < x->model->config.layers; layer++)
+        for (int64_t h = 0; h < x->model->config.heads; h++) {
+            char position[48];
+            double share, contrast = contrast_value(c, layer, h, &share);
+            snprintf(position, sizeof position, "%d.%lld", layer, (long long)h);
+            measure(x->report, "contrast", "ratio", length, position, -1, plain(contrast, 1));
+            measure(x->report, "needle_share", "fraction", length, position, -1, plain(share, 1));
+        }
+}
+
 static void measure_gates(const struct report *r, const struct model *m) {
     for (int64_t layer = 0; layer < m->config.layers; layer++) {
         char name[48], position[48];
@@ -407,6 +420,7 @@ static int run(struct task_run *t, struct error *e) {
         set_condition(r.condition, &shape, ways[i].name, NULL);
         plan.knock_out = ways[i].mode;
         plan.look = !i && options_bool(o, "diagnostics") && has_memory(t->model) ? measure_norms : NULL;
+        plan.listen = plan.look ? measure_contrast : NULL;
         plan.data = &norms;
         struct passkey_outcome *outcomes = passkey_evaluate(t->model, x, &plan, &r.most, e);
         if (!outcomes) {

@@ -107,6 +107,17 @@ struct passkey_judgement {
 void passkey_judge(struct passkey_judgement *j, const float *logits, int64_t vocab, const int32_t *answer, int n);
 int32_t passkey_argmax(const float *logits, int64_t vocab);
 
+/* ---- contrast: how well a compressive memory hears the needle (infini with a memory only) ---- */
+struct passkey_contrast;
+/* For the first `rows` rows of a stream that will read these prompts, whose answers have `symbols` symbols. */
+struct passkey_contrast *contrast_open(const struct model *m, const struct prompt *prompts, int rows, int symbols);
+void contrast_close(struct passkey_contrast *x);
+stream_watcher contrast_watch;                                                 /* data: the contrast */
+void contrast_memory(struct passkey_contrast *x, const struct stream *s); /* after the prompts, before the answers */
+/* c = sigma(q) sigma(k*) / mean_t sigma(q) sigma(k_t) of a query head, mean over rows and symbols (1: no better than any other
+ * token); share: what the needle's tokens together have of the weights. After the answers. */
+double contrast_value(const struct passkey_contrast *x, int layer, int64_t head, double *share);
+
 /* ---- evaluation ---- */
 struct passkey_place {
     char name[12];
@@ -127,6 +138,8 @@ struct passkey_plan {
     enum knock_out knock_out;
     /* Called after the prompt of the first sample of each length at the last place; may be NULL. */
     void (*look)(void *data, const struct stream *s, int64_t length);
+    /* Called after the answers of the first samples of each length at the first place, if its needle is in the memory; may be NULL. */
+    void (*listen)(void *data, const struct passkey_contrast *x, int64_t length);
     void *data;
 };
 /* out[(length * places + place) * most + sample], most = the largest number of samples; malloc'd. NULL: error. */

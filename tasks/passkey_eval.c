@@ -189,6 +189,7 @@ static void read_answers(struct evaluation *v, int rows, struct passkey_judgemen
         if (v->plan->greedy) v->kept[r] = stream_snapshot(v->stream, r);
     }
     stream_logits(v->stream, answer, v->count, v->logits);
+    stream_watch(v->stream, NULL, NULL); /* what is said greedily is no answer to listen to */
     for (int r = 0; r < rows; r++) {
         passkey_judge(&j[r], v->logits[r], v->m->config.vocab, answer[r], symbols);
         wrong = wrong || j[r].until < symbols - 1;
@@ -274,9 +275,17 @@ static int run_group(struct evaluation *v, int64_t h, int l, int p) {
             prompt_make(&v->prompt[r], v->x, &v->haystack, &sample, plan->length[l], plan->place[p].depth, false);
         }
         double work = estimate(v, l, p) * rows;
+        struct passkey_contrast *contrast = NULL;
+        if (plan->listen && !h && !first && !p && prompt_writes(&v->prompt[0], v->n)) {
+            contrast = contrast_open(v->m, v->prompt, rows, v->x->shape.value_length);
+            stream_watch(v->stream, contrast_watch, contrast);
+        }
         read_prompts(v, rows, work);
+        if (contrast) contrast_memory(contrast, v->stream);
         if (plan->look && !h && !first && p == plan->places - 1) plan->look(plan->data, v->stream, plan->length[l]);
         read_answers(v, rows, j);
+        if (contrast) plan->listen(plan->data, contrast, plan->length[l]);
+        contrast_close(contrast);
         for (int r = 0; r < rows; r++) {
             int64_t number = h + (first + r) * groups(v);
             v->out[((int64_t)l * plan->places + p) * v->most + number] =
