@@ -307,6 +307,37 @@ static void memory_table(struct table *t, const struct group *g) {
         }
 }
 
+/* The head of each layer that hears the needle best. */
+static void contrast_table(struct table *t, const struct group *g) {
+    static const char *const words[] = {"<row", "layer"};
+    struct values lengths = passkey_lengths(g);
+    double v[3];
+    heads_begin(words, 2);
+    for (int k = 0; k < 2; k++)
+        for (int l = 0; l < lengths.n && l < RETRIEVAL_LIMIT / 2; l++) {
+            char word[64];
+            snprintf(word, sizeof word, "%s, %s", k ? "share (%)" : "contrast", show_length(lengths.v[l]));
+            heads_add(word, 0);
+        }
+    *t = (struct table){.heads = heads.head, .columns = heads.columns};
+    for (int i = 0; i < g->d->row_count; i++)
+        for (int layer = 0; over_heads(g, "gate", g->d->rows[i].name, layer, 0, v); layer++) {
+            bool any = false;
+            for (int l = 0; l < lengths.n; l++)
+                any = any || over_heads(g, "contrast", g->d->rows[i].name, layer, lengths.v[l], v);
+            if (!any) continue;
+            table_cell(t, "%s", g->d->rows[i].name);
+            table_cell(t, "%d", layer);
+            for (int k = 0; k < 2; k++)
+                for (int l = 0; l < lengths.n && l < RETRIEVAL_LIMIT / 2; l++) {
+                    if (over_heads(g, k ? "needle_share" : "contrast", g->d->rows[i].name, layer, lengths.v[l], v))
+                        table_cell(t, k ? "%.3g" : "%.4g", k ? 100 * v[2] : v[2]);
+                    else
+                        table_cell(t, "–");
+                }
+        }
+}
+
 /* ---- the section ---- */
 /* Mean exact tokens of the prompts of each length, over rows and positions. */
 static void say_tokens(struct page *doc, const struct group *g) {
@@ -422,6 +453,15 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
         document_text(doc, "Gates: share of the memory in a head's output, sigmoid of beta: mean of the heads (least to largest). "
                            "|M|, |z|: mean of the "
                            "heads' Euclidean norms after a prompt of that length.");
+    }
+    table_free(&t);
+    contrast_table(&t, g);
+    if (t.count) {
+        report_table(doc, &t, NULL, "How the memory hears the needle: the best head of each layer");
+        document_text(doc, "Contrast: the weight, in the memory read, of the needle's token that the query fits best over the mean "
+                           "weight of all tokens, at the first position; 1: no better than any other token. Share: what the "
+                           "needle's tokens together have of all weights. A head hears a needle far away if its contrast grows "
+                           "with the length.");
     }
     table_free(&t);
     say_tokens(doc, g);

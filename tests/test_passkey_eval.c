@@ -252,6 +252,82 @@ static int run_task(const char *name, struct model *m, const struct tokenizer *t
     results_close(r);
     return status;
 }
+/* All keys and the answer's queries of one row, as they were shown; no more than that. */
+#define INPUTS 480
+static struct shown {
+    double key[2][INPUTS][32], query[2][INPUTS][32];
+    int64_t first_query;
+} shown;
+static void keep_shown(void *data, int64_t row, int layer, const char *what, int64_t first, int64_t n, int64_t width,
+                       const real *values) {
+    (void)data;
+    assert_true(row == 0 && width == 32 && first + n <= INPUTS);
+    for (int64_t i = 0; i < n; i++)
+        for (int j = 0; j < 32; j++)
+            (strcmp(what, "key") ? shown.query : shown.key)[layer][first + i][j] = (double)values[i * 32 + j];
+}
+static double elu1(double x) { return x > 0 ? x + 1 : exp(x); }
+
+/* The contrast from z against its definition: a mean over the keys of all whole segments. */
+static void test_contrast(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        struct model *m = make_model(kind);
+        struct passkey_text *x = make_text(HAYSTACK_REPEATED, 1);
+        struct haystack h = {0};
+        struct passkey_sample sample;
+        struct prompt *p = xcalloc(1, sizeof *p);
+        struct rng rng;
+        int32_t *tokens = xcalloc(INPUTS, sizeof *tokens);
+        float *logits = xcalloc(5 * 640, sizeof *logits);
+        haystack_make(&h, x, 1, 0, 470);
+        rng_seed(&rng, 3, 1);
+        passkey_sample(&sample, x, &h, &rng);
+        prompt_make(p, x, &h, &sample, 470, 0.3, false);
+        prompt_read(p, 0, p->answer + 5, tokens);
+        struct stream *s = stream_open(m, 1, 2, &e);
+        struct passkey_contrast *c = contrast_open(m, p, 1, 5);
+        for (int twice = 0; twice < 2; twice++) {
+            stream_reset(s, -1);
+            stream_watch(s, twice ? contrast_watch : keep_shown, c);
+            stream_score(s, (const int32_t *const[]){tokens}, &p->answer, NULL);
+            if (twice) contrast_memory(c, s);
+            stream_logits(s, (const int32_t *const[]){tokens + p->answer}, (int64_t[]){5}, (float *const[]){logits});
+        }
+        int64_t written = p->answer / 32 * 32;
+        assert_true(p->answer + 5 <= INPUTS && p->needle_end[0] < written);
+        for (int layer = 0; layer < 2; layer++)
+            for (int head = 0; head < 2; head++) {
+                double contrast = 0, share = 0, got_share, got = contrast_value(c, layer, head, &got_share);
+                for (int64_t i = p->answer; i < p->answer + 5; i++) {
+                    double all = 0, best = 0, needle = 0;
+                    for (int64_t t = 0; t < written; t++) {
+                        double fit = 0;
+                        for (int j = head * 16; j < head * 16 + 16; j++)
+                            fit += elu1(shown.query[layer][i][j]) * elu1(shown.key[layer][t][j]);
+                        all += fit;
+                        if (t <= p->needle[0] || t > p->needle_end[0]) continue;
+                        needle += fit;
+                        if (fit > best) best = fit;
+                    }
+                    contrast += best / (all / (double)written) / 5;
+                    share += needle / all / 5;
+                }
+                if (fabs(got / contrast - 1) > 1e-4 || fabs(got_share / share - 1) > 1e-4)
+                    fail_msg("%s, layer %d head %d: contrast %.9g, expected %.9g; share %.9g, expected %.9g", kinds[kind].options,
+                             layer, head, got, contrast, got_share, share);
+            }
+        contrast_close(c);
+        stream_close(s);
+        haystack_free(&h);
+        passkey_text_free(x);
+        free(p);
+        free(tokens);
+        free(logits);
+        model_free(m);
+    }
+}
+
 #define MEASURE(name, ...) run_task(name, m, tokenizer, (const char *const[]){__VA_ARGS__, NULL})
 
 static const struct result_row *find(const struct result_row *r, int64_t n, const char *metric, int64_t context,
@@ -321,6 +397,8 @@ static void test_rows(void **state) {
     }
     assert_non_null(find(r, n, "memory_norm", 470, "1.1", -1, conditions[0]));
     assert_non_null(find(r, n, "gate", 0, "0.1", -1, conditions[0]));
+    const struct result_row *share = find(r, n, "needle_share", 470, "1.1", -1, conditions[0]);
+    assert_true(share && share->value > 0 && share->value < 1 && find(r, n, "contrast", 300, "0.0", -1, conditions[0]));
     assert_true(find(r, n, "z_norm", 470, "0.0", -1, conditions[0])->value >
                 find(r, n, "z_norm", 300, "0.0", -1, conditions[0])->value);
     assert_null(find(r, n, "gate", 0, "0.1", -1, conditions[1]));
@@ -399,6 +477,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_hand), cmocka_unit_test(test_sharing),  cmocka_unit_test(test_tails),
         cmocka_unit_test(test_rows),    cmocka_unit_test(test_skipping), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_contrast),
     };
     return cmocka_run_group_tests_name("passkey_eval", tests, setup, folder_teardown);
 }
