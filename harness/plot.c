@@ -397,6 +397,7 @@ int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
         if (result == 0) result = quality_plot(p, d, i, sections == 1, true, e);
         if (result == 0) result = quality_plot(p, d, i, sections == 1, false, e);
     }
+    if (result == 0) result = gates_plot(p, d, e);
     return result;
 }
 

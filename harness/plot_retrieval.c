@@ -283,6 +283,54 @@ static int capacity_plot(struct plots *p, const struct group *g, struct error *e
     return finish(&w, p, g, "capacity", "recall-capacity", caption, e);
 }
 
+/* ---- gates ---- */
+int gates_plot(struct plots *p, const struct report_data *d, struct error *e) {
+    struct gate_grid g;
+    struct drawing w = {.n_low = 0};
+    struct text_buffer titles = {0}, inits = {0};
+    int panels = 0, result = 0;
+    if (!gate_grid(&g, d)) return 0;
+    buffer_printf(&w.table, "# exact match (%%), start and middle, and gates learnt: section column line value gates n\n");
+    for (int s = 0; s < d->section_count; s++) {
+        bool any = false;
+        struct gate_outcome o;
+        for (int a = 0; a < g.inits; a++)
+            for (int b = 0; b < g.rates; b++) {
+                if (!g.row[a][b] || !gate_cell(&o, d, s, g.row[a][b] - 1)) continue;
+                any = true;
+                count_n(&w, o.n);
+                buffer_printf(&w.table, "%s %d %d %.6g %.2f–%.2f %lld\n", d->sections[s].name, b, a,
+                              50 * (o.exact[0] + o.exact[1]), o.least, o.most, (long long)o.n);
+            }
+        if (!any) continue;
+        panels++;
+        buffer_printf(&titles, "%s%s", titles.n ? " " : "", d->sections[s].name);
+        buffer_printf(&w.table, "\n\n");
+    }
+    for (int b = 0; b < g.rates; b++) {
+        char word[24];
+        snprintf(word, sizeof word, "%g", g.rate[b]);
+        add_tick(&w, word, b);
+    }
+    for (int a = 0; a < g.inits; a++)
+        buffer_printf(&inits, "%s\"%.2f\" %d", a ? ", " : "", 1 / (1 + exp(-g.init[a])), a);
+    if (panels) {
+        plot_text(&w.settings, "titles", titles.data);
+        plot_text(&w.settings, "inits", inits.data);
+        plot_text(&w.settings, "rates", w.ticks.data);
+        buffer_printf(&w.settings, "panels=%d;across=%d;down=%d;", panels, g.rates, g.inits);
+        char *caption = xprintf("Exact match (%%, mean of start and middle, %s a position) and below it the gates learnt, least to "
+                                "largest of all layers and heads, by initial gate and learning rate of the gates; a panel a section.",
+                                n_words(&w));
+        result = plot_picture(p, d, -1, 0, "gates", "gates", &w.table, w.settings.data, caption, e);
+        free(caption);
+    }
+    buffer_free(&titles);
+    buffer_free(&inits);
+    drawing_free(&w);
+    return result;
+}
+
 int retrieval_plots(struct plots *p, const struct report_data *d, int section, struct error *e) {
     static struct group g[RETRIEVAL_LIMIT];
     bool passkey = strcmp(d->sections[section].task, "passkey") == 0;

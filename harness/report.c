@@ -215,6 +215,7 @@ int report(const char *folder, FILE *out, struct error *e) {
         else if (strcmp(task, "language_modeling") != 0 && strcmp(task, "training") != 0)
             other_section(&doc, d, i);
     }
+    gates_section(&doc, d, &plots, out);
     struct error problem = {""};
     if (paper_section(&doc, d, out, &problem) < 0) document_text(&doc, "The paper's numbers could not be read: %s.", problem.text);
     struct table cost;

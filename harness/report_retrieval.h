@@ -73,6 +73,21 @@ double passkey_chance(const struct group *g);
 const char *passkey_skipped(const struct group *g, const char *row, int64_t length);
 bool row_has_memory(const struct report_row *r); /* compressive memory: Infini-attention, but not the local-only twin */
 
+/* report_gates.c: rows with a compressive memory that are a grid of initial gates (beta, ascending) and multipliers of their
+ * learning rate. row: index + 1, 0: there is none. False: they are no grid. */
+#define GATE_GRID 8
+struct gate_grid {
+    double init[GATE_GRID], rate[GATE_GRID];
+    int inits, rates, row[GATE_GRID][GATE_GRID];
+};
+bool gate_grid(struct gate_grid *g, const struct report_data *d);
+struct gate_outcome {
+    double exact[3], mean, least, most; /* by place, NaN: not measured; gates of all layers and heads */
+    int64_t length, n;                  /* the section's shortest length; samples a place */
+};
+/* False: the section has no gates or no pass keys of that row. */
+bool gate_cell(struct gate_outcome *o, const struct report_data *d, int section, int row);
+
 /* A share as it stands in tables: "98.2 [95.1, 99.4]", in per cent; with its sign where it is a difference. */
 const char *show_share(struct interval i);
 const char *show_length(int64_t tokens); /* 32K, 1M */

@@ -490,10 +490,60 @@ static void pictures(void **state) {
     free(html);
 }
 
+/* A grid of 2 initial gates x 2 learning rates, one cell missing; the budget's rate where a row says none. */
+static void gates(void **state) {
+    (void)state;
+    char *path = in_folder("gates");
+    struct results *r = results_open(path, &e);
+    struct text_buffer ini = {0};
+    assert_non_null(r);
+    buffer_printf(&ini, "[experiment]\ntitle = Gates\nseeds = 1\n[budget]\ngate_rate = 100\n[task found]\ntask = passkey\n");
+    for (int row = 0; row < 4; row++) {
+        char name[16], cell[16];
+        snprintf(name, sizeof name, "g%d", row);
+        snprintf(cell, sizeof cell, "c%d", row);
+        buffer_printf(&ini, "[row %s]\narchitecture = infini\nupdate = linear\ngate_init = %d\n", name, row / 2 ? 4 : -4);
+        if (row % 2 == 0) buffer_printf(&ini, "gate_rate = 1\n");
+        if (row == 2) continue;
+        buffer_printf(&ini, "; cell %s 1 last found %s\n", name, cell);
+        struct cell_writer *w = cell_begin(r, cell, "run", "gates", name, "infini", "last", 1, "passkey", 1);
+        for (int p = 0; p < 3; p++)
+            put_value(w, condition_of(0), "exact_match", 512, passkey_places[p], -1, wilson(p == 2 ? 10 : row + 2 * p, 10));
+        for (int h = 0; h < 2; h++)
+            put_value(w, condition_of(0), "gate", 0, h ? "0.1" : "0.0", -1, plain(0.2 * (h + 1) + 0.1 * row, 1));
+        assert_int_equal(cell_commit(w, &e), 0);
+    }
+    results_close(r);
+    put("gates/experiment.ini", ini.data, ini.n);
+    char *text = printed("gates"), *before = md;
+    md = content("gates/report.md");
+    assert_line("## Gates", "| initial gate", "found, 512: start / middle / end (%)");
+    assert_line("## Gates", "| 0.02 | 1 |", "| 0 / 20 / 100 | 0.30 (0.20 to 0.40) |");
+    assert_line("## Gates", "| 0.02 | 100 |", "| 10 / 30 / 100 | 0.40 (0.30 to 0.50) |");
+    assert_line("## Gates", "| 0.98 | 1 |", "| – | – |");
+    assert_line("## Gates", "| 0.98 | 100 |", "| 30 / 50 / 100 | 0.60 (0.50 to 0.70) |");
+    if (!strstr(text, "gnuplot is not installed")) {
+        char *svg = content("gates/gates.svg"), *tsv = content("gates/gates.tsv");
+        assert_non_null(strstr(svg, "</svg>"));
+        assert_non_null(strstr(tsv, "found 1 1 40 0.50–0.70 10"));
+        assert_non_null(strstr(md, "(gates.svg)"));
+        free(svg);
+        free(tsv);
+    }
+    char *other = content("keys/report.md"); /* rows that are no grid */
+    assert_null(strstr(other, "## Gates: initial value"));
+    free(other);
+    free(text);
+    free(md);
+    md = before;
+    free(path);
+    buffer_free(&ini);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conditions),       cmocka_unit_test(by_length),        cmocka_unit_test(compared), cmocka_unit_test(digits),
         cmocka_unit_test(questions),        cmocka_unit_test(depth_and_writes), cmocka_unit_test(recall),
-        cmocka_unit_test(beside_the_paper), cmocka_unit_test(well_formed),      cmocka_unit_test(pictures)};
+        cmocka_unit_test(beside_the_paper), cmocka_unit_test(well_formed),      cmocka_unit_test(pictures), cmocka_unit_test(gates)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
