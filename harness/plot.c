@@ -381,6 +381,13 @@ static int quality_plot(struct plots *p, const struct report_data *d, int sectio
     return result;
 }
 
+/* Is something measured after a stage? Of a curriculum, the stages on the way get no picture. */
+static bool stage_measured(const struct report_data *d, const char *stage) {
+    for (int i = 0; i < d->section_count; i++)
+        if (strcmp(d->sections[i].task, "training") != 0 && strcmp(d->sections[i].stage, stage) == 0) return true;
+    return false;
+}
+
 int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
     int stages = 0, sections = 0, result = 0;
     memset(p, 0, sizeof *p);
@@ -389,7 +396,8 @@ int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
         sections += strcmp(d->sections[i].task, "language_modeling") == 0;
     }
     for (int i = 0; i < d->section_count && result == 0; i++) {
-        if (strcmp(d->sections[i].task, "training") == 0) result = training_plot(p, d, i, stages == 1, e);
+        if (strcmp(d->sections[i].task, "training") == 0 && stage_measured(d, d->sections[i].stage))
+            result = training_plot(p, d, i, stages == 1, e);
         if (result == 0) result = retrieval_plots(p, d, i, e);
         if (result != 0 || strcmp(d->sections[i].task, "language_modeling") != 0) continue;
         result = position_plot(p, d, i, sections == 1, false, e);
