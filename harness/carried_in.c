@@ -22,6 +22,9 @@ struct carried_in {
     int text_count;
     struct state *read;   /* of the texts, a row each: text x CARRIED_IN_LENGTHS + length */
     struct state *picked; /* [B] those that the step starts from, 0 elsewhere */
+    /* the sample of each row's text: [calls][B][step N] inputs; [calls][B][step] since and len; how often it counts, 0 elsewhere */
+    int32_t *sample, *sample_since, *sample_len;
+    real *often, *minus_often;
 };
 
 bool carried_in_possible(const struct model *m) {
@@ -54,6 +57,11 @@ struct carried_in *carried_in_create(const struct model *m, const struct source 
     c->goes_on = xcalloc((size_t)c->rows, sizeof *c->goes_on);
     c->once = xcalloc((size_t)c->rows, sizeof *c->once);
     c->times = xcalloc((size_t)c->rows, sizeof *c->times);
+    c->sample = xcalloc((size_t)(c->rows * CARRIED_IN_SEGMENTS * length), sizeof *c->sample);
+    c->sample_since = xcalloc((size_t)(c->rows * CARRIED_IN_SEGMENTS), sizeof *c->sample_since);
+    c->sample_len = xcalloc((size_t)(c->rows * CARRIED_IN_SEGMENTS), sizeof *c->sample_len);
+    c->often = xcalloc((size_t)c->rows, sizeof *c->often);
+    c->minus_often = xcalloc((size_t)c->rows, sizeof *c->minus_often);
     c->filler = !s || filler;
     c->text_count = s ? s->text_count : 0;
     for (int i = 0; i < c->text_count; i++) c->texts[i] = s->texts[i];
@@ -78,7 +86,7 @@ int carried_in_open(struct carried_in *c, struct model *m, struct error *e) {
     if (m && !(c->state = state_create(m, 1, c->step, e))) return -1;
     if (!m || !c->text_count) return 0;
     c->read = state_create(m, c->text_count * CARRIED_IN_LENGTHS, 1, e);
-    c->picked = c->read ? state_create(m, c->rows, 1, e) : NULL;
+    c->picked = c->read ? state_create(m, c->rows, c->step, e) : NULL;
     return c->picked ? 0 : -1;
 }
 
@@ -89,6 +97,11 @@ void carried_in_free(struct carried_in *c) {
     free(c->goes_on);
     free(c->once);
     free(c->times);
+    free(c->sample);
+    free(c->sample_since);
+    free(c->sample_len);
+    free(c->often);
+    free(c->minus_often);
     free(c);
 }
 
@@ -169,6 +182,30 @@ static double read_texts(struct carried_in *c, int64_t time, struct error *e) {
     return flops;
 }
 
+int64_t carried_in_sample(int64_t step, int64_t row, int64_t n) {
+    int64_t both[2] = {step, row};
+    return (int64_t)(hash64(both, sizeof both, 1) % (uint64_t)n);
+}
+
+/* Lays out the samples of the rows: those without a text read BOS, and count nothing. */
+static void lay_samples(struct carried_in *c, int64_t step, const struct batch *b) {
+    int64_t n = c->model->config.segment;
+    for (int64_t row = 0; row < c->rows; row++) {
+        bool given = row < b->rows && b->carried[row] >= 0 && b->text[row];
+        const struct carried_text *text = given ? &c->texts[b->text[row] - 1] : NULL;
+        int64_t at = given ? carried_in_sample(step, row, text->n) : 0;
+        int32_t since = carried_in_since(given ? b->carried[row] : 0, n);
+        for (int64_t s = 0; s < CARRIED_IN_SEGMENTS; s++) {
+            int64_t to = (s / c->step * c->rows + row) * c->step + s % c->step;
+            c->sample_since[to] = since + (int32_t)(s * n);
+            c->sample_len[to] = (int32_t)n;
+            for (int64_t i = 0; i < n; i++) c->sample[to * n + i] = given ? text->tokens[(at + s * n + i) % text->n] : TOKEN_BOS;
+        }
+        c->often[row] = given ? (real)(since / (double)(CARRIED_IN_SEGMENTS * n)) : 0;
+        c->minus_often[row] = -c->often[row];
+    }
+}
+
 double carried_in_prepare(struct carried_in *c, int64_t step, struct batch *b, struct error *e) {
     double flops = 0;
     if (!c->text_count) return 0;
@@ -180,7 +217,8 @@ double carried_in_prepare(struct carried_in *c, int64_t step, struct batch *b, s
         b->carried[row] = kept_multiplier(c, text, k);
         state_copy_row(c->picked, row, c->read, text * CARRIED_IN_LENGTHS + k);
     }
-    return flops;
+    lay_samples(c, step, b);
+    return flops < 0 ? flops : flops + (double)c->rows * carried_in_flops(&c->model->config);
 }
 
 struct state *carried_in_states(const struct carried_in *c) {
@@ -206,8 +244,35 @@ static void add_filler(struct carried_in *c, struct tape *t, struct tensor **sta
     }
 }
 
+/* Adds the states of the texts to every state; their values as they were read, their gradient that of the samples. */
+static void add_texts(struct carried_in *c, struct tape *t, struct tensor **start) {
+    static const real plus = 1, minus = -1;
+    struct forward f, previous;
+    int64_t n = c->model->config.segment;
+    const real *one = tape_reals(t, &plus, 1), *less = tape_reals(t, &minus, 1);
+    const real *often = tape_reals(t, c->often, c->rows), *minus_often = tape_reals(t, c->minus_often, c->rows);
+    for (int64_t first = 0; first < CARRIED_IN_SEGMENTS; first += c->step) {
+        struct call call = {.batch = c->rows,
+                            .segments = c->step,
+                            .n = n,
+                            .tokens = c->sample + first * c->rows * n,
+                            .since = c->sample_since + first * c->rows,
+                            .len = c->sample_len + first * c->rows,
+                            .training = true};
+        forward_begin(&f, t, c->picked, &call);
+        if (first) forward_chain(&f, &previous);
+        model_forward(&f, false);
+        previous = f;
+    }
+    for (int i = 0; i < c->model->state_count; i++) {
+        struct tensor *read = tape_leaf(t, "read", c->picked->data[i], c->rows, c->model->states[i].width, false);
+        struct tensor *added = op_axpby(t, one, f.out[i], less, read, 1);
+        struct tensor *nothing = op_axpby(t, often, added, minus_often, op_detach(t, added), c->rows); /* but a gradient */
+        start[i] = op_axpby(t, one, start[i], one, op_axpby(t, one, read, one, nothing, 1), 1);
+    }
+}
+
 void carried_in_start(struct carried_in *c, struct forward *f, const struct batch *x, const int32_t *since) {
-    static const real plus = 1;
     struct tape *t = f->tape;
     for (int64_t b = 0; b < c->rows && !t->dry; b++) {
         bool given = x->carried && x->carried[b] >= 0, filler = given && !(x->text && x->text[b]);
@@ -218,11 +283,7 @@ void carried_in_start(struct carried_in *c, struct forward *f, const struct batc
     const int32_t *goes_on = tape_ints(t, c->goes_on, c->rows);
     for (int i = 0; i < c->model->state_count; i++) f->in[i] = op_reset_rows(t, f->in[i], NULL, goes_on, 1, c->rows);
     if (c->filler) add_filler(c, t, f->in);
-    const real *one = c->text_count ? tape_reals(t, &plus, 1) : NULL;
-    for (int i = 0; i < c->model->state_count && c->text_count; i++) {
-        struct tensor *read = tape_leaf(t, "read", c->picked->data[i], c->rows, c->model->states[i].width, false);
-        f->in[i] = op_axpby(t, one, f->in[i], one, op_reshape(t, read, f->in[i]->rank, f->in[i]->shape), 1);
-    }
+    if (c->text_count) add_texts(c, t, f->in);
 }
 
 int32_t carried_in_since(double m, int64_t n) {

@@ -4,7 +4,10 @@
  * segments of filler. The filler is read in every step, with gradient, so that parameters learn what it leaves in the memory. What
  * has no period cannot be extrapolated: a source's texts are really read, without gradient, every CARRIED_IN_EVERY steps with the
  * parameters of that step, and the states at CARRIED_IN_LENGTHS lengths are kept; a document that asks for m starts from the one
- * whose length is nearest to 6 + 3 m segments. Only for architectures all of whose state is of kind CARRIED. */
+ * whose length is nearest to 6 + 3 m segments. That no gradient went into the text would teach nothing about what its keys do to a
+ * memory that holds a million of them; so a sample of it stands for all: 6 segments of the text, drawn anew for each row and step,
+ * are read with gradient from that state on, and what they add counts as often as they fit into the text, in the gradient alone.
+ * For a sum over tokens (the linear rule in the first layer) this is the whole gradient in expectation. Only for architectures all of whose state is of kind CARRIED. */
 #ifndef INFINIBENCH_CARRIED_IN_H
 #define INFINIBENCH_CARRIED_IN_H
 
@@ -25,8 +28,10 @@ int carried_in_open(struct carried_in *c, struct model *m, struct error *e);
 void carried_in_free(struct carried_in *c);
 size_t carried_in_bytes(const struct model *m);
 /* Before a step: reads the texts where it is time to (step, from 0) and replaces the multipliers of rows that start from a text by
- * those of the states that there are. Returns the FLOPs of what was read, < 0: error. */
+ * those of the states that there are. Returns the FLOPs of what is read, samples included, < 0: error. */
 double carried_in_prepare(struct carried_in *c, int64_t step, struct batch *b, struct error *e);
+/* Where the sample of a row's text begins. */
+int64_t carried_in_sample(int64_t step, int64_t row, int64_t n);
 /* The states of the texts, a row each, for checkpoints; NULL: no texts. */
 struct state *carried_in_states(const struct carried_in *c);
 /* Runs the filler on the tape of f (the step's first call, begun) and sets f->in: rows with m >= 0 start from s6 + m (s6 - s3),

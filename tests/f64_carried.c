@@ -1,6 +1,7 @@
 /* f64_carried.c - steps that start from carried-in states, in double precision: the step is the arithmetic on states that it claims
  * to be, its gradient is that of finite differences through the filler, a linear memory starts as if it had read the filler that
  * long, and rows that start from the empty state keep their bits. */
+#include "harness/corpus.h"
 #include "support/filler.h"
 #include "support/variants.h"
 
@@ -14,7 +15,7 @@
 #define N 4
 #define ROWS 4
 static const int32_t filler[6] = {3, 1, 7, 2, 9, 5}; /* half of 3 segments: two periods */
-#define TEXT (40 * N)                                /* of the text: at most 11 periods of 3 segments after 6 segments */
+#define TEXT (48 * N)                                /* of the text: at most 14 periods of 3 segments after 6 segments */
 static int32_t text[TEXT], turned[TEXT];             /* turned: from where it is read the first time */
 static const struct variant tried[] = {
     {"linear", "infini", "update=linear", "", CROSS_FULL},
@@ -30,6 +31,8 @@ struct setting {
     struct text_batch *x[2];
     double carried[2][ROWS];
     struct state *read; /* row 0 starts from this state of the text instead, NULL: from the filler's */
+    struct state *more; /* and with it 6 more segments of the text, read with the parameters as they are */
+    int64_t segments;   /* of the text in it */
 };
 
 static void set_up(struct setting *u, double m) {
@@ -39,13 +42,14 @@ static void set_up(struct setting *u, double m) {
     u->x[1] = engine_text(ROWS, 4, N, VOCAB, starts, lens);
     const double carried[2][ROWS] = {{-1, -1, -1, m / 2}, {m, -1, -1, -1}};
     memcpy(u->carried, carried, sizeof carried);
-    u->read = NULL;
+    u->read = u->more = NULL;
     for (int row = 1; row < ROWS; row += 2) /* they go on: the text before was one step */
         for (int s = 0; s < 4 && u->x[1]->since[row * 4 + s] == s * N; s++) u->x[1]->since[row * 4 + s] += 4 * N;
 }
 
 static void tear_down(struct setting *u) {
     state_free(u->read);
+    state_free(u->more);
     engine_text_free(u->x[0]);
     engine_text_free(u->x[1]);
 }
@@ -74,11 +78,30 @@ static void put_state(struct state *to, int64_t row, double m, const int32_t *to
     state_free(s6);
 }
 
+/* The state after the sample of the text that the trainer takes for row 0, from u->read on. */
+static struct state *after_sample(struct model *m, const struct setting *u) {
+    struct error e;
+    struct text_batch *x = engine_text(1, 6, N, VOCAB, NULL, NULL);
+    struct state *s = state_create(m, 1, 6, &e);
+    assert_non_null(s);
+    state_copy_row(s, 0, u->read, 0);
+    for (int64_t i = 0; i < 6 * N; i++) x->tokens[i] = text[(carried_in_sample(0, 0, TEXT) + i) % TEXT];
+    for (int64_t j = 0; j < 6; j++) x->since[j] = (int32_t)((u->segments + j) * N);
+    free(engine_logits(m, s, x, 0, 6, KNOCK_NONE));
+    engine_text_free(x);
+    return s;
+}
+
 /* Row `row` of step `step` as it has to start. */
 static void start_row(struct state *s, const struct setting *u, int step, int64_t row) {
-    if (row == 0 && u->read)
+    if (row == 0 && u->read) {
         state_copy_row(s, 0, u->read, 0);
-    else
+        struct state *more = u->more ? after_sample(s->model, u) : NULL;
+        for (int i = 0; more && i < s->model->state_count; i++)
+            for (int64_t j = 0; j < s->model->states[i].width; j++)
+                s->data[i][j] += (real)((double)u->segments / 6 * (double)(more->data[i][j] - u->more->data[i][j]));
+        state_free(more);
+    } else
         put_state(s, row, u->carried[step][row], filler, 6);
 }
 
@@ -132,7 +155,7 @@ static double *by_trainer(struct model *m, enum step_mode mode, bool with_filler
         b.text = from;
         double flops = with_filler ? carried_in_prepare(t->carried_in, 0, &b, &e) : 0; /* each step reads as the first does */
         assert_true(u->read ? flops > 0 : flops == 0);
-        if (u->read && step) assert_true(carried[0] == fmin(u->carried[1][0], most ? most : 11)); /* the longest that there is */
+        if (u->read && step) assert_true(carried[0] == fmin(u->carried[1][0], most ? most : 14)); /* the longest that there is */
         *loss = trainer_gradients(t, &b);
     }
     trainer_free(t);
@@ -206,7 +229,11 @@ static void differences(void **state) {
         double *g[2], *base = engine_all_values(m), loss;
         set_up(&u, multipliers[k % 3]);
         most = k == 5 ? 7 : 0;
-        if (k >= 3) u.read = after_filler(m, turned, TEXT, 6 + 3 * (int64_t)fmin(multipliers[k % 3], most ? most : 11));
+        u.segments = 6 + 3 * (int64_t)fmin(multipliers[k % 3], most ? most : 14);
+        if (k >= 3) {
+            u.read = after_filler(m, turned, TEXT, u.segments);
+            u.more = after_sample(m, &u);
+        }
         double by_hand = loss_by_hand(m, &u);
         for (int mode = 0; mode < 2; mode++) {
             g[mode] = by_trainer(m, (enum step_mode)mode, true, &u, &loss);
@@ -334,6 +361,59 @@ static void equals_a_long_run(void **state) {
     model_free(shut);
 }
 
+/* One layer and the linear rule, a text of five equal periods of 6 segments: the gradient of a row that starts from its 30 segments
+ * is that of reading all of them, by differences, although only 6 are read with gradient. */
+static void the_sample_is_the_whole(void **state) {
+    (void)state;
+    struct model *m = variant_model(&tried[0], "batch=4 layers=1");
+    struct setting u;
+    int32_t kept[TEXT], kept_turned[TEXT], period[6 * N];
+    double loss, *base = engine_all_values(m), size = 0, norm = 0, slope[2], by_gradient = 0;
+    memcpy(kept, text, sizeof text);
+    memcpy(kept_turned, turned, sizeof turned);
+    for (int i = 0; i < 6 * N; i++) period[i] = text[i];
+    period[0] = TOKEN_BOS; /* so that the text begins as a document does */
+    int64_t time = 0, at = (int64_t)(hash64(&time, sizeof time, 0) % TEXT);
+    for (int64_t i = 0; i < TEXT; i++) text[i] = period[(((i - at + 1) % (6 * N)) + 6 * N) % (6 * N)];
+    for (int64_t i = 0; i < TEXT; i++) turned[i] = text[(i + at) % TEXT];
+    most = 8;
+    set_up(&u, 8);
+    u.carried[0][3] = -1;
+    u.read = after_filler(m, turned, 30 * N, 30);
+    double *g = by_trainer(m, STEP_LAYER_MAJOR, true, &u, &loss), *dir = xcalloc((size_t)m->elements, sizeof *dir);
+    double *moved = xcalloc((size_t)m->elements, sizeof *moved);
+    struct error e;
+    struct state *start = state_create(m, ROWS, 4, &e);
+    assert_non_null(start);
+    free(engine_logits(m, start, u.x[0], 0, 4, KNOCK_NONE));
+    for (int64_t i = 0; i < m->elements; i++) {
+        dir[i] = formula_uniform("carried whole", i);
+        size += dir[i] * dir[i];
+        norm += g[i] * g[i];
+    }
+    for (int side = 0; side < 2; side++) {
+        for (int64_t i = 0; i < m->elements; i++) moved[i] = base[i] + (side ? -1e-5 : 1e-5) * dir[i] / sqrt(size);
+        engine_set_values(m, moved);
+        state_free(u.read);
+        u.read = after_filler(m, turned, 30 * N, 30);
+        slope[side] = held_loss(m, &u, start);
+    }
+    engine_set_values(m, base);
+    for (int64_t i = 0; i < m->elements; i++) by_gradient += dir[i] / sqrt(size) * g[i];
+    double by_differences = (slope[0] - slope[1]) / 2e-5;
+    print_message("one layer: slope %.12g by reading all of the text, %.12g by the sample\n", by_differences, by_gradient);
+    assert_true(fabs(by_differences - by_gradient) <= 1e-6 * sqrt(norm));
+    memcpy(text, kept, sizeof text);
+    memcpy(turned, kept_turned, sizeof turned);
+    state_free(start);
+    tear_down(&u);
+    free(base);
+    free(dir);
+    free(moved);
+    free(g);
+    model_free(m);
+}
+
 /* ---- rows that start from the empty state, or go on ---- */
 
 static void other_rows_keep_their_bits(void **state) {
@@ -369,8 +449,8 @@ static int make_text(void **state) {
 
 int main(void) {
     struct CMUnitTest tests[8] = {cmocka_unit_test(gradient_reaches_the_filler), cmocka_unit_test(equals_a_long_run),
-                                  cmocka_unit_test(other_rows_keep_their_bits)};
-    size_t n = 3;
+                                  cmocka_unit_test(other_rows_keep_their_bits), cmocka_unit_test(the_sample_is_the_whole)};
+    size_t n = 4;
     for (int k = 0; k < TRIED; k++)
         tests[n++] = (struct CMUnitTest){tried[k].name, differences, NULL, NULL, (void *)(uintptr_t)&tried[k]};
     return _cmocka_run_group_tests("f64_carried", tests, n, make_text, NULL);
