@@ -36,7 +36,8 @@ struct forward {
     int64_t lead, trail;        /* memory rows around the tokens, counted in n (0 unless the baseline has rows) */
     bool training;
     enum knock_out knock_out;
-    /* NULL, or shown what a mixer has computed on its way (infini: "query" and "key", before the feature map); nothing may change. */
+    /* NULL, or shown what a mixer has computed on its way (infini: "query" and "key", before the feature map); nothing may change.
+     */
     void (*watch)(void *data, int layer, const char *what, const struct tensor *x);
     void *watch_data;
     const int32_t *tokens;       /* [B,T] inputs */

@@ -7,7 +7,8 @@
  * whose length is nearest to 6 + 3 m segments. That no gradient went into the text would teach nothing about what its keys do to a
  * memory that holds a million of them; so a sample of it stands for all: 6 segments of the text, drawn anew for each row and step,
  * are read with gradient from that state on, and what they add counts as often as they fit into the text, in the gradient alone.
- * For a sum over tokens (the linear rule in the first layer) this is the whole gradient in expectation. Only for architectures all of whose state is of kind CARRIED. */
+ * For a sum over tokens (the linear rule in the first layer) this is the whole gradient in expectation. Only for architectures all
+ * of whose state is of kind CARRIED. */
 #ifndef INFINIBENCH_CARRIED_IN_H
 #define INFINIBENCH_CARRIED_IN_H
 

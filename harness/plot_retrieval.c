@@ -299,8 +299,8 @@ int gates_plot(struct plots *p, const struct report_data *d, struct error *e) {
                 if (!g.row[a][b] || !gate_cell(&o, d, s, g.row[a][b] - 1)) continue;
                 any = true;
                 count_n(&w, o.n);
-                buffer_printf(&w.table, "%s %d %d %.6g %.2f–%.2f %lld\n", d->sections[s].name, b, a,
-                              50 * (o.exact[0] + o.exact[1]), o.least, o.most, (long long)o.n);
+                buffer_printf(&w.table, "%s %d %d %.6g %.2f–%.2f %lld\n", d->sections[s].name, b, a, 50 * (o.exact[0] + o.exact[1]),
+                              o.least, o.most, (long long)o.n);
             }
         if (!any) continue;
         panels++;
@@ -312,16 +312,16 @@ int gates_plot(struct plots *p, const struct report_data *d, struct error *e) {
         snprintf(word, sizeof word, "%g", g.rate[b]);
         add_tick(&w, word, b);
     }
-    for (int a = 0; a < g.inits; a++)
-        buffer_printf(&inits, "%s\"%.2f\" %d", a ? ", " : "", 1 / (1 + exp(-g.init[a])), a);
+    for (int a = 0; a < g.inits; a++) buffer_printf(&inits, "%s\"%.2f\" %d", a ? ", " : "", 1 / (1 + exp(-g.init[a])), a);
     if (panels) {
         plot_text(&w.settings, "titles", titles.data);
         plot_text(&w.settings, "inits", inits.data);
         plot_text(&w.settings, "rates", w.ticks.data);
         buffer_printf(&w.settings, "panels=%d;across=%d;down=%d;", panels, g.rates, g.inits);
-        char *caption = xprintf("Exact match (%%, mean of start and middle, %s a position) and below it the gates learnt, least to "
-                                "largest of all layers and heads, by initial gate and learning rate of the gates; a panel a section.",
-                                n_words(&w));
+        char *caption =
+            xprintf("Exact match (%%, mean of start and middle, %s a position) and below it the gates learnt, least to "
+                    "largest of all layers and heads, by initial gate and learning rate of the gates; a panel a section.",
+                    n_words(&w));
         result = plot_picture(p, d, -1, 0, "gates", "gates", &w.table, w.settings.data, caption, e);
         free(caption);
     }

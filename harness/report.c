@@ -152,12 +152,13 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     report_table(doc, &t, out, "Bits per byte by segment of the document");
     difference_table(&t, d, s);
     if (d->twin >= 0 && t.count) {
-        document_text(doc,
-                      "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without "
-                      "the memory). Below 0 is better than the twin. Both rows read the same documents%s; differences are taken "
-                      "within the pairs. Detectable: the smallest true difference that a test at 5 %% finds with a power of 80 %% at "
-                      "this spread.",
-                      d->rows[d->twin].name, seeds > 1 ? " with the same training seeds" : "");
+        document_text(
+            doc,
+            "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without "
+            "the memory). Below 0 is better than the twin. Both rows read the same documents%s; differences are taken "
+            "within the pairs. Detectable: the smallest true difference that a test at 5 %% finds with a power of 80 %% at "
+            "this spread.",
+            d->rows[d->twin].name, seeds > 1 ? " with the same training seeds" : "");
         document_table(doc, &t);
         fprintf(out, "Bits per byte minus the local-only twin %s\n", d->rows[d->twin].name);
         table_print(&t, out);

@@ -89,7 +89,8 @@ void gates_section(struct page *doc, const struct report_data *d, const struct p
         for (int row = 0; row < d->row_count && !any; row++) any = gate_cell(&o, d, s, row);
         if (!any) continue;
         section[columns] = s;
-        snprintf(words[2 * columns], sizeof words[0], "%s, %s: start / middle / end (%%)", d->sections[s].name, show_length(o.length));
+        snprintf(words[2 * columns], sizeof words[0], "%s, %s: start / middle / end (%%)", d->sections[s].name,
+                 show_length(o.length));
         snprintf(words[2 * columns + 1], sizeof words[0], "gates");
         heads[2 + 2 * columns] = words[2 * columns];
         heads[3 + 2 * columns] = words[2 * columns + 1];
@@ -113,7 +114,8 @@ void gates_section(struct page *doc, const struct report_data *d, const struct p
         }
     document_heading(doc, "Gates: initial value and learning rate");
     report_table(doc, &t, out, "Exact match and gates learnt, by initial gate and learning rate of the gates");
-    document_text(doc, "Exact match at the shortest length of each section by position of the needle; intervals stand in the section's "
-                       "own table. Gates after training: mean of all layers and heads (least to largest).");
+    document_text(doc,
+                  "Exact match at the shortest length of each section by position of the needle; intervals stand in the section's "
+                  "own table. Gates after training: mean of all layers and heads (least to largest).");
     report_figures(doc, d, -1, 0, plots);
 }

@@ -323,8 +323,7 @@ static void contrast_table(struct table *t, const struct group *g) {
     for (int i = 0; i < g->d->row_count; i++)
         for (int layer = 0; over_heads(g, "gate", g->d->rows[i].name, layer, 0, v); layer++) {
             bool any = false;
-            for (int l = 0; l < lengths.n; l++)
-                any = any || over_heads(g, "contrast", g->d->rows[i].name, layer, lengths.v[l], v);
+            for (int l = 0; l < lengths.n; l++) any = any || over_heads(g, "contrast", g->d->rows[i].name, layer, lengths.v[l], v);
             if (!any) continue;
             table_cell(t, "%s", g->d->rows[i].name);
             table_cell(t, "%d", layer);

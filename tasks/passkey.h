@@ -86,8 +86,8 @@ struct prompt {
 };
 /* The shortest length (BOS included) that holds the needles of any sample; the introduction, needles, query, answer, full stop. */
 int64_t passkey_minimum(const struct passkey_text *x);
-/* Lays a sample into the haystack: as many whole sentences as fit into `length`, the needle after the fraction `depth` of them. With
- * `anywhere` the filler fills `length` to the token, and needles lie after that fraction of its tokens. */
+/* Lays a sample into the haystack: as many whole sentences as fit into `length`, the needle after the fraction `depth` of them.
+ * With `anywhere` the filler fills `length` to the token, and needles lie after that fraction of its tokens. */
 void prompt_make(struct prompt *p, const struct passkey_text *x, const struct haystack *h, const struct passkey_sample *s,
                  int64_t length, double depth, bool anywhere);
 /* Tokens [from, from + n) of the document. */
@@ -112,7 +112,7 @@ struct passkey_contrast;
 /* For the first `rows` rows of a stream that will read these prompts, whose answers have `symbols` symbols. */
 struct passkey_contrast *contrast_open(const struct model *m, const struct prompt *prompts, int rows, int symbols);
 void contrast_close(struct passkey_contrast *x);
-stream_watcher contrast_watch;                                                 /* data: the contrast */
+stream_watcher contrast_watch;                                            /* data: the contrast */
 void contrast_memory(struct passkey_contrast *x, const struct stream *s); /* after the prompts, before the answers */
 /* c = sigma(q) sigma(k*) / mean_t sigma(q) sigma(k_t) of a query head, mean over rows and symbols (1: no better than any other
  * token); share: what the needle's tokens together have of the weights. After the answers. */
@@ -138,7 +138,8 @@ struct passkey_plan {
     enum knock_out knock_out;
     /* Called after the prompt of the first sample of each length at the last place; may be NULL. */
     void (*look)(void *data, const struct stream *s, int64_t length);
-    /* Called after the answers of the first samples of each length at the first place, if its needle is in the memory; may be NULL. */
+    /* Called after the answers of the first samples of each length at the first place, if its needle is in the memory; may be NULL.
+     */
     void (*listen)(void *data, const struct passkey_contrast *x, int64_t length);
     void *data;
 };

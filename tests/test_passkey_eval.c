@@ -475,8 +475,8 @@ static void test_errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand), cmocka_unit_test(test_sharing),  cmocka_unit_test(test_tails),
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_skipping), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_by_hand),  cmocka_unit_test(test_sharing),  cmocka_unit_test(test_tails),
+        cmocka_unit_test(test_rows),     cmocka_unit_test(test_skipping), cmocka_unit_test(test_errors),
         cmocka_unit_test(test_contrast),
     };
     return cmocka_run_group_tests_name("passkey_eval", tests, setup, folder_teardown);

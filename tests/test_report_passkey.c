@@ -541,9 +541,11 @@ static void gates(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(conditions),       cmocka_unit_test(by_length),        cmocka_unit_test(compared), cmocka_unit_test(digits),
-        cmocka_unit_test(questions),        cmocka_unit_test(depth_and_writes), cmocka_unit_test(recall),
-        cmocka_unit_test(beside_the_paper), cmocka_unit_test(well_formed),      cmocka_unit_test(pictures), cmocka_unit_test(gates)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(conditions),  cmocka_unit_test(by_length),
+                                       cmocka_unit_test(compared),    cmocka_unit_test(digits),
+                                       cmocka_unit_test(questions),   cmocka_unit_test(depth_and_writes),
+                                       cmocka_unit_test(recall),      cmocka_unit_test(beside_the_paper),
+                                       cmocka_unit_test(well_formed), cmocka_unit_test(pictures),
+                                       cmocka_unit_test(gates)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
