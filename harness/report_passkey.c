@@ -280,18 +280,23 @@ static int over_heads(const struct group *g, const char *metric, const char *row
     return n;
 }
 
+/* Two measures by length; the last heads of a table. */
+static void heads_by_length(struct table *t, const char *first, const char *second, const struct values *lengths) {
+    for (int k = 0; k < 2; k++)
+        for (int l = 0; l < lengths->n && l < RETRIEVAL_LIMIT / 2; l++) {
+            char word[64];
+            snprintf(word, sizeof word, "%s, %s", k ? second : first, show_length(lengths->v[l]));
+            heads_add(word, 0);
+        }
+    *t = (struct table){.heads = heads.head, .columns = heads.columns};
+}
+
 static void memory_table(struct table *t, const struct group *g) {
     static const char *const words[] = {"<row", "layer", "gates"};
     struct values lengths = passkey_lengths(g);
     double v[3];
     heads_begin(words, 3);
-    for (int k = 0; k < 2; k++)
-        for (int l = 0; l < lengths.n && l < RETRIEVAL_LIMIT / 2; l++) {
-            char word[64];
-            snprintf(word, sizeof word, "%s, %s", k ? "|z|" : "|M|", show_length(lengths.v[l]));
-            heads_add(word, 0);
-        }
-    *t = (struct table){.heads = heads.head, .columns = heads.columns};
+    heads_by_length(t, "|M|", "|z|", &lengths);
     for (int i = 0; i < g->d->row_count; i++)
         for (int layer = 0; over_heads(g, "gate", g->d->rows[i].name, layer, 0, v); layer++) {
             table_cell(t, "%s", g->d->rows[i].name);
@@ -313,13 +318,7 @@ static void contrast_table(struct table *t, const struct group *g) {
     struct values lengths = passkey_lengths(g);
     double v[3];
     heads_begin(words, 2);
-    for (int k = 0; k < 2; k++)
-        for (int l = 0; l < lengths.n && l < RETRIEVAL_LIMIT / 2; l++) {
-            char word[64];
-            snprintf(word, sizeof word, "%s, %s", k ? "share (%)" : "contrast", show_length(lengths.v[l]));
-            heads_add(word, 0);
-        }
-    *t = (struct table){.heads = heads.head, .columns = heads.columns};
+    heads_by_length(t, "contrast", "share (%)", &lengths);
     for (int i = 0; i < g->d->row_count; i++)
         for (int layer = 0; over_heads(g, "gate", g->d->rows[i].name, layer, 0, v); layer++) {
             bool any = false;
