@@ -5,6 +5,7 @@
  * [stage NAME]  source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, any train_options key,
  *               from = STAGE (default: the stage before; the first starts from initialisation), seeds (default: all),
  *               only = ROW, ROW (default: all rows that go through the stage before),
+ *               keep = SEEDS (models of these seeds after this stage come with the results, in RESULTS/models; default: none),
  *               batch, segments (shape of the step in this stage, instead of the row's), SECTION.key = value (an option of the task
  *               SECTION of the source, in this stage: a curriculum is a list of short stages)
  * [row NAME]    architecture, its options, any shape or train key that differs, only these; seeds (default: all)
@@ -32,6 +33,7 @@ struct stage_spec {
     char name[40], from[40], source[192];
     int64_t limit;
     struct seed_list seeds;                     /* those of the experiment's seeds that go through this stage */
+    struct seed_list keep;                      /* those of them whose models stay with the results */
     uint32_t rows;                              /* bit i: row i goes through it */
     struct options train;                       /* resolved: budget, stage; a row's own keys come on top */
     int64_t batch, segments;                    /* shape of the step; 0: the row's */
@@ -81,7 +83,8 @@ struct run_options {
     const struct kernels *k;
     const struct backend_info *info;
 };
-/* Trains what is missing (checkpoints under build/checkpoints/EXPERIMENT/ROW-seedN/STAGE, resumable), measures what is missing. */
+/* Trains what is missing (checkpoints under build/checkpoints/EXPERIMENT/ROW-seedN/STAGE, resumable), measures what is missing. A
+ * trained model is taken from its checkpoint, or from the models kept with the results, before it is trained again. */
 int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e);
 /* One model of an experiment trained and saved: `infinibench train`. */
 int experiment_train(const struct experiment *x, const char *row, int64_t seed, const char *out, const struct run_options *o,

@@ -143,9 +143,9 @@ int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e
 
 /* ---- the resolved text ---- */
 /* "seeds = 1, 2"; nothing where they are all of `of`. */
-static void add_seeds(struct text_buffer *b, const struct seed_list *l, const struct seed_list *of) {
+static void add_seeds(struct text_buffer *b, const char *key, const struct seed_list *l, const struct seed_list *of) {
     if (of && l->count == of->count) return;
-    buffer_printf(b, "seeds = ");
+    buffer_printf(b, "%s = ", key);
     for (int i = 0; i < l->count; i++) buffer_printf(b, "%s%lld", i ? ", " : "", (long long)l->seed[i]);
     buffer_printf(b, "\n");
 }
@@ -197,14 +197,15 @@ char *experiment_resolved(const struct experiment *x) {
     add_prose(&b, "title", x->title);
     add_prose(&b, "paper", x->paper);
     if (*x->table) buffer_printf(&b, "table = %s\n", x->table);
-    add_seeds(&b, &x->seeds, NULL);
+    add_seeds(&b, "seeds", &x->seeds, NULL);
     buffer_printf(&b, "\n[budget]\npreset = %s\ntokenizer = %s\n", x->rows[0].config.preset, x->tokenizer);
     for (int i = 0; i < x->stage_count; i++) {
         const struct stage_spec *s = &x->stages[i];
         char *train = options_join(&s->train, "\n", false);
         buffer_printf(&b, "\n[stage %s]\nsource = %s\nlimit = %lld\nfrom = %s\n", s->name, s->source, (long long)s->limit, s->from);
-        add_seeds(&b, &s->seeds, &x->seeds);
+        add_seeds(&b, "seeds", &s->seeds, &x->seeds);
         add_rows(&b, x, s->rows);
+        if (s->keep.count) add_seeds(&b, "keep", &s->keep, NULL);
         if (s->batch) buffer_printf(&b, "batch = %lld\n", (long long)s->batch);
         if (s->segments) buffer_printf(&b, "segments = %lld\n", (long long)s->segments);
         add_pairs(&b, train, '\n', NULL, NULL);
@@ -220,7 +221,7 @@ char *experiment_resolved(const struct experiment *x) {
         for (int j = 0; j < r->override_count; j++)
             if (strcmp(r->overrides[j][0], "gate_rate") != 0)
                 buffer_printf(&b, "%s = %s\n", r->overrides[j][0], r->overrides[j][1]);
-        add_seeds(&b, &r->seeds, &x->seeds);
+        add_seeds(&b, "seeds", &r->seeds, &x->seeds);
         buffer_printf(&b, "; ffn width after compensation: %lld\n", (long long)r->config.ffn_used);
         free(config);
     }
@@ -229,7 +230,7 @@ char *experiment_resolved(const struct experiment *x) {
         char *options = options_join(&t->options, "\n", false);
         buffer_printf(&b, "\n[task %s]\ntask = %s\nafter = %s\n", t->name, t->task->name, t->after);
         add_rows(&b, x, t->rows);
-        add_seeds(&b, &t->seeds, &x->seeds);
+        add_seeds(&b, "seeds", &t->seeds, &x->seeds);
         if (*t->part_of) buffer_printf(&b, "part_of = %s\n", t->part_of);
         add_pairs(&b, options, '\n', NULL, NULL);
         free(options);

@@ -39,6 +39,19 @@ static void remove_folder(const char *folder, int depth) {
     rmdir(folder);
 }
 
+/* What a job says of a run goes before what is known of it; stages and tasks of earlier jobs stay. */
+static void keep_earlier(const struct results *r, const char *run, json_t *j) {
+    static const char *const parts[] = {"stages", "tasks"};
+    char *path = xprintf("%s/runs/%s.json", results_folder(r), run);
+    json_t *before = json_load_file(path, 0, NULL);
+    for (int i = 0; i < 2 && before; i++) {
+        json_t *old = json_object_get(before, parts[i]), *now = json_object_get(j, parts[i]);
+        if (json_is_object(old) && json_is_object(now)) json_object_update_missing(now, old);
+    }
+    json_decref(before);
+    free(path);
+}
+
 static int take_runs(struct results *r, const char *from, struct error *e) {
     char *folder = xprintf("%s/runs", from);
     DIR *d = opendir(folder);
@@ -48,6 +61,7 @@ static int take_runs(struct results *r, const char *from, struct error *e) {
         if (n < 6 || strcmp(f->d_name + n - 5, ".json") != 0) continue;
         char *path = xprintf("%s/%s", folder, f->d_name), *run = xprintf("%.*s", (int)n - 5, f->d_name);
         json_t *j = json_load_file(path, 0, NULL);
+        if (j) keep_earlier(r, run, j);
         if (j) result = results_save_run(r, run, j, e);
         json_decref(j);
         free(path);

@@ -55,6 +55,20 @@ struct session {
     double roof; /* GFLOP/s, measured on first use; 0: not yet */
     bool (*have)(const struct session *s, const char *cell);
 };
+/* ---- where models are (experiment_models.c) ---- */
+/* build/checkpoints/EXPERIMENT/ROW-seedN-HASH/STAGE; NULL and a sentence on failure. */
+char *checkpoint_folder(const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+                        struct error *e);
+/* RESULTS/models/ROW-sN-STAGE.safetensors of a stage that keeps models. */
+char *kept_path(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage);
+/* Whether it is there and is the model of this chain of stages, not one of before a change. */
+bool kept_model(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage);
+/* Writes it if the stage keeps the models of this seed, unless it is there. */
+int keep_model(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+               const struct model *m, const struct tokenizer *t, struct error *e);
+/* A model that is to stay with the results and is not there, but whose checkpoint is here. */
+bool unkept(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage);
+
 /* Whether the row has this seed and the call asks for it (--only, --seed). */
 bool pair_wanted(const struct session *s, const struct row_spec *row, int64_t seed);
 bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e);

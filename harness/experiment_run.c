@@ -245,12 +245,6 @@ struct pair {
     json_t *json;
 };
 
-static char *checkpoint_folder(const struct pair *p, const struct stage_spec *stage, struct error *e) {
-    char hash[20];
-    if (chain_hash(hash, p->s->x, p->row, p->seed, stage, e) != 0) return NULL;
-    return xprintf("build/checkpoints/%s/%s-seed%lld-%s/%s", p->s->x->name, p->row->name, (long long)p->seed, hash, stage->name);
-}
-
 /* Before and after each training; the better one counts, because other work on the machine can only lower it. */
 static void measure_roof(struct session *s) {
     static double roof; /* the best of this process */
@@ -280,13 +274,18 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
     char cell[20];
     *status = -1;
     if (!stage) return model_create(&p->row->config, s->o->k, (uint64_t)p->seed, e);
-    char *folder = checkpoint_folder(p, stage, e);
+    char *folder = checkpoint_folder(s->x, p->row, p->seed, stage, e);
     if (!folder || training_cell(cell, s->x, p->row, p->seed, stage, e) != 0) {
         free(folder);
         return NULL;
     }
     char *file = xprintf("%s/model.safetensors", folder), *curve = xprintf("%s/curve.txt", folder);
     bool begun = access(file, R_OK) == 0, recorded = s->have(s, cell);
+    if (recorded && !begun && kept_model(s, p->row, p->seed, stage)) {
+        free(file);
+        file = kept_path(s, p->row, p->seed, stage);
+        begun = true;
+    }
     struct options options;
     struct train_config config;
     stage_train_options(&options, p->row, stage);
@@ -329,18 +328,19 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
             free(label);
         }
         if (result == 0 && p->json) {
-            json_t *j =
-                json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:b, s:O}", "source", stage->source, "checkpoint",
-                          folder, "steps", (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds,
-                          "flops", t->flops, "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0.,
-                          "state_bytes", (json_int_t)(t->state ? state_bytes(t->state) : 0), "batch", (json_int_t)shape.batch,
-                          "segments", (json_int_t)shape.segments, "carried_in", t->carried_in != NULL, "data", data);
+            json_t *j = json_pack("{s:s, s:O*, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:b, s:O}", "source", stage->source,
+                                  "commit", json_object_get(p->json, "commit"), "checkpoint", folder, "steps", (json_int_t)t->step,
+                                  "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds, "flops", t->flops,
+                                  "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0., "state_bytes",
+                                  (json_int_t)(t->state ? state_bytes(t->state) : 0), "batch", (json_int_t)shape.batch, "segments",
+                                  (json_int_t)shape.segments, "carried_in", t->carried_in != NULL, "data", data);
             json_object_set_new(json_object_get(p->json, "stages"), stage->name, j);
             json_object_set_new(p->json, "parameters", json_integer((json_int_t)m->elements));
             json_object_set_new(p->json, "roof_gflops", isfinite(s->roof) ? json_real(s->roof) : json_null());
         }
         if (result == 0 && !recorded && s->r) result = save_training(s, p->row, p->seed, stage, cell, p->run, t, curve, e);
     }
+    if (result == 0) result = keep_model(s, p->row, p->seed, stage, m, p->tokenizer, e);
     trainer_free(t);
     if (source) source->free(source);
     json_decref(data);
@@ -365,7 +365,7 @@ bool pair_missing(const struct session *s, const struct row_spec *row, int64_t s
     for (int i = 0; i < s->x->stage_count; i++) {
         if (!row_trained(s->x, row, &s->x->stages[i], seed)) continue;
         if (training_cell(cell, s->x, row, seed, &s->x->stages[i], e) != 0) return false;
-        *missing = *missing || !s->have(s, cell);
+        *missing = *missing || !s->have(s, cell) || unkept(s, row, seed, &s->x->stages[i]);
     }
     for (int i = 0; i < s->x->task_count; i++) {
         if (!row_measured(s->x, row, &s->x->tasks[i], seed)) continue;
@@ -393,8 +393,8 @@ static int run_task(struct pair *p, struct model *m, const struct stage_spec *st
         return -1;
     }
     json_object_set_new(json_object_get(p->json, "tasks"), task->name,
-                        json_pack("{s:s, s:s, s:i, s:f}", "cell", cell, "task", task->task->name, "version", task->task->version,
-                                  "wall_seconds", now() - start));
+                        json_pack("{s:s, s:O*, s:s, s:i, s:f}", "cell", cell, "commit", json_object_get(p->json, "commit"), "task",
+                                  task->task->name, "version", task->task->version, "wall_seconds", now() - start));
     return cell_commit(w, e) != 0 ? -2 : 0;
 }
 
@@ -412,7 +412,7 @@ static int run_stage(struct pair *p, const struct stage_spec *stage, struct erro
     if (stage && !any) {
         char cell[20];
         if (training_cell(cell, s->x, p->row, p->seed, stage, e) != 0) return -1;
-        any = !s->have(s, cell);
+        any = !s->have(s, cell) || unkept(s, p->row, p->seed, stage);
     }
     if (!any) return 0;
     int result = 0;

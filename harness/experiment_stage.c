@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const keys[] = {"source", "limit", "from", "seeds", "only", "batch", "segments"};
+static const char *const keys[] = {"source", "limit", "from", "seeds", "only", "batch", "segments", "keep"};
 #define KEYS ((int)(sizeof keys / sizeof *keys))
 
 const struct stage_spec *stage_find(const struct experiment *x, const char *name) {
@@ -44,7 +44,7 @@ int read_stage(struct parse *p, struct experiment *x, struct section *s, const s
     if (x->stage_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d stages", EXPERIMENT_LIMIT);
     struct stage_spec *g = &x->stages[x->stage_count];
     struct entry *source = parse_entry(s, "source"), *limit = parse_entry(s, "limit"), *from = parse_entry(s, "from");
-    struct entry *seeds = parse_entry(s, "seeds");
+    struct entry *seeds = parse_entry(s, "seeds"), *keep = parse_entry(s, "keep");
     parse_entry(s, "only"); /* waits for the rows */
     g->rows = UINT32_MAX;
     snprintf(g->name, sizeof g->name, "%.39s", s->name);
@@ -67,6 +67,8 @@ int read_stage(struct parse *p, struct experiment *x, struct section *s, const s
     char where[64] = "[experiment]";
     if (before) snprintf(where, sizeof where, "[stage %s]", before->name);
     if (parse_some_seeds(p, s, seeds, before ? &before->seeds : &x->seeds, where, &g->seeds) != 0) return -1;
+    snprintf(where, sizeof where, "[stage %s]", g->name);
+    if (keep && parse_some_seeds(p, s, keep, &g->seeds, where, &g->keep) != 0) return -1;
     g->train = *train;
     struct model_config shape = *c;
     for (int i = 0; i < s->count; i++) {

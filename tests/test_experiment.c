@@ -393,6 +393,58 @@ static void same_numbers(void **state) {
     for (int k = 0; k < 3; k++) free(r[k]);
 }
 
+/* A model that stays with the results: what is asked of it later is measured without training, and a later stage starts from it,
+ * with the same numbers as if the checkpoints were still there; a model of another chain of stages is not taken. */
+static void models_that_stay(void **state) {
+#define KEPT HEAD BUDGET "[stage one]\nsource = ./corpus\nkeep = 1\n"
+#define LOCAL "[row local]\narchitecture = infini\nupdate = none\n"
+#define FIRST "[task first]\ntask = language_modeling\ncorpus = ./corpus\nafter = one\n"
+    static const char more[] = KEPT "[stage two]\nsource = ./corpus\nsteps = 2\n" LOCAL FIRST
+                                    "[task second]\ntask = language_modeling\ncorpus = ./corpus\nsplit = validation\nafter = one\n"
+                                    "[task third]\ntask = language_modeling\ncorpus = ./corpus\nafter = two\n";
+    (void)state;
+    run(more, "whole");
+    assert_int_equal(system("ls build/checkpoints/x/local-seed1-*/one > list.txt 2>&1"), 0);
+    assert_int_equal(system("rm -rf build/checkpoints"), 0);
+    run(KEPT LOCAL FIRST, "part");
+    assert_int_equal(system("rm -rf build/checkpoints"), 0);
+    run(more, "part");
+    char *ini = text_of("part/experiment.ini");
+    assert_non_null(strstr(ini, "\nkeep = 1\n"));
+    free(ini);
+    assert_int_not_equal(system("ls build/checkpoints/x/local-seed1-*/one > list.txt 2>&1"), 0); /* not trained again */
+    struct error ignored;
+    int64_t n[2];
+    struct result_row *r[2] = {results_read("whole", &n[0], &ignored), results_read("part", &n[1], &ignored)};
+    int compared = 0;
+    for (int64_t i = 0; i < n[0]; i++)
+        for (int64_t k = 0; k < n[1]; k++) {
+            if (strcmp(r[0][i].cell, r[1][k].cell) || strcmp(r[0][i].metric, r[1][k].metric) ||
+                strcmp(r[0][i].position, r[1][k].position) || strcmp(r[0][i].condition, r[1][k].condition) ||
+                strcmp(r[0][i].metric, "bits_per_byte") != 0)
+                continue;
+            assert_true(r[0][i].value == r[1][k].value);
+            compared++;
+        }
+    assert_true(compared >= 3);
+    free(r[0]);
+    free(r[1]);
+    /* the checkpoint is here, the kept model is not: it is kept, without training */
+    assert_int_equal(system("rm -rf whole/models && mkdir -p build && rm -rf build/checkpoints"), 0);
+    run(more, "again");
+    assert_int_equal(system("rm -rf again/models"), 0);
+    run(more, "again");
+    assert_int_equal(access("again/models/local-s1-one.safetensors", R_OK), 0);
+    /* other steps, another model: trained */
+    assert_int_equal(system("rm -rf build/checkpoints"), 0);
+    run(HEAD BUDGET "[stage one]\nsource = ./corpus\nkeep = 1\nsteps = 5\n" LOCAL FIRST, "part");
+    assert_int_equal(cells("part", "local", "training"), 3);
+    refused(HEAD BUDGET "[stage one]\nsource = ./corpus\nkeep = 2\n" ROWS, "seed 2 of [stage one]", "not among the seeds of");
+#undef KEPT
+#undef LOCAL
+#undef FIRST
+}
+
 static void after_stages(void **state) {
     (void)state;
     run(HEAD BUDGET STAGE_ONE
@@ -451,9 +503,11 @@ static void seeds_of_stages(void **state) {
 static void parts_of_the_plan(void **state) {
     static const char text[] =
         "[experiment]\nseeds = 1, 2\n" BUDGET STAGE_ONE
-        "[stage two]\nsource = ./corpus\nsteps = 1\nonly = other\n[stage three]\nsource = ./corpus\nsteps = 1\n[row local]\narchitecture = infini\nupdate = none\nseeds = 2\n"
+        "[stage two]\nsource = ./corpus\nsteps = 1\nonly = other\n[stage three]\nsource = ./corpus\nsteps = 1\n[row "
+        "local]\narchitecture = infini\nupdate = none\nseeds = 2\n"
         "[row other]\narchitecture = infini\n[task all]\ntask = language_modeling\nafter = one\ncorpus = ./corpus\n"
-        "[task some]\ntask = language_modeling\nafter = one\ncorpus = ./corpus\nlimit = 500\nonly = other\nseeds = 1\npart_of = all\n";
+        "[task some]\ntask = language_modeling\nafter = one\ncorpus = ./corpus\nlimit = 500\nonly = other\nseeds = 1\npart_of = "
+        "all\n";
     (void)state;
     run(text, "plan");
     int64_t n;
@@ -505,10 +559,10 @@ int main(void) {
     struct backend_info info;
     memset(&info, 0, sizeof info);
     options = (struct run_options){.seed = -1, .jobs = 1, .k = kernels_cpu(0, &info), .info = &info};
-    const struct CMUnitTest tests[] = {cmocka_unit_test(errors),          cmocka_unit_test(resolving),
-                                       cmocka_unit_test(identity),        cmocka_unit_test(mixtures),
-                                       cmocka_unit_test(nothing_twice),   cmocka_unit_test(chosen_parts),
-                                       cmocka_unit_test(same_numbers),    cmocka_unit_test(after_stages),
-                                       cmocka_unit_test(seeds_of_stages), cmocka_unit_test(parts_of_the_plan)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors),          cmocka_unit_test(resolving),        cmocka_unit_test(identity),
+        cmocka_unit_test(mixtures),        cmocka_unit_test(nothing_twice),    cmocka_unit_test(chosen_parts),
+        cmocka_unit_test(same_numbers),    cmocka_unit_test(models_that_stay), cmocka_unit_test(after_stages),
+        cmocka_unit_test(seeds_of_stages), cmocka_unit_test(parts_of_the_plan)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -39,6 +39,18 @@ kill -KILL $children
 wait 2>/dev/null
 right run x.ini --out busy
 
+# Jobs: the same numbers; what a later job adds to a run leaves what earlier ones said of it.
+make_experiment jobs.ini 4
+right run jobs.ini --jobs 2 --out jobs
+numbers() { grep -v '^#' "$1" | awk -F, '$12 ~ /bits_per_byte|final_loss/ { print $4, $11, $12, $15, $17 }' | sort; }
+holds "jobs give the numbers of one process" test "$(numbers jobs/results.csv)" = "$(numbers before/results.csv)"
+holds "nothing of the jobs is left" test ! -e jobs/jobs.tmp
+printf '[task later]\ntask = language_modeling\ncorpus = ./corpus\nsplit = validation\n' >>jobs.ini
+right run jobs.ini --jobs 2 --out jobs
+for part in '"tokens_per_second"' '"language_modeling": {' '"later": {'; do
+    holds "both runs have $part" test "$(grep -l "$part" jobs/runs/*.json | wc -l)" -eq 2
+done
+
 # Reports
 right report res
 holds "report.md has the table" grep -q "infini" res/report.md
