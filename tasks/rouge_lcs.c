@@ -35,21 +35,24 @@ static void reserve(uint64_t **p, int64_t *size, int64_t n, bool zero) {
     *size = n;
 }
 
+/* Turned right by k bits, 0 .. 63. */
+static uint64_t turn(uint64_t x, int64_t k) { return x >> k | x << (-k & 63); }
+
 /* Columns from..to of one strip, V before the first of them; carry: a bit a column, from the strip above, then to the one below.
  * column: V after each, NULL if nobody asks. */
 static uint64_t walk(const uint64_t *mask, const int32_t *b, int64_t from, int64_t to, uint64_t v, uint64_t *carry,
                      uint64_t *column) {
     for (int64_t j = from; j < to;) {
-        int64_t stop = (j | 63) + 1 < to ? (j | 63) + 1 : to;
-        uint64_t word = carry[j >> 6];
+        int64_t stop = (j | 63) + 1 < to ? (j | 63) + 1 : to, first = j;
+        uint64_t word = turn(carry[j >> 6], j & 63); /* column j in the last bit */
         for (; j < stop; j++) {
             uint64_t m = mask[b[j]], sum, total;
-            bool over = __builtin_add_overflow(v, v & m, &sum), again = __builtin_add_overflow(sum, word >> (j & 63) & 1, &total);
-            word = (word & ~((uint64_t)1 << (j & 63))) | (uint64_t)(over | again) << (j & 63);
+            bool over = __builtin_add_overflow(v, v & m, &sum), again = __builtin_add_overflow(sum, word & 1, &total);
+            word = word >> 1 | (uint64_t)(over | again) << 63;
             v = total | (v & ~m);
             if (column) column[j] = v;
         }
-        carry[(stop - 1) >> 6] = word;
+        carry[first >> 6] = turn(word, -j & 63);
     }
     return v;
 }
