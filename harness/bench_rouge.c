@@ -60,10 +60,13 @@ static void show(FILE *csv, const char *name, const struct pair_reader *r, const
     double one = measure(r, pairs, n, 1, true), all = n > 1 && threads > 1 ? measure(r, pairs, n, threads, true) : one;
     printf("  %-44s %8lld %16.4g %16.4g %14.1f\n", name, (long long)n, (double)n / one, (double)n / all,
            (double)resident() / 1048576);
-    if (csv)
-        for (int k = 0; k < 2; k++)
-            fprintf(csv, "rouge,%s,%d threads,%.3f,0,%.6g,0,pairs\n", name, k ? threads : 1, (k ? all : one) / (double)n * 1e6,
-                    (double)n / (k ? all : one));
+    for (int k = 0; csv && k < 2; k++) {
+        struct text_buffer b = {0};
+        csv_text(&b, name, ',');
+        fprintf(csv, "rouge,%s%d threads,%.3f,0,%.6g,0,pairs\n", b.data, k ? threads : 1, (k ? all : one) / (double)n * 1e6,
+                (double)n / (k ? all : one));
+        buffer_free(&b);
+    }
     fflush(stdout);
 }
 

@@ -230,27 +230,35 @@ static int64_t common_tokens(struct rouge *r) {
     return hits;
 }
 
-static struct bigram *find_bigram(const struct rouge *r, uint64_t size, int32_t a, int32_t b) {
-    uint64_t key = ((uint64_t)(uint32_t)a << 32 | (uint32_t)b) + 1, at = (key * 0x9E3779B97F4A7C15u) >> 20 & (size - 1);
-    while (r->bigrams[at].key && r->bigrams[at].key != key) at = (at + 1) & (size - 1);
-    if (!r->bigrams[at].key) r->bigrams[at] = (struct bigram){.key = key};
+/* Where a pair of neighbours is in a table of that size, or the free place where it would be. */
+static struct bigram *find_bigram(const struct rouge *r, uint64_t size, uint64_t key) {
+    uint64_t at = (key * 0x9E3779B97F4A7C15u) >> 20 & (size - 1);
+    while (r->bigrams[at].count && r->bigrams[at].key != key) at = (at + 1) & (size - 1);
     return &r->bigrams[at];
 }
 
-/* The same for pairs of neighbours. */
+static uint64_t bigram_key(const int32_t *id) { return (uint64_t)id[0] << 32 | (uint64_t)id[1]; }
+
+/* The same for pairs of neighbours. The table holds those of the shorter text. An entry that is used up keeps its place: counts are
+ * one more than what is left. */
 static int64_t common_bigrams(struct rouge *r) {
-    const struct tokens *c = &r->candidate, *t = &r->reference;
+    const struct tokens *few = &r->candidate, *many = &r->reference;
     int64_t size = 64, hits = 0;
-    while (size < 2 * (c->n + t->n)) size *= 2;
+    if (few->n > many->n) few = &r->reference, many = &r->candidate;
+    while (size < 2 * few->n) size *= 2;
     if (size > r->bigram_size) {
         r->bigrams = xrealloc(r->bigrams, (size_t)size, sizeof *r->bigrams);
         r->bigram_size = size;
     }
     memset(r->bigrams, 0, (size_t)size * sizeof *r->bigrams);
-    for (int64_t i = 1; i < c->n; i++) find_bigram(r, (uint64_t)size, c->id[i - 1], c->id[i])->count++;
-    for (int64_t i = 1; i < t->n; i++) {
-        struct bigram *b = find_bigram(r, (uint64_t)size, t->id[i - 1], t->id[i]);
-        if (b->count > 0) b->count--, hits++;
+    for (int64_t i = 1; i < few->n; i++) {
+        uint64_t key = bigram_key(few->id + i - 1);
+        struct bigram *b = find_bigram(r, (uint64_t)size, key);
+        *b = (struct bigram){.key = key, .count = b->count ? b->count + 1 : 2};
+    }
+    for (int64_t i = 1; i < many->n; i++) {
+        struct bigram *b = find_bigram(r, (uint64_t)size, bigram_key(many->id + i - 1));
+        if (b->count > 1) b->count--, hits++;
     }
     return hits;
 }
