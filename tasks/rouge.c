@@ -41,7 +41,7 @@ struct rouge {
     char *buffer; /* the word that is being read */
     size_t buffer_size;
     struct tokens candidate, reference;
-    int64_t *count, *other; /* by token */
+    int64_t *count; /* by token */
     int64_t count_size;
     struct bigram *bigrams;
     int64_t bigram_size;
@@ -82,7 +82,6 @@ void rouge_close(struct rouge *r) {
     free(r->reference.id);
     free(r->reference.end);
     free(r->count);
-    free(r->other);
     free(r->bigrams);
     free(r->hit);
     lcs_free(&r->lcs);
@@ -264,12 +263,11 @@ static int64_t common_bigrams(struct rouge *r) {
 }
 
 /* Union of the longest common subsequences of each line of the reference with all lines of the candidate; no token counts more
- * often than either text has it. */
+ * often than the candidate has it (nor than the reference: each place there counts once). */
 static int64_t common_lines(struct rouge *r) {
     const struct tokens *c = &r->candidate, *t = &r->reference;
     int64_t hits = 0, start = 0;
     count_tokens(r->count, c);
-    count_tokens(r->other, t);
     if (t->n > r->hit_size) {
         r->hit = xrealloc(r->hit, (size_t)t->n, sizeof *r->hit);
         r->hit_size = t->n;
@@ -278,10 +276,9 @@ static int64_t common_lines(struct rouge *r) {
     for (int64_t s = 0; s < t->lines; start = t->end[s++]) {
         lcs_union(&r->lcs, r->token_count, t->id + start, t->end[s] - start, c->id, c->end, c->lines, r->hit + start, LCS_KEEP);
         for (int64_t i = start; i < t->end[s]; i++)
-            if (r->hit[i] && r->count[t->id[i]] > 0 && r->other[t->id[i]] > 0) r->count[t->id[i]]--, r->other[t->id[i]]--, hits++;
+            if (r->hit[i] && r->count[t->id[i]] > 0) r->count[t->id[i]]--, hits++;
     }
     clear_tokens(r->count, c);
-    clear_tokens(r->other, t);
     return hits;
 }
 
@@ -291,10 +288,8 @@ static void score_one(struct rouge *r, struct rouge_value v[ROUGE_KINDS]) {
     if (!c->n || !t->n) return;
     if (r->token_count > r->count_size) {
         free(r->count);
-        free(r->other);
         r->count_size = 2 * r->token_count;
         r->count = xcalloc((size_t)r->count_size, sizeof *r->count);
-        r->other = xcalloc((size_t)r->count_size, sizeof *r->other);
     }
     v[ROUGE_1] = value_of(common_tokens(r), c->n, t->n);
     if (c->n > 1 && t->n > 1) v[ROUGE_2] = value_of(common_bigrams(r), c->n - 1, t->n - 1);
