@@ -1,6 +1,6 @@
 /* cli.c - the table of commands, reading of arguments, `list`. */
 #include "cli.h"
-#include "footprint.h"
+#include "shapes.h"
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>

@@ -6,24 +6,18 @@
 #include "csv_io.h"
 #include "footprint.h"
 #include "report_document.h"
+#include "report_memory.h"
+#include "shapes.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PAPER_HEADER "model,footprint,context_length,update,retrieval,preset,context,memory_size,compression,note"
 #define CSV_HEADER                                                                                                                 \
     "preset,model,runs_here,formula,context,elements,bytes_per_element,batch,bytes,ratio_to_memorizing,context_length_formula,"    \
     "context_length,update,retrieval,paper_size,paper_ratio\n"
 #define CONTEXTS 32
 #define DETAILED 2 /* so many contexts get a table each, more of them a column each */
-
-enum { P_MODEL, P_FOOTPRINT, P_LENGTH, P_UPDATE, P_RETRIEVAL, P_PRESET, P_CONTEXT, P_SIZE, P_RATIO, P_NOTE, P_COLUMNS };
-struct paper_rows {
-    char *field[FOOTPRINT_ROWS][P_COLUMNS];
-    int64_t context[FOOTPRINT_ROWS];
-    int count;
-};
 
 struct inquiry {
     struct shape shape;
@@ -32,33 +26,10 @@ struct inquiry {
     int context_count;
     struct model_config rows[FOOTPRINT_ROWS];
     int row_count;
-    struct paper_rows paper;
+    struct paper_memory paper;
 };
 
 /* ---- the paper ---- */
-
-static int take_paper(void *data, const char *path, int line, int count, char **fields, struct error *e) {
-    struct paper_rows *p = data;
-    (void)count;
-    if (p->count == FOOTPRINT_ROWS) return fail(e, "%s:%d: more than %d rows", path, line, FOOTPRINT_ROWS);
-    if (*fields[P_CONTEXT] && csv_parse_integer(path, line, "context", fields[P_CONTEXT], &p->context[p->count], e) != 0) return -1;
-    for (int i = 0; i < P_COLUMNS; i++) p->field[p->count][i] = xstrdup(fields[i]);
-    p->count++;
-    return 0;
-}
-
-static int read_paper(struct paper_rows *p, struct error *e) {
-    char *path = project_file("results/paper/memory.csv");
-    if (!path) return fail(e, "results/paper/memory.csv, the paper's numbers, is not found; run from the folder of the project");
-    int status = csv_read(path, PAPER_HEADER, false, take_paper, p, e);
-    free(path);
-    return status;
-}
-
-static void free_paper(struct paper_rows *p) {
-    for (int i = 0; i < p->count; i++)
-        for (int j = 0; j < P_COLUMNS; j++) free(p->field[i][j]);
-}
 
 /* The paper's row of a model; NULL: it has none. */
 static char *const *paper_row(const struct inquiry *q, const char *model) {
@@ -252,8 +223,8 @@ static void print_formulas(const struct inquiry *q) {
 }
 
 static void print_context(const struct inquiry *q, int64_t context) {
-    static const char *const heads[] = {"<model",          "elements",    "bytes",       "", "", "context (tokens)",
-                                        "Memorizing / it", "paper: size", "paper: ratio"};
+    static const char *const heads[] = {"<model",           "elements",        "bytes",       "decimal",     "binary",
+                                        "context (tokens)", "Memorizing / it", "paper: size", "paper: ratio"};
     bool paper = false;
     for (int i = 0; i < q->row_count; i++)
         paper = paper || paper_numbers(q, q->rows[i].arch->footprint(&q->rows[i])->model, context);
@@ -359,7 +330,7 @@ int command_memory(int count, char **argv, const struct setting *s, struct error
         q->changed = true;
     }
     if (!status) status = check_counts(q, e);
-    if (!status) status = read_paper(&q->paper, e);
+    if (!status) status = paper_memory_read(&q->paper, e);
     if (!status && csv) status = write_csv(q, csv, e);
     if (!status) {
         print_shape(q);
@@ -367,7 +338,7 @@ int command_memory(int count, char **argv, const struct setting *s, struct error
         for (int k = 0; k < q->context_count && q->context_count <= DETAILED; k++) print_context(q, q->contexts[k]);
         for (int what = 0; what < 3 && q->context_count > DETAILED; what++) print_contexts(q, what);
     }
-    free_paper(&q->paper);
+    paper_memory_free(&q->paper);
     free(q);
     return status;
 }
