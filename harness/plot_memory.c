@@ -53,7 +53,7 @@ static void collect(struct picture *x, const char *line, const char *point) {
                 equal = equal && same(s->line[k], x->series[like].line[k]) && same(s->point[k], x->series[like].point[k]);
             if (equal) break;
         }
-        buffer_printf(&x->series[like].name, "%s%s", like < x->count ? "," : "", x->d->rows[row].name);
+        buffer_printf(&x->series[like].name, "%s%s", like < x->count ? ", " : "", x->d->rows[row].name);
         x->count += like == x->count;
     }
 }
@@ -66,13 +66,14 @@ static void settle(struct picture *x, struct text_buffer *table, struct text_buf
         struct series *s = &x->series[i];
         look_add(&look, x->d, s->row, shown);
         shown[s->row] = true;
-        buffer_printf(&names, "%s%s", i ? " " : "", s->name.data);
+        buffer_printf(&names, "%s\"%s\"", i ? " " : "", s->name.data);
         for (int k = 0; k < x->contexts; k++)
-            buffer_printf(table, "%s %lld %.9g %.9g\n", s->name.data, (long long)x->context[k], s->line[k], s->point[k]);
+            buffer_printf(table, "\"%s\" %lld %.9g %.9g\n", s->name.data, (long long)x->context[k], s->line[k], s->point[k]);
         buffer_printf(table, "\n\n");
     }
-    for (int k = 0; k < x->contexts; k++)
-        buffer_printf(&ticks, "%s'%s' %lld", k ? ", " : "", show_length(x->context[k]), (long long)x->context[k]);
+    for (int k = 0; k < x->contexts; k++) /* of many every second, the last among them */
+        if (x->contexts <= 6 || (x->contexts - 1 - k) % 2 == 0)
+            buffer_printf(&ticks, "%s\"%s\" %lld", ticks.n ? ", " : "", show_length(x->context[k]), (long long)x->context[k]);
     plot_text(settings, "names", names.data);
     plot_text(settings, "colors", look.colors.data);
     plot_text(settings, "twins", look.twins.data);
@@ -112,8 +113,17 @@ static const char *of_shape(const struct picture *x, char room[120]) {
 
 /* ---- state ---- */
 
+/* Where does the first rising line cross the level: in the left half of the picture? */
+static bool crossed_early(const struct picture *x, double level) {
+    double middle = sqrt((double)x->context[0] * (double)x->context[x->contexts - 1]);
+    for (int i = 0; i < x->count; i++)
+        for (int k = 0; k + 1 < x->contexts && (double)x->context[k] < middle; k++)
+            if (x->series[i].line[k] <= level && x->series[i].line[k + 1] > level) return true;
+    return false;
+}
+
 static void add_level(struct text_buffer *values, struct text_buffer *words, double bytes, const char *text) {
-    buffer_printf(values, "%s%.9g", values->n ? " " : "", bytes);
+    buffer_printf(values, "%s%.0f", values->n ? " " : "", bytes);
     buffer_printf(words, "%s\"%s\"", words->n ? " " : "", text);
 }
 
@@ -141,6 +151,7 @@ static int state_plot(struct plots *p, struct picture *x, struct error *e) {
     plot_text(&settings, "levels", levels.data ? levels.data : "");
     plot_text(&settings, "level_names", words.data ? words.data : "");
     plot_text(&settings, "what", "state");
+    buffer_printf(&settings, "early=%d;points=%d;", crossed_early(x, parameters), !*x->shape);
     buffer_printf(
         &caption,
         "Memory of one text by the formula of the paper's Table 1 (lines) against its length, %s%s.%s Rows that keep nothing are "
