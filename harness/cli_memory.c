@@ -88,32 +88,38 @@ static bool same_rows(const struct inquiry *q, const struct model_config *a, con
     return true;
 }
 
+/* Some architecture has this option. */
+static int check_option(const struct inquiry *q, const char *key, struct error *e) {
+    static const char *const own[] = {"preset",   "context", "layers", "d_model", "heads", "kv_heads",
+                                      "head_dim", "segment", "bytes",  "batch",   "csv"};
+    const char *names[FOOTPRINT_ROWS * OPTION_LIMIT + 16];
+    int n = 0;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) names[n++] = own[i];
+    for (int i = 0; i < q->row_count; i++) {
+        if (options_has(&q->rows[i].options, key)) return 0;
+        for (const struct option *x = q->rows[i].options.table; x && x->key; x++) names[n++] = x->key;
+    }
+    const char *near = nearest_name(key, names, n);
+    return fail(e, "memory: neither the command nor an architecture has an option '%s'%s%s%s", key,
+                near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
+}
+
 static int set_option(struct inquiry *q, const char *key, const char *value, struct error *e) {
     struct model_config *before = xcalloc(FOOTPRINT_ROWS, sizeof *before);
-    const char *names[FOOTPRINT_ROWS * OPTION_LIMIT];
-    int known = 0, n = 0, status = 0;
+    int status = 0;
     bool standard = true;
     memcpy(before, q->rows, sizeof q->rows);
     for (int i = 0; i < q->row_count && !status; i++) {
         struct options *o = &q->rows[i].options;
-        for (const struct option *x = o->table; x && x->key; x++) names[n++] = x->key;
         if (!options_has(o, key)) continue;
         char where[80];
         snprintf(where, sizeof where, "architecture %s", q->rows[i].arch->name);
         status = options_set(o, key, value, where, e);
         standard = standard && (status || strcmp(options_text(o, key), options_text(&before[i].options, key)) == 0);
-        known++;
     }
-    if (!status && !known) {
-        static const char *const own[] = {"preset",   "context", "layers", "d_model", "heads", "kv_heads",
-                                          "head_dim", "segment", "bytes",  "batch",   "csv"};
-        for (size_t i = 0; i < sizeof own / sizeof *own; i++) names[n++] = own[i];
-        const char *near = nearest_name(key, names, n);
-        status = fail(e, "memory: neither the command nor an architecture has an option '%s'%s%s%s", key,
-                      near ? "; the nearest is '" : "", near ? near : "", near ? "'" : "");
-    } else if (!status && !standard && same_rows(q, before, q->rows)) {
+    if (!status && !standard && same_rows(q, before, q->rows))
         status = fail(e, "memory: --%s changes no formula; leave it out", key);
-    }
+    q->changed = q->changed || !standard;
     free(before);
     return status;
 }
@@ -318,17 +324,15 @@ int command_memory(int count, char **argv, const struct setting *s, struct error
     if (arguments_read(&a, count, argv, MEMORY_USAGE, 0, 0, e)) return -1;
     struct inquiry *q = xcalloc(1, sizeof *q);
     const char *preset = flag_value(&a, "preset"), *context = flag_value(&a, "context"), *csv = flag_value(&a, "csv");
-    int status = context ? 0 : fail(e, "--context is needed: tokens of the text; usage: infinibench %s", MEMORY_USAGE);
-    if (!status) status = shape_find(&q->shape, preset ? preset : "paper", e);
+    int status = shape_find(&q->shape, preset ? preset : "paper", e);
     if (!status) status = read_shape(q, &a, e);
     if (!status) status = flag_int(&a, "batch", 1, 1, &q->batch, e);
+    if (!status) q->row_count = footprint_rows(q->rows, &q->shape.config);
+    for (int i = 0; i < a.extra_count && !status; i++) status = check_option(q, a.extra[i].key, e);
+    if (!status && !context) status = fail(e, "--context is needed: tokens of the text; usage: infinibench %s", MEMORY_USAGE);
     if (!status) q->context_count = parse_rising(context, q->contexts, CONTEXTS, "--context", e);
     if (!status && q->context_count < 0) status = -1;
-    if (!status) q->row_count = footprint_rows(q->rows, &q->shape.config);
-    for (int i = 0; i < a.extra_count && !status; i++) {
-        status = set_option(q, a.extra[i].key, a.extra[i].value, e);
-        q->changed = true;
-    }
+    for (int i = 0; i < a.extra_count && !status; i++) status = set_option(q, a.extra[i].key, a.extra[i].value, e);
     if (!status) status = check_counts(q, e);
     if (!status) status = paper_memory_read(&q->paper, e);
     if (!status && csv) status = write_csv(q, csv, e);

@@ -125,28 +125,65 @@ static void formula_table(struct table *t, const struct report_data *d, int sect
     }
 }
 
-static void ratio_cell(struct table *t, double x) { table_cell(t, isnan(x) ? "–" : x < 10 ? "%.2f" : "%.1f", x); }
+static const char *const counted[] = {"formula_elements", "carried_elements", "carried_bytes", "counter_bytes",
+                                      "attended_elements"};
+#define COUNTED 5
 
+static bool alike(const struct report_data *d, int section, int row, int64_t a, int64_t b) {
+    for (int m = 0; m < COUNTED; m++) {
+        double x = memory_value(d, section, row, "", counted[m], a), y = memory_value(d, section, row, "", counted[m], b);
+        if (x != y && !(isnan(x) && isnan(y))) return false;
+    }
+    return true;
+}
+
+/* A line for each stretch of contexts in which nothing changes; of many stretches every second, first and last among them. */
 static void carried_table(struct table *t, const struct report_data *d, int section) {
-    static const char *const heads[] = {"<row",           "context",  "formula: elements", "carried: elements",
-                                        "carried: bytes", "counters", "attended",          "Memorizing / it"};
+    static const char *const heads[] = {"<row",           "<context",        "formula: elements", "carried: elements",
+                                        "carried: bytes", "counters: bytes", "attended: elements"};
+    int64_t context[MEMORY_LIMIT];
+    int n = memory_contexts(context, d, section), first[MEMORY_LIMIT + 1];
+    *t = (struct table){.heads = heads, .columns = 2 + COUNTED};
+    for (int i = 0; i < d->row_count; i++) {
+        int stretches = 0;
+        for (int k = 0; k < n; k++)
+            if (k == 0 || !alike(d, section, i, context[k - 1], context[k])) first[stretches++] = k;
+        first[stretches] = n;
+        for (int j = 0; j < stretches; j++) {
+            int64_t from = context[first[j]], to = context[first[j + 1] - 1];
+            if (isnan(memory_value(d, section, i, "", counted[0], from))) continue;
+            if (stretches > 6 && j && (stretches - 1 - j) % 2) continue;
+            table_cell(t, "%s", d->rows[i].name);
+            table_cell(t, from == to ? "%s" : "%s to %s", show_length(from), show_length(to));
+            for (int m = 0; m < COUNTED; m++) table_cell(t, "%s", show_integer(memory_value(d, section, i, "", counted[m], from)));
+        }
+    }
+}
+
+/* A line a row, a column a context. bytes: the formula in bytes, else the ratio to Memorizing Transformers. */
+static void context_table(struct table *t, const struct report_data *d, int section, const char *shape, bool bytes) {
+    static const char *heads[MEMORY_LIMIT + 1];
+    static char words[MEMORY_LIMIT][24];
+    const char *metric = bytes ? "formula_bytes" : "ratio_to_memorizing";
     int64_t context[MEMORY_LIMIT];
     int n = memory_contexts(context, d, section);
-    *t = (struct table){.heads = heads, .columns = 8};
-    for (int i = 0; i < d->row_count; i++)
+    heads[0] = "<row";
+    for (int k = 0; k < n; k++) {
+        snprintf(words[k], sizeof words[k], "%s", show_length(context[k]));
+        heads[k + 1] = words[k];
+    }
+    *t = (struct table){.heads = heads, .columns = n + 1};
+    for (int i = 0; i < d->row_count; i++) {
+        if (isnan(memory_value(d, section, i, shape, metric, context[0]))) continue;
+        table_cell(t, "%s", d->rows[i].name);
         for (int k = 0; k < n; k++) {
-            double formula = memory_value(d, section, i, "", "formula_elements", context[k]);
-            bool among = n <= 6 || k == 0 || (n - 1 - k) % 2 == 0; /* all are in results.csv */
-            if (isnan(formula) || !among) continue;
-            table_cell(t, "%s", d->rows[i].name);
-            table_cell(t, "%s", show_length(context[k]));
-            table_cell(t, "%s", show_integer(formula));
-            table_cell(t, "%s", show_integer(memory_value(d, section, i, "", "carried_elements", context[k])));
-            table_cell(t, "%s", show_integer(memory_value(d, section, i, "", "carried_bytes", context[k])));
-            table_cell(t, "%s", show_integer(memory_value(d, section, i, "", "counter_bytes", context[k])));
-            table_cell(t, "%s", show_integer(memory_value(d, section, i, "", "attended_elements", context[k])));
-            ratio_cell(t, memory_value(d, section, i, "", "ratio_to_memorizing", context[k]));
+            double x = memory_value(d, section, i, shape, metric, context[k]);
+            if (bytes)
+                table_cell(t, x > 0 ? "%sB" : "0", show_number(x));
+            else
+                table_cell(t, x == 1 ? "%.0f" : x < 0.1 ? "%.3f" : x < 10 ? "%.2f" : x < 1000 ? "%.1f" : "%.0f", x);
         }
+    }
 }
 
 static void resident_table(struct table *t, const struct report_data *d, int section) {
@@ -181,27 +218,6 @@ static void resident_table(struct table *t, const struct report_data *d, int sec
     }
 }
 
-static void shape_table(struct table *t, const struct report_data *d, int section, const char *shape) {
-    static const char *heads[MEMORY_LIMIT + 1];
-    static char words[MEMORY_LIMIT][24];
-    int64_t context[MEMORY_LIMIT];
-    int n = memory_contexts(context, d, section);
-    heads[0] = "<row";
-    for (int k = 0; k < n; k++) {
-        snprintf(words[k], sizeof words[k], "%s", show_length(context[k]));
-        heads[k + 1] = words[k];
-    }
-    *t = (struct table){.heads = heads, .columns = n + 1};
-    for (int i = 0; i < d->row_count; i++) {
-        if (isnan(memory_value(d, section, i, shape, "formula_bytes", context[0]))) continue;
-        table_cell(t, "%s", d->rows[i].name);
-        for (int k = 0; k < n; k++) {
-            double bytes = memory_value(d, section, i, shape, "formula_bytes", context[k]);
-            table_cell(t, bytes > 0 ? "%sB" : "0", show_number(bytes));
-        }
-    }
-}
-
 void memory_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out) {
     struct table t;
     const char *shape[MEMORY_LIMIT];
@@ -222,8 +238,9 @@ void memory_section(struct page *doc, const struct report_data *d, int section, 
         "it was not streamed that far. Transformer-XL carries the layer inputs from which keys and values are computed again, a "
         "half of its formula where heads x head size = width. The plain transformer's formula is a cache of the whole text, what "
         "it carries here ends at its window; Memorizing Transformers' is a bank of the whole text, here it has the size of its "
-        "option. Counters: position, ring heads and the inputs of an open segment. Memorizing / it: formula of Memorizing "
-        "Transformers at equal shape over that of the row.");
+        "option. Counters: position, ring heads and the inputs of an open segment.");
+    context_table(&t, d, section, "", false);
+    report_table(doc, &t, out, "Elements of Memorizing Transformers at equal shape over those of the row, by formula");
     resident_table(&t, d, section);
     if (t.count) {
         report_table(doc, &t, out, "Resident memory of the process while one text is streamed");
@@ -239,7 +256,7 @@ void memory_section(struct page *doc, const struct report_data *d, int section, 
         double parameters = memory_largest(d, section, shape[i], "parameter_bytes", 0);
         snprintf(title, sizeof title, "By formula at the shape of %s (its parameters: %s%s)", shape[i], show_number(parameters),
                  isnan(parameters) ? " not published" : "B");
-        shape_table(&t, d, section, shape[i]);
+        context_table(&t, d, section, shape[i], true);
         report_table(doc, &t, out, title);
     }
     report_figures(doc, d, section, 0, plots);
