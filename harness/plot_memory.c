@@ -58,14 +58,28 @@ static void collect(struct picture *x, const char *line, const char *point) {
     }
 }
 
+/* Dashes of a series: earlier ones of its colour, or 1 where it would cover an earlier line. */
+static int dashes(const struct picture *x, int i) {
+    int twins = 0;
+    bool covers = false;
+    for (int j = 0; j < i; j++) {
+        bool equal = true;
+        for (int k = 0; k < x->contexts; k++) equal = equal && same(x->series[i].line[k], x->series[j].line[k]);
+        twins += strcmp(plot_color(x->d, x->series[i].row), plot_color(x->d, x->series[j].row)) == 0;
+        covers = covers || equal;
+    }
+    return twins ? twins : covers;
+}
+
 static void settle(struct picture *x, struct text_buffer *table, struct text_buffer *settings) {
     struct look look = {0};
-    struct text_buffer names = {0}, ticks = {0};
+    struct text_buffer names = {0}, ticks = {0}, dash = {0};
     bool shown[REPORT_ROWS] = {false};
     for (int i = 0; i < x->count; i++) {
         struct series *s = &x->series[i];
         look_add(&look, x->d, s->row, shown);
         shown[s->row] = true;
+        buffer_printf(&dash, "%s%d", i ? " " : "", dashes(x, i));
         buffer_printf(&names, "%s\"%s\"", i ? " " : "", s->name.data);
         for (int k = 0; k < x->contexts; k++)
             buffer_printf(table, "\"%s\" %lld %.9g %.9g\n", s->name.data, (long long)x->context[k], s->line[k], s->point[k]);
@@ -76,13 +90,14 @@ static void settle(struct picture *x, struct text_buffer *table, struct text_buf
             buffer_printf(&ticks, "%s\"%s\" %lld", ticks.n ? ", " : "", show_length(x->context[k]), (long long)x->context[k]);
     plot_text(settings, "names", names.data);
     plot_text(settings, "colors", look.colors.data);
-    plot_text(settings, "twins", look.twins.data);
+    plot_text(settings, "dashes", dash.data);
     plot_text(settings, "marks", look.marks.data);
     plot_text(settings, "ticks", ticks.data);
     buffer_printf(settings, "least=%lld;most=%lld;low=%.9g;high=%.9g;", (long long)x->context[0],
                   (long long)x->context[x->contexts - 1], x->low, x->high);
     look_free(&look);
     buffer_free(&names);
+    buffer_free(&dash);
     buffer_free(&ticks);
 }
 

@@ -1,10 +1,10 @@
 # memory.gp - memory of a text against its length, both axes logarithmic: bytes of state, compression, or resident memory.
-# Called by `infinibench report` with: data output_file kind names colors twins marks ticks least most low high what
+# Called by `infinibench report` with: data output_file kind names colors dashes marks ticks least most low high what
 #   data: blocks of one line "row context line point"; what = state (levels level_names: lines across, the first of them crossed early or
 #   not; points: whether there are any), ratio (papers: how many points of the paper in a last block "line context ratio text"), resident
 load ARG0[1:strlen(ARG0) - strlen('memory.gp')] . 'style.gp'
 rows = words(names)
-dash(r) = 1 + int(word(twins, r))
+dash(r) = 1 + int(word(dashes, r)) # of one colour, or over another line
 set logscale xy
 set xrange [least / 1.25:most * 1.25]
 set xlabel 'length of the text (tokens)'
@@ -18,7 +18,7 @@ if (what eq 'ratio') {
     set ylabel what eq 'state' ? 'memory of one text' : 'resident memory, and the formula'
     set format y '%.0s %cB'
 }
-set yrange [low / 2:high * 2.2]
+set yrange [low / 2.0:high * 2.2]
 if (what eq 'state') {
     do for [i = 1:words(levels)] {
         y = real(word(levels, i))
