@@ -99,14 +99,7 @@ static const struct footprint table1 = {.model = "Infini-Transformers",
                                         .retrieval = "linear attention",
                                         .elements = memory_elements,
                                         .tokens = footprint_text};
-static const struct footprint local_only = {.model = "Local attention only",
-                                            .formula = "0",
-                                            .length = "N",
-                                            .update = "None",
-                                            .retrieval = "None",
-                                            .elements = footprint_nothing,
-                                            .tokens = footprint_segment};
-static const struct footprint *footprint(const struct model_config *c) { return update(c) == NONE ? &local_only : &table1; }
+static const struct footprint *footprint(const struct model_config *c) { return update(c) == NONE ? &footprint_local : &table1; }
 
 /* The formula, once there was a write. */
 static int64_t carried(const struct model_config *c, int64_t context) {

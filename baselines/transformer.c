@@ -110,15 +110,8 @@ static const struct footprint windowed = {.model = "Transformer, window W",
                                           .retrieval = "dot-product attention",
                                           .elements = window_elements,
                                           .tokens = window_tokens};
-static const struct footprint segments_only = {.model = "Transformer, disjoint windows",
-                                               .formula = "0",
-                                               .length = "N",
-                                               .update = "None",
-                                               .retrieval = "None",
-                                               .elements = footprint_nothing,
-                                               .tokens = footprint_segment};
 static const struct footprint *footprint(const struct model_config *c) {
-    return disjoint(c) ? &segments_only : options_int(&c->options, "window") ? &windowed : &full;
+    return disjoint(c) ? &footprint_local : options_int(&c->options, "window") ? &windowed : &full;
 }
 
 static int64_t attended(const struct model_config *c, int64_t context) {

@@ -124,6 +124,7 @@ int64_t footprint_nothing(const struct model_config *c, int64_t context);
 int64_t footprint_text(const struct model_config *c, int64_t context);
 int64_t footprint_segment(const struct model_config *c, int64_t context);
 int64_t footprint_kv(const struct model_config *c, int64_t rows);
+extern const struct footprint footprint_local; /* segments that do not know each other: nothing is carried */
 /* Joins the training loss. */
 void add_loss(struct forward *f, const char *name, struct tensor *node, double weight);
 

@@ -14,6 +14,14 @@ int64_t footprint_kv(const struct model_config *c, int64_t rows) {
     return count_times(count_times(count_times(2, c->layers), c->kv_heads), count_times(c->e, rows));
 }
 
+const struct footprint footprint_local = {.model = "Local attention only",
+                                          .formula = "0",
+                                          .length = "N",
+                                          .update = "None",
+                                          .retrieval = "None",
+                                          .elements = footprint_nothing,
+                                          .tokens = footprint_segment};
+
 /* ---- by formula alone ---- */
 
 /* d_model times so many vectors in every layer. */
