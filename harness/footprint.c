@@ -29,7 +29,7 @@ static int64_t vectors(const struct model_config *c, int64_t rows) { return coun
 
 /* Rae et al. 2020: c compressed vectors beside a cache of one segment. */
 static const struct option compressive_options[] = {
-    {"compressed", OPTION_INT, "0", 0, 0, NULL, "Compressive Transformer: compressed vectors c of a layer; 0: one segment"},
+    {"compressed", OPTION_INT, "0", 0, 1e15, NULL, "Compressive Transformer: compressed vectors c of a layer; 0: one segment"},
     {"rate", OPTION_INT, "2", 1, 1e9, NULL, "Compressive Transformer: tokens r of a compressed vector; 2 as for PG-19"},
     {NULL, OPTION_INT, NULL, 0, 0, NULL, NULL},
 };

@@ -113,7 +113,6 @@ struct reading {
     int64_t chunk, vocab;
     struct rng rng;
     struct progress progress;
-    int64_t work;
 };
 
 static void feed(struct reading *x, int64_t n) {
