@@ -246,8 +246,9 @@ static int resident_plot(struct plots *p, struct picture *x, struct error *e) {
     return draw(
         p, x, "memory-resident", &table, &settings,
         "Resident memory of the whole process while one text is streamed (points), beside the formula of its memory (dashed): "
-        "program, parameters and the buffers of a call are in it, so it lies above; what counts is that it does not rise "
-        "with the text.",
+        "program, "
+        "parameters and the buffers of a call are in it, so it lies above. It rises while a cache or bank fills, and not with the "
+        "text.",
         e);
 }
 

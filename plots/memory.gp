@@ -24,7 +24,7 @@ if (what eq 'state') {
         y = real(word(levels, i))
         # rising curves are below a level on its left and above it on its right; two accelerators are close to each other
         right = i == 1 && early
-        below = right || (i > 1 && i < words(levels))
+        below = (right && !points) || (i > 1 && i < words(levels))
         set arrow from graph 0, first y to graph 1, first y nohead linecolor rgb '#8a8a8a' linewidth 1 dashtype 2 back
         set label word(level_names, i) at graph (right ? 0.99 : 0.012), first y offset 0, (below ? -0.55 : 0.5) \
             textcolor rgb '#666666' font sprintf(',%d', kind eq 'png' ? 18 : 11)
