@@ -246,7 +246,8 @@ void memory_section(struct page *doc, const struct report_data *d, int section, 
         report_table(doc, &t, out, "Resident memory of the process while one text is streamed");
         document_text(doc,
                       "Growth: resident at the end less resident after the first calls, when every buffer of a call had been used: "
-                      "what reading a longer text costs. A ring takes memory as it fills, up to its arena.");
+                      "what reading a longer text costs. A ring takes memory as it fills, up to its arena. Tokens/s are those of "
+                      "the machine as it was; speed is measured by infinibench bench stream.");
     } else {
         table_free(&t);
     }
