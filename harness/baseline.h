@@ -66,6 +66,17 @@ struct mixer_input {
     struct param *norm;
 };
 
+/* A row of the Infini-attention paper's Table 1: the memory of one text by formula, in the table's letters. N: segment length, S:
+ * segments read (N S: tokens), l: layers, H: heads of keys and values, d_key = d_value: head size, d_model: width. */
+struct footprint {
+    const char *model;              /* as in the table */
+    const char *formula, *length;   /* elements; context length in tokens */
+    const char *update, *retrieval; /* of the memory */
+    /* Both as numbers after `context` tokens, exactly; COUNT_OVERFLOW where they do not fit (count_times, count_plus). */
+    int64_t (*elements)(const struct model_config *c, int64_t context);
+    int64_t (*tokens)(const struct model_config *c, int64_t context);
+};
+
 struct baseline {
     const char *name, *paper, *summary;
     const struct option *options; /* ends with key NULL */
@@ -85,8 +96,11 @@ struct baseline {
     void (*end)(struct forward *f, struct tensor *lead, struct tensor *trail);
     /* Parameters of the mixer beyond the four d x d products, per layer on average; the FFN width absorbs them. */
     double (*extra_params)(const struct model_config *c);
-    /* Elements really carried from segment to segment after `context` tokens, per batch row (at unbounded context: what the arena
-     * holds), and elements that one query of the last segment can attend to. */
+    /* The row of Table 1 that these options make of the architecture. */
+    const struct footprint *(*footprint)(const struct model_config *c);
+    /* Elements really carried from segment to segment after `context` tokens, whole segments of them (model_carried), per batch row
+     * (at unbounded context: what the arena holds), and elements that one query of the last segment can attend to. What is carried
+     * may differ from the formula: docs/methods.md. */
     int64_t (*carried)(const struct model_config *c, int64_t context);
     int64_t (*attended)(const struct model_config *c, int64_t context);
     /* FLOPs of the mixing (not of the four products) per token of one segment, all layers, with `before` tokens of the document
@@ -105,6 +119,12 @@ struct tensor *forward_rope(struct forward *f, bool document);
 /* The successor of a carried state in a call of one segment: next where the segment is whole, previous where it is partial (a
  * partial segment is never written to a memory). Shapes [B, ...]. */
 struct tensor *forward_keep(struct forward *f, struct tensor *next, struct tensor *previous);
+/* For footprints (footprint.c): nothing; the whole text; the open segment; keys and values of so many positions in every layer. */
+int64_t footprint_nothing(const struct model_config *c, int64_t context);
+int64_t footprint_text(const struct model_config *c, int64_t context);
+int64_t footprint_segment(const struct model_config *c, int64_t context);
+int64_t footprint_kv(const struct model_config *c, int64_t rows);
+extern const struct footprint footprint_local; /* segments that do not know each other: nothing is carried */
 /* Joins the training loss. */
 void add_loss(struct forward *f, const char *name, struct tensor *node, double weight);
 

@@ -159,21 +159,6 @@ static int bench_train(struct bench *b, const struct variant *v, int count, stru
 
 /* ---- stream ---- */
 
-static int context_list(const char *text, int64_t list[32], struct error *e) {
-    char *copy = xstrdup(text), *rest = NULL;
-    int count = 0;
-    for (char *w = strtok_r(copy, ", ", &rest); w && count < 32; w = strtok_r(NULL, ", ", &rest)) {
-        if (parse_int(w, &list[count]) || list[count] < 1 || (count && list[count] <= list[count - 1])) {
-            fail(e, "--context '%s': '%s' is not a rising list such as 4K,16K,64K", text, w);
-            count = -1;
-            break;
-        }
-        count++;
-    }
-    free(copy);
-    return count;
-}
-
 static int bench_stream_one(struct bench *b, const struct variant *v, const int64_t *contexts, int count, struct error *e) {
     const struct model_config *c = &v->config;
     struct model *m = model_create(c, b->k, 1, e);
@@ -195,7 +180,7 @@ static int bench_stream_one(struct bench *b, const struct variant *v, const int6
             at += n;
         }
         double rate = (double)(at - from) / (now() - start);
-        int64_t carried = c->arch->carried(c, at);
+        int64_t carried = model_carried(c, at);
         printf("  %-24s %10lld %12.0f %16lld %16zu %14.1f\n", v->name, (long long)at, rate, (long long)carried,
                stream_state_bytes(s), (double)resident() / 1048576);
         if (b->csv) fprintf(b->csv, "stream,%s,%lld,0,0,%.1f,%zu,bytes\n", v->name, (long long)at, rate, stream_state_bytes(s));
@@ -210,7 +195,7 @@ static int bench_stream_one(struct bench *b, const struct variant *v, const int6
 
 static int bench_stream(struct bench *b, const struct variant *v, int count, const char *list, struct error *e) {
     int64_t contexts[32];
-    int n = context_list(list, contexts, e);
+    int n = parse_rising(list, contexts, 32, "--context", e);
     if (n < 0) return -1;
     printf("streaming one document, preset %s; tokens/s of the part since the line above\n  %-24s %10s %12s %16s %16s %14s\n",
            v[0].config.preset, "architecture", "context", "tokens/s", "carried elements", "state bytes", "resident MiB");

@@ -219,7 +219,7 @@ static int save_training(struct session *s, const struct row_spec *row, int64_t 
         line = end + 1;
     }
     free(text);
-    int64_t carried = c->arch->carried ? c->arch->carried(c, STATE_CONTEXT) : 0;
+    int64_t carried = model_carried(c, STATE_CONTEXT);
     measure(w, "parameters", "count", 0, (double)t->model->elements);
     measure(w, "carried_elements", "elements", STATE_CONTEXT, (double)carried);
     measure(w, "state_bytes", "bytes", STATE_CONTEXT, (double)carried * (double)sizeof(real));

@@ -186,6 +186,10 @@ double model_flops(const struct model_config *c, int64_t before, bool training) 
     return 2 * ((double)c->layers * layer + d * (double)c->vocab) + c->arch->mixing_flops(c, before, training);
 }
 
+int64_t model_carried(const struct model_config *c, int64_t context) {
+    return c->arch->carried ? c->arch->carried(c, context / c->segment * c->segment) : 0;
+}
+
 /* ---- forward ---- */
 
 void forward_begin(struct forward *f, struct tape *t, struct state *s, const struct call *c) {

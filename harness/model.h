@@ -73,6 +73,9 @@ struct param *layer_param(const struct model *m, int layer, const char *name); /
 int layer_state(const struct model *m, int layer, const char *name);           /* index into states; CHECKs */
 /* FLOPs per token, forward: products only, mean over the segments of a training step / with `before` tokens before the segment. */
 double model_flops(const struct model_config *c, int64_t before, bool training);
+/* Elements that a batch row carries once `context` tokens have been read: of its whole segments (an open one is written nowhere);
+ * COUNT_OVERFLOW where they do not fit. */
+int64_t model_carried(const struct model_config *c, int64_t context);
 
 /* ---- carried state of B rows ---- */
 struct state {
@@ -93,6 +96,9 @@ void state_copy_row(struct state *dst, int64_t to, const struct state *src, int6
 size_t state_bytes(const struct state *s);                                                 /* allocated */
 /* Elements carried per row, counted from the arena: rings without their spare rows; counters apart. */
 int64_t state_carried(const struct state *s);
+/* Elements of them that hold something of the row's document by now: a ring those rows that its tokens have filled, a carried
+ * tensor all once there was a write. */
+int64_t state_live(const struct state *s, int64_t row);
 
 /* ---- forward ---- */
 struct call { /* host side of one call */

@@ -21,8 +21,10 @@ void plot_text(struct text_buffer *settings, const char *name, const char *value
 int plot_picture(struct plots *p, const struct report_data *d, int section, int group, const char *script, const char *name,
                  const struct text_buffer *table, const char *settings, const char *caption, struct error *e);
 /* plot_retrieval.c: the pictures of a section of passkey or recall; of others none. */
+int retrieval_plots(struct plots *p, const struct report_data *d, int section, struct error *e);
 /* One picture where rows are a grid of initial gates and their learning rates; of section -1. */
 int gates_plot(struct plots *p, const struct report_data *d, struct error *e);
-int retrieval_plots(struct plots *p, const struct report_data *d, int section, struct error *e);
+/* plot_memory.c: the pictures of a section of memory; of others none. */
+int memory_plots(struct plots *p, const struct report_data *d, int section, struct error *e);
 
 #endif

@@ -313,6 +313,10 @@ void snapshot_free(struct snapshot *p) {
 }
 
 size_t stream_state_bytes(const struct stream *s) { return state_bytes(s->state); }
+size_t stream_counter_bytes(const struct stream *s, int64_t row) {
+    size_t counters = sizeof *s->position + sizeof *s->last + sizeof *s->state->since + sizeof *s->state->head;
+    return counters + (size_t)(s->position[row] % s->n) * sizeof *s->pending;
+}
 const struct state *stream_state(const struct stream *s) { return s->state; }
 
 struct tensor **stream_unroll(struct tape *t, struct state *scratch, const int32_t *tokens, int64_t rows, int64_t segments,

@@ -35,6 +35,8 @@ struct snapshot *stream_snapshot(struct stream *s, int64_t row);
 void stream_restore(struct stream *s, int64_t row, const struct snapshot *p);
 void snapshot_free(struct snapshot *p);
 size_t stream_state_bytes(const struct stream *s);
+/* What a row keeps beside its state: counters, the next input, the inputs of the open segment. */
+size_t stream_counter_bytes(const struct stream *s, int64_t row);
 const struct state *stream_state(const struct stream *s);
 
 /* Differentiable: runs tokens [rows, segments*N] (whole segments) from carried tensors `in` (NULL: empty) on a tape that records,
