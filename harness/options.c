@@ -28,6 +28,15 @@ int parse_int(const char *text, int64_t *value) {
     return 0;
 }
 
+const char *list_next(const char *list, char *word, size_t room) {
+    while (isspace((unsigned char)*list) || *list == ',') list++;
+    size_t n = strcspn(list, ","), used = n;
+    if (!n) return NULL;
+    while (used && isspace((unsigned char)list[used - 1])) used--;
+    snprintf(word, room, "%.*s", (int)(used < room ? used : room - 1), list);
+    return list + n;
+}
+
 static int parse_real(const char *text, double *value) {
     if (isspace((unsigned char)text[0])) return -1;
     char *end;

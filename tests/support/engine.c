@@ -212,13 +212,16 @@ double *engine_logits(struct model *m, struct state *s, const struct text_batch 
     struct state *own = NULL;
     if (!s) MUST(!(s = own = state_create(m, b->batch, segments, &e)), "state");
     struct text_batch *x = engine_slice(b, first, segments);
+    int64_t heads = m->config.layers * m->config.heads;
+    int32_t *knocked = xcalloc((size_t)heads, sizeof *knocked);
+    for (int64_t i = 0; i < heads; i++) knocked[i] = (int32_t)knock_out;
     struct call c = {.batch = b->batch,
                      .segments = segments,
                      .n = b->n,
                      .tokens = x->tokens,
                      .since = x->since,
                      .len = x->len,
-                     .knock_out = knock_out};
+                     .knocked = knock_out == KNOCK_NONE ? NULL : knocked};
     struct tape t;
     struct forward f;
     double *out = NULL;
@@ -239,6 +242,7 @@ double *engine_logits(struct model *m, struct state *s, const struct text_batch 
     }
     tape_free(&t);
     engine_text_free(x);
+    free(knocked);
     if (own) state_free(own);
     return out;
 }
