@@ -1,5 +1,6 @@
 /* broken.c - wrappers around real kernels, each wrong in one way that has happened to somebody. */
 #include "broken.h"
+#include "../../harness/util.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
