@@ -28,7 +28,7 @@ struct column {
     double most;
 };
 
-/* What is lost, as cells show it: thousandths of a bit per byte, points. */
+/* What is lost, as cells show it: bits per 1000 bytes, points. */
 static double lost(const struct report_data *d, int section, int row, const struct column *c, const struct head_map *m, int head) {
     struct interval v = head_loss(d, section, d->rows[row].name, m->seed, c->y, c->way, m, head);
     return v.n ? (strcmp(c->y->metric, "bits_per_byte") ? 1 : 1000) * v.value : NAN;
@@ -108,7 +108,7 @@ static int map_plot(struct plots *p, const struct report_data *d, int section, c
         if (c[k].moment >= 0)
             buffer_printf(&titles, "%s\"%s\"", k ? " " : "", head_moments[c[k].moment]);
         else
-            buffer_printf(&titles, " \"%s: %s\"", strcmp(c[k].y->metric, "bits_per_byte") ? "exact match" : "bits",
+            buffer_printf(&titles, " \"%s, %s\"", strcmp(c[k].y->metric, "bits_per_byte") ? "points" : "bits/kB",
                           c[k].way == 1 ? "off" : "zero");
         buffer_printf(&most, "%s%.6g", k ? " " : "", c[k].most > 0 ? c[k].most : 1);
     }
@@ -129,8 +129,7 @@ static int map_plot(struct plots *p, const struct report_data *d, int section, c
         bool bits = strcmp(c[k].y->metric, "bits_per_byte") == 0;
         buffer_printf(&caption, "%s %s%s",
                       k == moments ? " Beside them what is lost when the memory of that head alone is knocked out:" : " and",
-                      bits ? "thousandths of a bit per byte" : "points of exact match at ",
-                      bits ? "" : show_length(c[k].y->context));
+                      bits ? "bits per 1000 bytes of text" : "points of exact match at ", bits ? "" : show_length(c[k].y->context));
     }
     if (columns > moments) buffer_printf(&caption, ".");
     char *name = picture_name(d, section, "heads");

@@ -235,6 +235,8 @@ static void say_kinds(struct page *doc, const struct report_data *d, int section
             buffer_printf(&b, "neither of the paper's two kinds of heads appears: ");
         buffer_printf(&b, "%d of %d heads are specialised (%d local, %d memory), %d of %d mix near one half (0.4 to 0.6). ",
                       special, c.heads, c.kind[HEAD_LOCAL], c.kind[HEAD_MEMORY], c.near, c.heads);
+        if (special && !(c.kind[HEAD_LOCAL] && c.kind[HEAD_MEMORY]))
+            buffer_printf(&b, "None is specialised in %s. ", c.kind[HEAD_LOCAL] ? "its memory" : "local attention");
         buffer_printf(&b, "%s layer has a head of short range: %d of %d layers have one with a gate below 0.1, %d below 0.5.",
                       c.layers_local == c.layers ? "Each" : "Not each", c.layers_local, c.layers, c.layers_half);
         document_item(doc, "%s", b.data);
@@ -382,7 +384,9 @@ void heads_section(struct page *doc, const struct report_data *d, int section, c
             doc,
             "Off: the gate of a head forced to 0; its local part, trained with the factor 1 - g, is then taken unscaled, "
             "which costs by itself. Zero: its memory reads 0 and the factor stays: what was read is missing, nothing else. "
-            "Heads that lose: alone, with the 95 %% interval above 0. Where the heads alone sum to less than all of them "
+            "Heads that lose: alone, with the 95 %% interval above 0; by chance one in forty of those that lose nothing does. The "
+            "most important head is the largest of many values, so its own is on the high side. Where the heads alone sum to less "
+            "than all of them "
             "together, they stand in for each other. Gates and single heads are those of the first seed%s.",
             d->sections[section].seed_count > 1 ? "; heads of different seeds are different heads" : "");
     }

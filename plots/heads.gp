@@ -70,9 +70,9 @@ do for [r = 1:lines] {
 unset colorbox
 set label 6 'local' at screen left + 0.043, 31.0 / height right textcolor rgb dark font small
 set label 7 'memory' at screen left + 0.317, 31.0 / height left textcolor rgb dark font small
-set label 4 'head' at screen left + (moments * (wide + gap) - gap) / 2, 52.0 / height center textcolor rgb dark font small
+set label 4 'head' at screen left + (moments * (wide + gap) - gap) / 2, 49.0 / height center textcolor rgb dark font small
 if (columns > moments) {
-    set label 5 'head' at screen (from(moments) + right) / 2, 52.0 / height center textcolor rgb dark font small
+    set label 5 'head' at screen (from(moments) + right) / 2, 49.0 / height center textcolor rgb dark font small
 }
 unset title
 unset xtics
