@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINES 8    /* rows of a picture */
-#define PANELS 10  /* across: moments and what is lost */
-#define WRITTEN 10 /* heads of a layer up to which cells hold their number */
+#define LINES 8   /* rows of a picture */
+#define PANELS 10 /* across: moments and what is lost */
 
 /* NAME, and the section where there are several. */
 static char *picture_name(const struct report_data *d, int section, const char *kind) {
@@ -116,8 +115,7 @@ static int map_plot(struct plots *p, const struct report_data *d, int section, c
     plot_text(&settings, "titles", titles.data);
     plot_text(&settings, "most", most.data);
     plot_text(&settings, "empty", empty.data);
-    buffer_printf(&settings, "lines=%d;columns=%d;moments=%d;layers=%d;heads=%d;written=%d;", lines, columns, moments, layers,
-                  heads, heads <= WRITTEN && layers <= 2 * WRITTEN);
+    buffer_printf(&settings, "lines=%d;columns=%d;moments=%d;layers=%d;heads=%d;", lines, columns, moments, layers, heads);
     struct text_buffer caption = {0};
     buffer_printf(&caption, "Gates sigmoid(beta) by layer and head (first seed): initial, ");
     if (columns > 1 && c[1].moment == HEADS_QUARTER)

@@ -1,7 +1,7 @@
 # heads.gp - gates by layer and head before, during and after training, and what a head loses when its memory is knocked out: a line of
 # panels a row. Called by `infinibench report` with: data output_file kind names titles most empty lines columns moments layers heads
-# written
-#   data: "row panel layer head value text"; a block a panel. most: largest loss of a column; empty: 1 where a block has no point
+#   data: "row panel layer head value text"; a block a panel. most: largest loss of a column, where its colour ends; empty: 1 where a
+#   block has no point
 side = layers * 26 < 84 ? 84 : layers * 26 > 240 ? 240 : layers * 26
 top = 62
 step = side + 46
@@ -24,6 +24,7 @@ right = 0.99
 apart = columns > moments ? 0.025 : 0
 gap = 0.012
 wide = (right - left - apart - gap * (columns - 1)) / columns
+written = wide * 820 / heads >= 24 # cells have room for their number
 from(k) = left + k * (wide + gap) + (k >= moments ? apart : 0)
 set multiplot
 set label 1 'sigmoid(β)' at screen left, 1 - 20.0 / height left textcolor rgb dark
@@ -50,9 +51,9 @@ do for [r = 1:lines] {
             white(v) = v > 0.5 * limit
         }
         if (r == 1) { set title word(titles, k + 1) noenhanced textcolor rgb dark font small offset 0,0.9 } else { unset title }
-        if (k == 0) { set ytics 0, (layers > 12 ? 4 : 1) font small offset 0.6,0 } else { unset ytics }
+        if (k == 0) { set ytics 0, (layers > 12 ? 4 : 1) scale 0 font small offset 0.6,0 } else { unset ytics }
         if (k == 0) { set ylabel 'layer' offset 1.6,0 font small } else { unset ylabel }
-        if (r == lines) { set xtics 0, (heads > 8 ? 4 : 1) font small offset 0,0.5 } else { unset xtics }
+        if (r == lines) { set xtics 0, (heads > 8 ? 4 : 1) scale 0 font small offset 0,0.5 } else { unset xtics }
         # the key of the gates' colours, once
         if (r == lines && k == 0) {
             set colorbox horizontal user origin screen left + 0.05, 27.0 / height size screen 0.26, 8.0 / height noborder
@@ -73,6 +74,10 @@ set label 7 'memory' at screen left + 0.317, 31.0 / height left textcolor rgb da
 set label 4 'head' at screen left + (moments * (wide + gap) - gap) / 2, 49.0 / height center textcolor rgb dark font small
 if (columns > moments) {
     set label 5 'head' at screen (from(moments) + right) / 2, 49.0 / height center textcolor rgb dark font small
+}
+# without numbers in the cells: where the colour of a loss ends
+do for [k = moments:columns - 1] {
+    if (!written) { set label 10 + k sprintf('darkest: %.3g', real(word(most, k + 1))) at screen from(k) + wide / 2, 31.0 / height center textcolor rgb dark font small }
 }
 unset title
 unset xtics
