@@ -51,9 +51,9 @@ do for [r = 1:lines] {
             white(v) = v > 0.5 * limit
         }
         if (r == 1) { set title word(titles, k + 1) noenhanced textcolor rgb dark font small offset 0,0.9 } else { unset title }
-        if (k == 0) { set ytics 0, (layers > 12 ? 4 : 1) scale 0 font small offset 0.6,0 } else { unset ytics }
+        if (k == 0) { set ytics 0, (layers > 12 ? 4 : 1) scale 0 font small textcolor rgb dark offset 0.6,0 } else { unset ytics }
         if (k == 0) { set ylabel 'layer' offset 1.6,0 font small } else { unset ylabel }
-        if (r == lines) { set xtics 0, (heads > 8 ? 4 : 1) scale 0 font small offset 0,0.5 } else { unset xtics }
+        if (r == lines) { set xtics 0, (heads > 8 ? 4 : 1) scale 0 font small textcolor rgb dark offset 0,0.5 } else { unset xtics }
         # the key of the gates' colours, once
         if (r == lines && k == 0) {
             set colorbox horizontal user origin screen left + 0.05, 27.0 / height size screen 0.26, 8.0 / height noborder
