@@ -76,11 +76,10 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                       .eps = options_real(&c->options, "epsilon")};
         int sm = layer_state(m, layer, "memory"), sz = layer_state(m, layer, "memory_norm");
         struct tensor *read = op_memory(t, &f->out[sm], &f->out[sz], q, k, v, f->in[sm], f->in[sz], f->since, f->len, &memory);
-        int mode = f->knock_out == KNOCK_OFF                           ? MIX_OFF
-                   : f->knock_out == KNOCK_ZERO                        ? MIX_ZERO
-                   : options_choice(&c->options, "first_segment") == 1 ? MIX_BYPASS
-                                                                       : MIX_GATED;
-        a = op_mix(t, read, a, &layer_param(m, layer, "beta")->leaf, f->since, mode, f->batch, f->segments, f->n, c->heads);
+        int mode = options_choice(&c->options, "first_segment") == 1 ? MIX_BYPASS : MIX_GATED;
+        const int32_t *knocked = f->knocked ? f->knocked + layer * c->heads : NULL;
+        a = op_mix(t, read, a, &layer_param(m, layer, "beta")->leaf, f->since, knocked, mode, f->batch, f->segments, f->n,
+                   c->heads);
     }
     return op_linear(t, a, &p->wo->leaf, NULL);
 }

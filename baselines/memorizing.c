@@ -130,8 +130,9 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                   .topk = options_int(&c->options, "topk"),
                                   .offset = offset};
         struct tensor *hits = op_retrieve(t, q, f->ring[bk], f->ring[bv], f->head, f->since, &bank);
-        int mode = f->knock_out == KNOCK_OFF ? MIX_OFF : f->knock_out == KNOCK_ZERO ? MIX_ZERO : MIX_GATED;
-        a = op_mix(t, hits, a, &layer_param(m, layer, "memory_gate")->leaf, f->since, mode, f->batch, f->segments, f->n, c->heads);
+        const int32_t *knocked = f->knocked ? f->knocked + layer * c->heads : NULL;
+        a = op_mix(t, hits, a, &layer_param(m, layer, "memory_gate")->leaf, f->since, knocked, MIX_GATED, f->batch, f->segments,
+                   f->n, c->heads);
     }
     return op_linear(t, a, &p->wo->leaf, NULL);
 }

@@ -26,8 +26,6 @@ struct state_spec {
     struct param *init;  /* initial value of a CARRIED state (copied at a reset, gradient flows to it); NULL: zero */
 };
 
-enum knock_out { KNOCK_NONE, KNOCK_OFF, KNOCK_ZERO }; /* evaluation only: g forced to 0; A_mem = 0 with (1-g) kept */
-
 /* One call: B batch rows, S segments of n tokens. Integer arrays are in backend memory. */
 struct forward {
     struct tape *tape;
@@ -35,12 +33,12 @@ struct forward {
     int64_t batch, segments, n; /* n = the configured segment length, or less for a single partial segment */
     int64_t lead, trail;        /* memory rows around the tokens, counted in n (0 unless the baseline has rows) */
     bool training;
-    enum knock_out knock_out;
     /* NULL, or shown what a mixer has computed on its way (infini: "query" and "key", before the feature map); nothing may change.
      */
     void (*watch)(void *data, int layer, const char *what, const struct tensor *x);
     void *watch_data;
     const int32_t *tokens;       /* [B,T] inputs */
+    const int32_t *knocked;      /* [layers,heads] enum knock_out of the memory of a head; NULL: none, as in training */
     const int32_t *since;        /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
     const int32_t *len;          /* [B,S] tokens in the segment; < n: partial, never written to any memory */
     const real *whole, *partial; /* [B,S] 1 and 0 where len == n (whole), 0 and 1 elsewhere */

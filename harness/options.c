@@ -58,6 +58,15 @@ int64_t count_plus(int64_t a, int64_t b) {
     return sum;
 }
 
+const char *list_next(const char *list, char *word, size_t room) {
+    while (isspace((unsigned char)*list) || *list == ',') list++;
+    size_t n = strcspn(list, ","), used = n;
+    if (!n) return NULL;
+    while (used && isspace((unsigned char)list[used - 1])) used--;
+    snprintf(word, room, "%.*s", (int)(used < room ? used : room - 1), list);
+    return list + n;
+}
+
 static int parse_real(const char *text, double *value) {
     if (isspace((unsigned char)text[0])) return -1;
     char *end;

@@ -1,4 +1,5 @@
-/* plot_private.h - what the files that prepare pictures share: plot.c (language modelling, training, gnuplot), plot_retrieval.c. */
+/* plot_private.h - what the files that prepare pictures share: plot.c (language modelling, training, gnuplot), plot_retrieval.c,
+ * plot_heads.c. */
 #ifndef INFINIBENCH_PLOT_PRIVATE_H
 #define INFINIBENCH_PLOT_PRIVATE_H
 
@@ -26,5 +27,7 @@ int retrieval_plots(struct plots *p, const struct report_data *d, int section, s
 int gates_plot(struct plots *p, const struct report_data *d, struct error *e);
 /* plot_memory.c: the pictures of a section of memory; of others none. */
 int memory_plots(struct plots *p, const struct report_data *d, int section, struct error *e);
+/* plot_heads.c: the pictures of a section of the task gates; of others none. */
+int heads_plots(struct plots *p, const struct report_data *d, int section, struct error *e);
 
 #endif

@@ -53,6 +53,8 @@ void recall_section(struct page *doc, const struct report_data *d, int section, 
 void memory_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
 struct group;
 void writes_table(struct table *t, const struct group *g);
+void heads_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots,
+                   FILE *out);                                                                           /* report_heads.c */
 void gates_section(struct page *doc, const struct report_data *d, const struct plots *plots, FILE *out); /* report_gates.c */
 /* report_answers.c: exact match against the twin, without the memory, against other rows, by length or number of pairs. */
 void passkey_answers(struct table *t, const struct group *g);

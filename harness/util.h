@@ -53,6 +53,8 @@ int options_choice(const struct options *o, const char *key); /* index in choice
 const char *options_text(const struct options *o, const char *key);
 /* "key=value" pairs sorted by key, all of them (given_only: only those set), joined by sep; malloc'd. */
 char *options_join(const struct options *o, const char *sep, bool given_only);
+/* The next word of a list "a, b, c", without blanks around it; returns where to go on, NULL at its end. */
+const char *list_next(const char *list, char *word, size_t room);
 /* Reads whole numbers with K, M suffixes ("32K" = 32768, "1M" = 1048576). 0 or -1. */
 int parse_int(const char *text, int64_t *value);
 /* A rising list "4K, 16K, 64K" of numbers of at least 1; returns how many, -1 with a sentence that begins with where. */

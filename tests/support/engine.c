@@ -206,8 +206,8 @@ struct text_batch *engine_slice(const struct text_batch *b, int64_t first, int64
 
 /* ---- calls ---- */
 
-double *engine_logits(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
-                      enum knock_out knock_out) {
+double *engine_logits_heads(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
+                            const int32_t *knocked) {
     struct error e = {""};
     struct state *own = NULL;
     if (!s) MUST(!(s = own = state_create(m, b->batch, segments, &e)), "state");
@@ -218,7 +218,7 @@ double *engine_logits(struct model *m, struct state *s, const struct text_batch 
                      .tokens = x->tokens,
                      .since = x->since,
                      .len = x->len,
-                     .knock_out = knock_out};
+                     .knocked = knocked};
     struct tape t;
     struct forward f;
     double *out = NULL;
@@ -240,6 +240,16 @@ double *engine_logits(struct model *m, struct state *s, const struct text_batch 
     tape_free(&t);
     engine_text_free(x);
     if (own) state_free(own);
+    return out;
+}
+
+double *engine_logits(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
+                      enum knock_out knock_out) {
+    int64_t heads = m->config.layers * m->config.heads;
+    int32_t *knocked = xcalloc((size_t)heads, sizeof *knocked);
+    for (int64_t i = 0; i < heads; i++) knocked[i] = (int32_t)knock_out;
+    double *out = engine_logits_heads(m, s, b, first, segments, knock_out == KNOCK_NONE ? NULL : knocked);
+    free(knocked);
     return out;
 }
 
