@@ -53,6 +53,10 @@ int options_choice(const struct options *o, const char *key); /* index in choice
 const char *options_text(const struct options *o, const char *key);
 /* "key=value" pairs sorted by key, all of them (given_only: only those set), joined by sep; malloc'd. */
 char *options_join(const struct options *o, const char *sep, bool given_only);
+/* The next word of a list "a, b, c" into `word`, and where to go on; NULL at its end. */
+const char *next_word(const char *list, char *word, size_t room);
+/* The whole numbers, at least 1, of a TEXT option that is a list; returns how many, 1 .. most, or -1. */
+int options_ints(const struct options *o, const char *key, int64_t *out, int most, const char *where, struct error *e);
 /* Reads whole numbers with K, M suffixes ("32K" = 32768, "1M" = 1048576). 0 or -1. */
 int parse_int(const char *text, int64_t *value);
 

@@ -6,7 +6,6 @@
  * for each sample from where its tokens lie. */
 #include "passkey.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,29 +82,6 @@ void passkey_shape(struct passkey_shape *s, const struct options *o, bool evalua
                                 .limit = options_int(o, "limit")};
 }
 
-/* The next word of a list "a, b, c" into `word`; NULL at its end. */
-static const char *next_word(const char *list, char *word, size_t room) {
-    while (isspace((unsigned char)*list) || *list == ',') list++;
-    size_t n = strcspn(list, ","), used = n;
-    if (!n) return NULL;
-    while (used && isspace((unsigned char)list[used - 1])) used--;
-    snprintf(word, room, "%.*s", (int)(used < room ? used : room - 1), list);
-    return list + n;
-}
-
-/* Whole numbers of at least `least` into out; returns how many, -1: error. */
-static int read_list(const struct options *o, const char *key, int64_t out[PASSKEY_LENGTHS], struct error *e) {
-    char word[40];
-    int n = 0;
-    for (const char *at = options_text(o, key); (at = next_word(at, word, sizeof word)); n++) {
-        if (n == PASSKEY_LENGTHS) return fail(e, "passkey: %s has more than %d values", key, PASSKEY_LENGTHS);
-        if (parse_int(word, &out[n]))
-            return fail(e, "passkey: %s: '%s' is not a whole number (suffixes K = 1024, M = 1048576)", key, word);
-        if (out[n] < 1) return fail(e, "passkey: %s = %s; it must be at least 1", key, word);
-    }
-    return n ? n : fail(e, "passkey: %s is empty", key);
-}
-
 static int read_places(struct passkey_plan *p, const struct options *o, struct error *e) {
     static const char *const names[] = {"start", "middle", "end"};
     int64_t depths = options_int(o, "depths");
@@ -143,7 +119,8 @@ static int read_plan(struct passkey_plan *p, const struct passkey_text *x, const
                                .greedy = options_choice(o, "decoding") == 0,
                                .share = true,
                                .tail = true};
-    int lengths = read_list(o, "length", p->length, e), samples = lengths < 0 ? -1 : read_list(o, "samples", p->samples, e);
+    int lengths = options_ints(o, "length", p->length, PASSKEY_LENGTHS, "passkey", e);
+    int samples = lengths < 0 ? -1 : options_ints(o, "samples", p->samples, PASSKEY_LENGTHS, "passkey", e);
     if (samples < 0 || read_places(p, o, e)) return -1;
     if (samples != 1 && samples != lengths)
         return fail(e, "passkey: %d numbers of samples for %d lengths; give one, or one for each length", samples, lengths);

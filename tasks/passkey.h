@@ -5,6 +5,7 @@
 #ifndef INFINIBENCH_PASSKEY_H
 #define INFINIBENCH_PASSKEY_H
 
+#include "harness/generate.h"
 #include "harness/task.h"
 
 #define PASSKEY_NEEDLES 8
@@ -28,6 +29,8 @@ struct stretch {
     const int32_t *tokens;
     int64_t n;
 };
+/* Tokens [from, from + n) of stretches that lie one after the other. */
+void stretches_read(const struct stretch *s, int count, int64_t from, int64_t n, int32_t *out);
 /* Sentences one after the other: sentence i is tokens[end[i-1]] .. tokens[end[i]-1]. */
 struct sentences {
     int32_t *tokens;
@@ -105,7 +108,6 @@ struct passkey_judgement {
 /* logits [n, vocab], row i = the distribution of symbol i given the right ones before it. A symbol is what is largest among all
  * tokens (ties: the smaller number); NaN is never right. */
 void passkey_judge(struct passkey_judgement *j, const float *logits, int64_t vocab, const int32_t *answer, int n);
-int32_t passkey_argmax(const float *logits, int64_t vocab);
 
 /* ---- contrast: how well a compressive memory hears the needle (infini with a memory only) ---- */
 struct passkey_contrast;
