@@ -120,6 +120,13 @@ void stream_close(struct stream *s) {
 
 void stream_knock_out(struct stream *s, enum knock_out mode) { s->knock_out = mode; }
 
+bool memory_to_knock_out(const struct model *m) {
+    if (strcmp(m->config.arch->name, "infini") != 0) return false;
+    for (int i = 0; i < m->state_count; i++)
+        if (m->states[i].kind == STATE_CARRIED) return true;
+    return false;
+}
+
 void stream_watch(struct stream *s, stream_watcher *watcher, void *data) {
     s->watcher = watcher;
     s->watcher_data = data;

@@ -12,6 +12,7 @@ struct stream;
 struct stream *stream_open(struct model *m, int64_t rows, int64_t segments, struct error *e);
 void stream_close(struct stream *s);
 void stream_knock_out(struct stream *s, enum knock_out mode);
+bool memory_to_knock_out(const struct model *m);  /* has the model a compressive memory? */
 void stream_reset(struct stream *s, int64_t row); /* -1: all; the next token is the first of a document */
 /* Feeds n[b] tokens of the document of row b (tokens[b]; n[b] may be 0) and scores each of them given all before it (the first from
  * BOS): nll[b] receives n[b] floats (NULL: not wanted). */

@@ -289,14 +289,6 @@ static void measure_all(const struct report *r) {
 
 /* ---- diagnostics ---- */
 
-/* Is there a compressive memory that can be taken out? */
-static bool has_memory(const struct model *m) {
-    if (strcmp(m->config.arch->name, "infini") != 0) return false;
-    for (int i = 0; i < m->state_count; i++)
-        if (m->states[i].kind == STATE_CARRIED) return true;
-    return false;
-}
-
 struct norms {
     const struct report *report;
     const struct model *model;
@@ -357,14 +349,18 @@ static void measure_gates(const struct report *r, const struct model *m) {
 
 /* ---- the run ---- */
 
+int64_t trained_window(const struct model *m) {
+    const struct model_config *c = &m->config;
+    if (strcmp(c->arch->name, "transformer") != 0 || options_choice(&c->options, "stride") == 1) return 0;
+    int64_t window = options_int(&c->options, "window");
+    return window ? window : c->segment * c->segments;
+}
+
 /* Lengths that the window of full attention cannot hold leave the plan: a row with the reason, a line on stderr. */
 static void skip_lengths(struct report *r, struct passkey_plan *p, const struct model *m) {
-    const struct model_config *c = &m->config;
-    if (strcmp(c->arch->name, "transformer") != 0 || options_choice(&c->options, "stride") == 1) return;
-    int64_t window = options_int(&c->options, "window");
+    int64_t window = trained_window(m);
     char reason[48];
-    if (!window) window = c->segment * c->segments;
-    while (p->lengths && p->length[p->lengths - 1] > window) {
+    while (window && p->lengths && p->length[p->lengths - 1] > window) {
         int64_t length = p->length[--p->lengths];
         snprintf(reason, sizeof reason, "beyond the window of %lld", (long long)window);
         set_condition(r->condition, &r->x->shape, NULL, reason);
@@ -392,11 +388,11 @@ static int run(struct task_run *t, struct error *e) {
     struct report r = {.out = t->out, .x = x, .plan = &plan};
     struct norms norms = {&r, t->model};
     if (options_choice(o, "beyond_window") == 0) skip_lengths(&r, &plan, t->model);
-    int count = options_bool(o, "knock_out") && has_memory(t->model) ? 3 : 1, status = 0;
+    int count = options_bool(o, "knock_out") && memory_to_knock_out(t->model) ? 3 : 1, status = 0;
     for (int i = 0; i < count && plan.lengths && !status; i++) {
         set_condition(r.condition, &shape, ways[i].name, NULL);
         plan.knock_out = ways[i].mode;
-        plan.look = !i && options_bool(o, "diagnostics") && has_memory(t->model) ? measure_norms : NULL;
+        plan.look = !i && options_bool(o, "diagnostics") && memory_to_knock_out(t->model) ? measure_norms : NULL;
         plan.listen = plan.look ? measure_contrast : NULL;
         plan.data = &norms;
         struct passkey_outcome *outcomes = passkey_evaluate(t->model, x, &plan, &r.most, e);

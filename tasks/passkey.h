@@ -149,7 +149,16 @@ struct passkey_plan {
 struct passkey_outcome *passkey_evaluate(struct model *m, const struct passkey_text *x, const struct passkey_plan *plan,
                                          int64_t *most, struct error *e);
 
+/* Tokens that the architecture transformer attends to and was trained on; 0: another one, or one that attends to its segment. */
+int64_t trained_window(const struct model *m);
+
 /* ---- training ---- */
+/* The multiplier of a document's carried-in state: 0 for a quarter of them, otherwise log-uniform in 1 .. most; -1 where most is 0.
+ */
+double draw_carried(double most, struct rng *r);
+/* Gives the source what carried-in states are made of: one period of the plain filler; of a haystack that has none a text about as
+ * long as the longest that is asked for. The tokens, to be freed after the source. */
+int32_t *take_filler(struct source *s, const struct passkey_text *x, double carried);
 struct source *passkey_source(const struct options *o, const struct tokenizer *t, uint64_t seed, struct error *e);
 /* The shape that the options describe. */
 void passkey_shape(struct passkey_shape *s, const struct options *o, bool evaluation);
