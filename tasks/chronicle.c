@@ -6,7 +6,6 @@
  * can influence the summary, from a segment's start on. */
 #include "chronicle.h"
 #include "reading.h"
-#include "summary.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -95,14 +94,6 @@ void chronicle_shape(struct chronicle_shape *s, const struct options *o, bool ev
 
 /* ---- the plan ---- */
 
-struct outcome { /* of a sample at a budget */
-    double said[ROUGE_KINDS], ceiling[ROUGE_KINDS], floor[ROUGE_KINDS];
-    double words, reference_words;
-    int within;
-    int64_t writes[CHRONICLE_EVENTS];
-    struct chronicle_judgement j;
-    bool stopped;
-};
 struct job {
     const struct task_run *run;
     const struct chronicle_text *x;
@@ -111,8 +102,8 @@ struct job {
     int64_t budget[READING_BUDGETS], length, samples; /* budgets ascending */
     struct decoding decoding;
     char condition[128];
-    struct outcome *outcomes; /* [budgets][samples] */
-    int64_t rows, n;          /* n: the model's segment */
+    struct chronicle_outcome *outcomes; /* [budgets][samples] */
+    int64_t rows, n;                    /* n: the model's segment */
     struct reading reading;
     struct narrative *narrative; /* [rows] */
     struct haystack *haystack;   /* [rows] */
@@ -179,39 +170,46 @@ static void read_row(void *data, int64_t row, int64_t from, int64_t n, int32_t *
 }
 
 /* A summary of as many events as lie within the budget that knows the form alone: its words are drawn. */
-static char *blind_summary(const struct job *j, int within, int64_t sample) {
+static char *blind_summary(const struct chronicle_text *x, int within, int64_t sample) {
     struct chronicle_line line[CHRONICLE_EVENTS];
     struct rng r;
-    rng_seed(&r, j->x->shape.filler.seed, hash64(&sample, sizeof sample, FLOOR_STREAM));
+    rng_seed(&r, x->shape.filler.seed, hash64(&sample, sizeof sample, FLOOR_STREAM));
     for (int i = 0; i < within; i++) {
         line[i].year = i;
-        chronicle_draw(j->x, &r, &line[i]);
+        chronicle_draw(x, &r, &line[i]);
     }
     return chronicle_summary(line, within);
 }
 
-static int judge(struct job *j, struct outcome *o, const struct narrative *v, int64_t budget, const struct generation *said,
-                 struct error *e) {
-    const struct tokenizer *t = j->run->tokenizer;
-    int64_t read = budget - j->x->marker.n;
+int chronicle_score(struct chronicle_outcome *o, struct rouge *rouge, const struct chronicle_text *x, const struct narrative *v,
+                    int64_t budget, int64_t sample, const char *said, struct error *e) {
+    int64_t read = budget - x->marker.n;
     int within = narrative_within(v, read);
-    char *text = t->decode(t, said->tokens, said->n, NULL), *full = chronicle_summary(v->event, v->events);
-    char *best = chronicle_summary(v->event, within), *blind = blind_summary(j, within, (int64_t)said->number);
+    char *full = chronicle_summary(v->event, v->events), *best = chronicle_summary(v->event, within);
+    char *blind = blind_summary(x, within, sample);
     const char *const reference[] = {full};
-    *o = (struct outcome){.within = within,
-                          .words = summary_words(text),
-                          .reference_words = summary_words(full),
-                          .stopped = said->end == GENERATION_STOPPED};
-    chronicle_judge(&o->j, v, read, text);
-    /* Token i is input i + 1, and the summary's first token is predicted at the input of number `budget`. */
-    for (int i = 0; i < within; i++) o->writes[i] = budget / j->n - v->event_end[i] / j->n;
-    int status = summary_score(j->rouge, o->said, text, reference, 1, e);
-    if (!status) status = summary_score(j->rouge, o->ceiling, best, reference, 1, e);
-    if (!status) status = summary_score(j->rouge, o->floor, blind, reference, 1, e);
-    free(text);
+    *o = (struct chronicle_outcome){.within = within, .words = summary_words(said), .reference_words = summary_words(full)};
+    chronicle_judge(&o->j, v, read, said);
+    int status = summary_score(rouge, o->said, said, reference, 1, e);
+    if (!status) status = summary_score(rouge, o->ceiling, best, reference, 1, e);
+    if (!status) status = summary_score(rouge, o->floor, blind, reference, 1, e);
     free(full);
     free(best);
     free(blind);
+    return status;
+}
+
+static int judge(struct job *j, int budget, int64_t row, int64_t sample, struct error *e) {
+    const struct tokenizer *t = j->run->tokenizer;
+    const struct generation *g = &j->reading.said[row];
+    const struct narrative *v = &j->narrative[row];
+    struct chronicle_outcome *o = &j->outcomes[budget * j->samples + sample];
+    char *text = t->decode(t, g->tokens, g->n, NULL);
+    int status = chronicle_score(o, j->rouge, j->x, v, j->budget[budget], sample, text, e);
+    o->stopped = g->end == GENERATION_STOPPED;
+    /* Token i is input i + 1, and the summary's first token is predicted at the input of number `budget`. */
+    for (int i = 0; i < o->within; i++) o->writes[i] = j->budget[budget] / j->n - v->event_end[i] / j->n;
+    free(text);
     return status;
 }
 
@@ -232,8 +230,7 @@ static int run_batch(struct job *j, int64_t first, struct error *e) {
     for (int b = 0; b < j->budgets && !status; b++) {
         for (int64_t r = 0; r < j->rows; r++) target[r] = j->budget[b] - marker->n;
         reading_ask(&j->reading, target, marker->tokens, marker->n, &j->decoding);
-        for (int64_t r = 0; r < j->rows && first + r < j->samples && !status; r++)
-            status = judge(j, &j->outcomes[b * j->samples + first + r], &j->narrative[r], j->budget[b], &j->reading.said[r], e);
+        for (int64_t r = 0; r < j->rows && first + r < j->samples && !status; r++) status = judge(j, b, r, first + r, e);
         progress_update(&j->progress, first * j->budgets + (b + 1) * j->rows, "summaries; %" PRId64 " tokens", j->budget[b]);
     }
     free(target);
@@ -244,7 +241,7 @@ static int run_batch(struct job *j, int64_t first, struct error *e) {
 
 enum column { NAMED, WORDS_RIGHT, INVENTED, RUMOURED, WITHIN, OUTPUT, REFERENCE, STOPPED };
 
-static double column(const struct outcome *o, enum column c) {
+static double column(const struct chronicle_outcome *o, enum column c) {
     switch (c) {
     case NAMED:
         return o->j.named;
@@ -266,7 +263,7 @@ static double column(const struct outcome *o, enum column c) {
 }
 
 /* Events by memory writes since they were read, in classes of powers of two: 0, 1, 2-3, 4-7 ... under the first of each. */
-static void measure_writes(const struct job *j, const struct summary_place *p, const struct outcome *o) {
+static void measure_writes(const struct job *j, const struct summary_place *p, const struct chronicle_outcome *o) {
     double *value = xcalloc((size_t)j->samples, sizeof *value), *weight = xcalloc((size_t)j->samples, sizeof *weight);
     for (int64_t low = 0; low <= j->length / j->n; low = low ? 2 * low : 1) {
         for (int64_t s = 0; s < j->samples; s++) {
@@ -283,7 +280,7 @@ static void measure_writes(const struct job *j, const struct summary_place *p, c
     free(weight);
 }
 
-static void record(const struct job *j, const struct summary_place *p, const struct outcome *o, int64_t number) {
+static void record(const struct job *j, const struct summary_place *p, const struct chronicle_outcome *o, int64_t number) {
     char name[64];
     snprintf(name, sizeof name, "L%" PRId64 "-%" PRId64, p->context, number);
     for (int k = ROUGE_1; k <= ROUGE_L; k++)
@@ -293,7 +290,7 @@ static void record(const struct job *j, const struct summary_place *p, const str
 }
 
 static void measure_budget(const struct job *j, int b) {
-    const struct outcome *o = j->outcomes + b * j->samples;
+    const struct chronicle_outcome *o = j->outcomes + b * j->samples;
     const struct summary_place p = {.out = j->run->out, .split = "generated", .condition = j->condition, .context = j->budget[b]};
     int64_t n = j->samples;
     double *f1 = xcalloc((size_t)(n * ROUGE_KINDS), sizeof *f1), *value = xcalloc((size_t)n, sizeof *value);

@@ -8,6 +8,7 @@
 #define INFINIBENCH_CHRONICLE_H
 
 #include "passkey.h"
+#include "summary.h"
 
 #define CHRONICLE_EVENTS 16 /* most; so many ordinals there are */
 #define CHRONICLE_RUMOURS 64
@@ -78,6 +79,18 @@ struct chronicle_judgement {
 };
 /* A sentence ends with a full stop; what follows the last one is none. One that is said again counts once. */
 void chronicle_judge(struct chronicle_judgement *j, const struct narrative *v, int64_t tokens, const char *said);
+
+struct chronicle_outcome {                                              /* of a sample at a budget */
+    double said[ROUGE_KINDS], ceiling[ROUGE_KINDS], floor[ROUGE_KINDS]; /* F1 x 100 */
+    double words, reference_words;
+    int within;                       /* events within the budget */
+    int64_t writes[CHRONICLE_EVENTS]; /* of them, since they were read; the caller's */
+    struct chronicle_judgement j;
+    bool stopped; /* the caller's */
+};
+/* Judges what was said after `budget` tokens of a narrative, beside the best summary and one that knows the form alone. */
+int chronicle_score(struct chronicle_outcome *o, struct rouge *rouge, const struct chronicle_text *x, const struct narrative *v,
+                    int64_t budget, int64_t sample, const char *said, struct error *e);
 
 /* ---- training ---- */
 extern const struct option chronicle_options[];
