@@ -151,9 +151,10 @@ int chronicle_fits(const struct chronicle_text *x, int64_t length, struct error 
     struct item items[CHRONICLE_EVENTS + CHRONICLE_RUMOURS];
     int64_t latest[CHRONICLE_EVENTS + CHRONICLE_RUMOURS];
     int count = x->shape.events + x->shape.rumours;
-    /* In whatever order they come: none is longer than the longest. */
-    int64_t most = x->shape.rumours && x->rumour_most > x->event_most ? x->rumour_most : x->event_most;
-    for (int i = 0; i < count; i++) items[i].n = most;
+    /* Where segments may not cut them it depends on their order: all count as the longest, which is enough for any. */
+    int64_t most = x->rumour_most > x->event_most ? x->rumour_most : x->event_most;
+    for (int i = 0; i < count; i++)
+        items[i].n = x->shape.segment && x->shape.rumours ? most : i < x->shape.events ? x->event_most : x->rumour_most;
     for (int64_t least = length;; least += x->shape.segment ? x->shape.segment : 1) {
         if (latest_places(latest, items, count, least - x->marker.n, x->shape.segment) < x->introduction.n) continue;
         if (least == length) return 0;
