@@ -59,11 +59,14 @@ static double measure(const struct pair_reader *r, const struct pair *pairs, int
 static void show(FILE *csv, const char *name, const struct pair_reader *r, const struct pair *pairs, int64_t n, int threads) {
     double one = measure(r, pairs, n, 1, true), all = n > 1 && threads > 1 ? measure(r, pairs, n, threads, true) : one;
     printf("  %-44s %8lld %16.4g %16.4g %14.1f\n", name, (long long)n, (double)n / one, (double)n / all,
-           (double)resident() / 1048576);
-    if (csv)
-        for (int k = 0; k < 2; k++)
-            fprintf(csv, "rouge,%s,%d threads,%.3f,0,%.6g,0,pairs\n", name, k ? threads : 1, (k ? all : one) / (double)n * 1e6,
-                    (double)n / (k ? all : one));
+           (double)peak_resident() / 1048576);
+    for (int k = 0; csv && k < 2; k++) {
+        struct text_buffer b = {0};
+        csv_text(&b, name, ',');
+        fprintf(csv, "rouge,%s%d threads,%.3f,0,%.6g,0,pairs\n", b.data, k ? threads : 1, (k ? all : one) / (double)n * 1e6,
+                (double)n / (k ? all : one));
+        buffer_free(&b);
+    }
     fflush(stdout);
 }
 
@@ -115,7 +118,7 @@ int bench_rouge(FILE *csv, const char *jsonl, int threads, struct error *e) {
     char all[32];
     snprintf(all, sizeof all, "%d thread%s", threads, threads == 1 ? "" : "s");
     printf("rouge1, rouge2, rougeL, rougeLsum with stemming, pairs/s\n  %-44s %8s %16s %16s %14s\n", "candidate and reference",
-           "pairs", "one thread", all, "resident MiB");
+           "pairs", "one thread", all, "peak MiB");
     if (jsonl) return bench_file(csv, jsonl, threads, e);
     bench_generated(csv, threads);
     return 0;

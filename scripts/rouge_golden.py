@@ -92,7 +92,8 @@ def make_words(r):
     words = {w for t in texts() for w in re.findall("[a-z]+", t.lower())}
     made = {b + e for b in BASES for e in ENDINGS} | {b + e + f for b in BASES for e in ENDINGS for f in ("s", "ly", "ed", "ness")}
     short = set("a y i by my say yes was his the and sky skies dying lying tying news inning innings outing outings canning cannings howe "
-                "proceed exceed succeed proceeds exceeded news7 yyyyyy ayyyy 2nds 1990s 77ing aeiou".split())
+                "proceed exceed succeed proceeds exceeded news7 yyyyyy ayyyy 2nds 1990s 77ing aeiou is as us "
+                "fizzed buzzing hissing falling fixing boxed snowed sewing enjoying comfortabled controlled rolled feed bleed agreed".split())
     return sorted(short | set(r.sample(sorted(words), 700)) | set(r.sample(sorted(made - words), 1300)))
 
 

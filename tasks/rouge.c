@@ -41,7 +41,7 @@ struct rouge {
     char *buffer; /* the word that is being read */
     size_t buffer_size;
     struct tokens candidate, reference;
-    int64_t *count, *other; /* by token */
+    int64_t *count; /* by token */
     int64_t count_size;
     struct bigram *bigrams;
     int64_t bigram_size;
@@ -82,7 +82,6 @@ void rouge_close(struct rouge *r) {
     free(r->reference.id);
     free(r->reference.end);
     free(r->count);
-    free(r->other);
     free(r->bigrams);
     free(r->hit);
     lcs_free(&r->lcs);
@@ -230,38 +229,45 @@ static int64_t common_tokens(struct rouge *r) {
     return hits;
 }
 
-static struct bigram *find_bigram(const struct rouge *r, uint64_t size, int32_t a, int32_t b) {
-    uint64_t key = ((uint64_t)(uint32_t)a << 32 | (uint32_t)b) + 1, at = (key * 0x9E3779B97F4A7C15u) >> 20 & (size - 1);
-    while (r->bigrams[at].key && r->bigrams[at].key != key) at = (at + 1) & (size - 1);
-    if (!r->bigrams[at].key) r->bigrams[at] = (struct bigram){.key = key};
+/* Where a pair of neighbours is in a table of that size, or the free place where it would be. */
+static struct bigram *find_bigram(const struct rouge *r, uint64_t size, uint64_t key) {
+    uint64_t at = (key * 0x9E3779B97F4A7C15u) >> 20 & (size - 1);
+    while (r->bigrams[at].count && r->bigrams[at].key != key) at = (at + 1) & (size - 1);
     return &r->bigrams[at];
 }
 
-/* The same for pairs of neighbours. */
+static uint64_t bigram_key(const int32_t *id) { return (uint64_t)id[0] << 32 | (uint64_t)id[1]; }
+
+/* The same for pairs of neighbours. The table holds those of the shorter text. An entry that is used up keeps its place: counts are
+ * one more than what is left. */
 static int64_t common_bigrams(struct rouge *r) {
-    const struct tokens *c = &r->candidate, *t = &r->reference;
+    const struct tokens *few = &r->candidate, *many = &r->reference;
     int64_t size = 64, hits = 0;
-    while (size < 2 * (c->n + t->n)) size *= 2;
+    if (few->n > many->n) few = &r->reference, many = &r->candidate;
+    while (size < 2 * few->n) size *= 2;
     if (size > r->bigram_size) {
         r->bigrams = xrealloc(r->bigrams, (size_t)size, sizeof *r->bigrams);
         r->bigram_size = size;
     }
     memset(r->bigrams, 0, (size_t)size * sizeof *r->bigrams);
-    for (int64_t i = 1; i < c->n; i++) find_bigram(r, (uint64_t)size, c->id[i - 1], c->id[i])->count++;
-    for (int64_t i = 1; i < t->n; i++) {
-        struct bigram *b = find_bigram(r, (uint64_t)size, t->id[i - 1], t->id[i]);
-        if (b->count > 0) b->count--, hits++;
+    for (int64_t i = 1; i < few->n; i++) {
+        uint64_t key = bigram_key(few->id + i - 1);
+        struct bigram *b = find_bigram(r, (uint64_t)size, key);
+        *b = (struct bigram){.key = key, .count = b->count ? b->count + 1 : 2};
+    }
+    for (int64_t i = 1; i < many->n; i++) {
+        struct bigram *b = find_bigram(r, (uint64_t)size, bigram_key(many->id + i - 1));
+        if (b->count > 1) b->count--, hits++;
     }
     return hits;
 }
 
 /* Union of the longest common subsequences of each line of the reference with all lines of the candidate; no token counts more
- * often than either text has it. */
+ * often than the candidate has it (nor than the reference: each place there counts once). */
 static int64_t common_lines(struct rouge *r) {
     const struct tokens *c = &r->candidate, *t = &r->reference;
     int64_t hits = 0, start = 0;
     count_tokens(r->count, c);
-    count_tokens(r->other, t);
     if (t->n > r->hit_size) {
         r->hit = xrealloc(r->hit, (size_t)t->n, sizeof *r->hit);
         r->hit_size = t->n;
@@ -270,10 +276,9 @@ static int64_t common_lines(struct rouge *r) {
     for (int64_t s = 0; s < t->lines; start = t->end[s++]) {
         lcs_union(&r->lcs, r->token_count, t->id + start, t->end[s] - start, c->id, c->end, c->lines, r->hit + start, LCS_KEEP);
         for (int64_t i = start; i < t->end[s]; i++)
-            if (r->hit[i] && r->count[t->id[i]] > 0 && r->other[t->id[i]] > 0) r->count[t->id[i]]--, r->other[t->id[i]]--, hits++;
+            if (r->hit[i] && r->count[t->id[i]] > 0) r->count[t->id[i]]--, hits++;
     }
     clear_tokens(r->count, c);
-    clear_tokens(r->other, t);
     return hits;
 }
 
@@ -283,10 +288,8 @@ static void score_one(struct rouge *r, struct rouge_value v[ROUGE_KINDS]) {
     if (!c->n || !t->n) return;
     if (r->token_count > r->count_size) {
         free(r->count);
-        free(r->other);
         r->count_size = 2 * r->token_count;
         r->count = xcalloc((size_t)r->count_size, sizeof *r->count);
-        r->other = xcalloc((size_t)r->count_size, sizeof *r->other);
     }
     v[ROUGE_1] = value_of(common_tokens(r), c->n, t->n);
     if (c->n > 1 && t->n > 1) v[ROUGE_2] = value_of(common_bigrams(r), c->n - 1, t->n - 1);

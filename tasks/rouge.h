@@ -28,8 +28,8 @@ struct rouge_text {
 struct rouge;
 struct rouge *rouge_open(bool stem); /* stem: the package's use_stemmer */
 void rouge_close(struct rouge *r);   /* NULL: nothing */
-/* Scores one candidate against count >= 1 references. Sentences of rougeLsum are lines. Memory is linear in the texts (about 20
- * bytes a byte), LCS included; its time is words x words / 64 steps. Fails where that product exceeds ROUGE_PAIR_LIMIT. */
+/* Scores one candidate against count >= 1 references. Sentences of rougeLsum are lines. Memory is linear in the texts, time is
+ * words x words / 64 steps. Fails where that product exceeds ROUGE_PAIR_LIMIT. */
 #define ROUGE_PAIR_LIMIT 1e12
 int rouge_score(struct rouge *r, struct rouge_scores *out, struct rouge_text candidate, const struct rouge_text *references,
                 int count, struct error *e);

@@ -27,10 +27,10 @@ static bool is_consonant(const char *w, int64_t i) {
 /* Porter's m of the first n letters: how often a consonant follows a vowel. */
 static int64_t measure(const char *w, int64_t n) {
     int64_t m = 0;
-    bool before = true; /* nothing is before the first letter: no vowel */
+    bool before = true; /* no vowel is before the first letter */
     for (int64_t i = 0; i < n; i++) {
         bool consonant = w[i] == 'y' ? i == 0 || !before : !is_vowel(w[i]);
-        m += i > 0 && consonant && !before;
+        m += consonant && !before;
         before = consonant;
     }
     return m;
@@ -109,10 +109,10 @@ static void step1c(struct word *w) {
 
 static void step2(struct word *w) {
     static const struct rule rules[] = {
-        {"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},   {"izer", "ize"},    {"bli", "ble"},
-        {"alli", "al"},     {"entli", "ent"},   {"eli", "e"},       {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"},
-        {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"}, {"ousness", "ous"}, {"aliti", "al"},
-        {"iviti", "ive"},   {"biliti", "ble"},  {"fulli", "ful"},   {"logi", "log"},    {NULL, NULL}};
+        {"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},   {"izer", "ize"},  {"bli", "ble"},
+        {"entli", "ent"},   {"eli", "e"},       {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"}, {"ator", "ate"},
+        {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"}, {"ousness", "ous"}, {"aliti", "al"},  {"iviti", "ive"},
+        {"biliti", "ble"},  {"fulli", "ful"},   {"logi", "log"},    {NULL, NULL}};
     if (ends_with(w, "alli") && measure(w->c, w->n - 4) > 0) w->n -= 2; /* and once more: rationalli, rational, ration */
     apply(w, rules, 0);
 }

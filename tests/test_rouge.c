@@ -193,6 +193,11 @@ static void vectors(void **state) {
     assert_true(s.candidate_words == 1 && s.reference_words == 3 && s.overall == 0);
     s = score_texts(false, "w1 w2 w6 w7 w8\nw1 w3 w8 w9 w5", "w1 w2 w3 w4 w5");
     assert_true(fabs(s.kind[ROUGE_LSUM].recall - 0.8) <= 1e-15 && fabs(s.kind[ROUGE_LSUM].precision - 0.4) <= 1e-15);
+    /* two references of equal F1, 2/3: the first counts */
+    struct rouge_text references[2] = {text_of("a"), text_of("a b c d")};
+    struct rouge *r = rouge_open(true);
+    assert_true(score(r, text_of("a b"), references, 2).kind[ROUGE_1].precision == 0.5);
+    rouge_close(r);
     assert_true(fabs(rouge_overall(0.5, 0.25, 0.125) - 0.25) <= 1e-15);
 }
 
