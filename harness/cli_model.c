@@ -1,7 +1,7 @@
 /* cli_model.c - commands on one model file: logits, generate, info. */
 #include "checkpoint.h"
 #include "cli.h"
-#include "stream.h"
+#include "generate.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -128,56 +128,22 @@ out:
 
 /* ---- generate ---- */
 
-struct sampler {
-    const struct kernels *k;
-    real *logits, *u, *tmp;
-    int32_t *id, *order;
-    int64_t vocab;
-    struct rng rng;
-    double temperature, top_p;
+struct speaker {
+    const struct tokenizer *tokenizer;
+    int32_t stop;
 };
 
-static int32_t draw(struct sampler *p, const float *logits, real *host) {
-    for (int64_t i = 0; i < p->vocab; i++) host[i] = (real)logits[i];
-    real u = (real)rng_uniform(&p->rng);
-    if (!(u < 1)) u = (real)0.99999994;
-    p->k->upload(p->logits, host, (size_t)p->vocab * sizeof *host);
-    p->k->upload(p->u, &u, sizeof u);
-    p->k->sample(p->id, p->logits, p->u, p->temperature, p->top_p, p->tmp, p->order, 1, p->vocab);
-    int32_t id;
-    p->k->download(&id, p->id, sizeof id);
-    return id;
-}
-
-static void generate(struct stream *s, struct sampler *p, const struct tokenizer *t, int64_t tokens) {
-    size_t v = (size_t)p->vocab;
-    float *logits = xcalloc(v, sizeof *logits);
-    real *host = xcalloc(v, sizeof *host);
-    p->logits = p->k->alloc(v * sizeof(real));
-    p->tmp = p->k->alloc(v * sizeof(real));
-    p->u = p->k->alloc(sizeof(real));
-    p->id = p->k->alloc(sizeof(int32_t));
-    p->order = p->k->alloc(v * sizeof(int32_t));
-    CHECK(p->logits && p->tmp && p->u && p->id && p->order, "no memory to sample from %zu tokens", v);
-    for (int64_t i = 0; i < tokens; i++) {
-        stream_next(s, logits);
-        int32_t id = draw(p, logits, host);
-        if (id == TOKEN_BOS) break; /* also the end of a document */
-        size_t size;
-        char *text = t->decode(t, &id, 1, &size);
-        fwrite(text, 1, size, stdout);
-        fflush(stdout);
-        free(text);
-        stream_score(s, (const int32_t *const[]){&id}, (const int64_t[]){1}, NULL);
-    }
-    printf("\n");
-    p->k->release(p->logits, v * sizeof(real));
-    p->k->release(p->tmp, v * sizeof(real));
-    p->k->release(p->u, sizeof(real));
-    p->k->release(p->id, sizeof(int32_t));
-    p->k->release(p->order, v * sizeof(int32_t));
-    free(logits);
-    free(host);
+/* Prints a token as soon as it is known. */
+static void speak(void *data, int64_t row, int32_t token, const float *logits) {
+    const struct speaker *p = data;
+    (void)row;
+    (void)logits;
+    if (token < 0 || token == p->stop) return;
+    size_t size;
+    char *text = p->tokenizer->decode(p->tokenizer, &token, 1, &size);
+    fwrite(text, 1, size, stdout);
+    fflush(stdout);
+    free(text);
 }
 
 int command_generate(int count, char **argv, const struct setting *set, struct error *e) {
@@ -185,12 +151,13 @@ int command_generate(int count, char **argv, const struct setting *set, struct e
     struct flag flags[] = {{"model", false, NULL}, {"prompt", false, NULL}, {"tokens", false, NULL},   {"temperature", false, NULL},
                            {"top-p", false, NULL}, {"seed", false, NULL},   {"segments", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
-    struct sampler p = {0};
-    int64_t tokens, seed, segments;
-    if (arguments_read(&a, count, argv, usage, 0, 0, e) || flag_int(&a, "tokens", 256, 0, &tokens, e) ||
-        flag_int(&a, "seed", 1, 0, &seed, e) || flag_real(&a, "temperature", 1, 0, 1e3, &p.temperature, e) ||
-        flag_real(&a, "top-p", 1, 1e-9, 1, &p.top_p, e))
+    struct decoding d = {.stop = TOKEN_BOS}; /* also the end of a document */
+    int64_t seed, segments;
+    if (arguments_read(&a, count, argv, usage, 0, 0, e) || flag_int(&a, "tokens", 256, 0, &d.most, e) ||
+        flag_int(&a, "seed", 1, 0, &seed, e) || flag_real(&a, "temperature", 1, 0, 1e3, &d.temperature, e) ||
+        flag_real(&a, "top-p", 1, 1e-9, 1, &d.top_p, e))
         return -1;
+    if (d.most > INT32_MAX) return fail(e, "--tokens %lld; at most %d", (long long)d.most, INT32_MAX);
     if (!flag_value(&a, "model") || !flag_value(&a, "prompt"))
         return fail(e, "--model and --prompt are needed; usage: infinibench %s", usage);
     const struct tokenizer *t;
@@ -198,18 +165,23 @@ int command_generate(int count, char **argv, const struct setting *set, struct e
     if (!m) return -1;
     int32_t *prompt = NULL;
     int64_t n = read_tokens(flag_value(&a, "prompt"), t, &prompt, e);
-    struct stream *s = n < 0 ? NULL : open_stream(m, &a, &segments, e);
+    struct stream *s = n < 0 || decoding_check(&d, m, e) ? NULL : open_stream(m, &a, &segments, e);
+    int status = s ? 0 : -1;
     if (s) {
+        struct generation g = {.tokens = xcalloc((size_t)d.most, sizeof *g.tokens)};
+        d.seed = (uint64_t)seed;
         stream_score(s, (const int32_t *const *)&prompt, &n, NULL);
-        p.k = m->k;
-        p.vocab = m->config.vocab;
-        rng_seed(&p.rng, (uint64_t)seed, hash64("sampling", 8, 0));
-        generate(s, &p, t, tokens);
+        generate(s, &d, &g, 1, speak, &(struct speaker){t, d.stop});
+        printf("\n");
+        if (g.end == GENERATION_BROKEN)
+            status = fail(e, "%s: its logits after %lld tokens are no numbers; the model is damaged or its training diverged",
+                          flag_value(&a, "model"), (long long)(n + g.n));
+        free(g.tokens);
     }
     stream_close(s);
     free(prompt);
     model_free(m);
-    return s ? 0 : -1;
+    return status;
 }
 
 /* ---- info ---- */

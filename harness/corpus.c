@@ -77,6 +77,14 @@ static char *read_text(const char *path, size_t limit, size_t *size, struct erro
     return text;
 }
 
+char *corpus_text(const char *path, size_t limit, size_t *size, int64_t *words, struct error *e) {
+    int64_t count;
+    char *text = read_text(path, limit, size, e);
+    if (!text || !check_text(path, text, *size, words ? words : &count, e)) return text;
+    free(text);
+    return NULL;
+}
+
 static int by_name(const void *a, const void *b) { return strcmp(((const struct text *)a)->name, ((const struct text *)b)->name); }
 
 /* Adds the names of the folder's text files. */
@@ -119,13 +127,11 @@ struct corpus *corpus_open(const char *path, const char *split, const struct tok
     for (int i = 0; i < c->count && !rc; i++) {
         struct text *x = &c->texts[i];
         char *file = xprintf("%s/%s", folder, x->name);
-        x->bytes = read_text(file, limit, &x->size, e);
+        x->bytes = corpus_text(file, limit, &x->size, &x->words, e);
         if (!x->bytes)
             rc = -1;
         else if (!x->size)
             rc = fail(e, "%s is empty; remove it or fill it", file);
-        else
-            rc = check_text(file, x->bytes, x->size, &x->words, e);
         free(file);
         if (rc) break;
         x->n = t->encode(t, x->bytes, x->size, &x->tokens);
@@ -223,10 +229,10 @@ char *corpus_locate(const char *name, struct error *e) {
     if (found) return found;
     if (kjv)
         return fail(e, "the corpus 'kjv' is not prepared; run scripts/prepare_kjv.sh build/data/kjv (or make reproduce)"), NULL;
-    static const char *const known[] = {"kjv", "pg19", "math"};
-    const char *near = nearest_name(name, known, 3);
+    static const char *const known[] = {"kjv", "pg19", "math", "booksum"};
+    const char *near = nearest_name(name, known, 4);
     if (near && strcmp(near, name)) return fail(e, "there is no corpus '%s'; the nearest known name is '%s'", name, near), NULL;
-    if (near) /* pg19, math: there is a script of that name */
+    if (near) /* pg19, math, booksum: there is a script of that name */
         return fail(e,
                     "there is no corpus '%s' in ../shared/data%s%s; scripts/download_%s.sh DIR/%s gets it (docs/data.md), then set "
                     "INFINIBENCH_DATA to DIR; or name a folder by its path",

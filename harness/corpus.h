@@ -46,15 +46,18 @@ struct corpus {
  * 0, not UTF-8 (with the offset). limit > 0: only the first `limit` bytes of each file, cut at a UTF-8 boundary. */
 struct corpus *corpus_open(const char *path, const char *split, const struct tokenizer *t, size_t limit, struct error *e);
 void corpus_free(struct corpus *c);
-/* Resolves a corpus name of an experiment: "kjv" -> build/data/kjv (or share folder), "pg19", "math" -> $INFINIBENCH_DATA/NAME or
+/* One text file, checked as those of a corpus: malloc'd, 0-terminated; words may be NULL. An empty file gives a text of size 0. */
+char *corpus_text(const char *path, size_t limit, size_t *size, int64_t *words, struct error *e);
+/* Resolves a corpus name of an experiment: "kjv" -> build/data/kjv (or share folder), "pg19", "math", "booksum" ->
+ * $INFINIBENCH_DATA/NAME or
  * ../shared/data/NAME; a path with a slash is taken as it is. malloc'd; says what to run when it is missing. */
 char *corpus_locate(const char *name, struct error *e);
-/* Where data may lie, in the order of preference: $INFINIBENCH_DATA/NAME, then what the project made itself (build/data of the current
- * folder or of the program's build, the installed share folder) or ../shared/data. malloc'd paths; returns how many. */
+/* Where data may lie, in the order of preference: $INFINIBENCH_DATA/NAME, then what the project made itself (build/data of the
+ * current folder or of the program's build, the installed share folder) or ../shared/data. malloc'd paths; returns how many. */
 #define DATA_PLACES 5
 int data_places(const char *name, bool made_here, char *places[DATA_PLACES]);
-/* A file that comes with the program, by its path in the repository ("tasks/data/x.model"): below the current folder, or below that of
- * the program's build or installation. malloc'd; NULL: it is nowhere. */
+/* A file that comes with the program, by its path in the repository ("tasks/data/x.model"): below the current folder, or below that
+ * of the program's build or installation. malloc'd; NULL: it is nowhere. */
 char *shipped_file(const char *path);
 /* Training source: whole documents in a seeded order, reshuffled every epoch; each call gives the next document of the shared order
  * to the row that asks. The corpus must outlive it. */

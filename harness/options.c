@@ -250,3 +250,17 @@ char *options_join(const struct options *o, const char *sep, bool given_only) {
     for (int j = 0; j < n; j++) p += sprintf(p, "%s%s=%s", j ? sep : "", o->table[order[j]].key, o->value[order[j]]);
     return text;
 }
+
+/* ---- lists ---- */
+
+int options_ints(const struct options *o, const char *key, int64_t *out, int most, const char *where, struct error *e) {
+    char word[40];
+    int n = 0;
+    for (const char *at = options_text(o, key); (at = list_next(at, word, sizeof word)); n++) {
+        if (n == most) return fail(e, "%s: %s has more than %d values", where, key, most);
+        if (parse_int(word, &out[n]))
+            return fail(e, "%s: %s: '%s' is not a whole number (suffixes K = 1024, M = 1048576)", where, key, word);
+        if (out[n] < 1) return fail(e, "%s: %s = %s; it must be at least 1", where, key, word);
+    }
+    return n ? n : fail(e, "%s: %s is empty", where, key);
+}

@@ -2,9 +2,8 @@
  *
  * Training curves per stage; bits per byte by position; difference to the local-only twin by position; quality against the bytes of
  * carried state and against training FLOP; those of passkey and recall are in plot_retrieval.c, of memory in plot_memory.c, of
- * gates in plot_heads.c. A row
- * keeps its colour in every picture and experiment: the colour belongs to the family of its name. No picture shows what is not in
- * the CSV files. */
+ * gates in plot_heads.c, of summaries in plot_summary.c. A row keeps its colour in every picture and experiment: the colour belongs
+ * to the family of its name. No picture shows what is not in the CSV files. */
 #include "plot_private.h"
 
 #include <errno.h>
@@ -403,6 +402,7 @@ int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
         if (result == 0) result = retrieval_plots(p, d, i, e);
         if (result == 0) result = memory_plots(p, d, i, e);
         if (result == 0) result = heads_plots(p, d, i, e);
+        if (result == 0) result = summary_plots(p, d, i, e);
         if (result != 0 || strcmp(d->sections[i].task, "language_modeling") != 0) continue;
         result = position_plot(p, d, i, sections == 1, false, e);
         if (result == 0 && d->twin >= 0) result = position_plot(p, d, i, sections == 1, true, e);

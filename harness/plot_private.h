@@ -4,6 +4,7 @@
 #define INFINIBENCH_PLOT_PRIVATE_H
 
 #include "plot.h"
+#include "report_retrieval.h"
 
 /* Words for gnuplot, one per row drawn: name, colour, how many rows before had the same one (another dash), the marker, the same in
  * every picture. */
@@ -21,7 +22,25 @@ void plot_text(struct text_buffer *settings, const char *name, const char *value
 /* Writes the table and draws it twice. A failure of gnuplot is a notice, not an error: the numbers are in the report anyway. */
 int plot_picture(struct plots *p, const struct report_data *d, int section, int group, const char *script, const char *name,
                  const struct text_buffer *table, const char *settings, const char *caption, struct error *e);
-/* plot_retrieval.c: the pictures of a section of passkey or recall; of others none. */
+
+/* plot_retrieval.c. What the making of a picture collects. */
+struct drawing {
+    struct text_buffer table, settings, ticks;
+    struct look look;
+    bool shown[REPORT_ROWS];
+    int64_t n_low, n_high; /* samples of a point */
+};
+void drawing_free(struct drawing *w);
+void drawing_count(struct drawing *w, int64_t n);                          /* a point has n samples */
+void drawing_row(struct drawing *w, const struct report_data *d, int row); /* it has a curve */
+const char *drawing_n(const struct drawing *w);                            /* "n = 20" or "n = 20 to 500" */
+void drawing_lengths(struct drawing *w, const struct values *lengths);     /* at most seven ticks */
+/* Draws it if there is anything; KIND and what tells sections and conditions apart is its name. Frees caption and drawing. */
+int drawing_finish(struct drawing *w, struct plots *p, const struct group *g, const char *script, const char *kind, char *caption,
+                   struct error *e);
+/* plot_summary.c: the pictures of a section of summarize or chronicle; of others none. */
+int summary_plots(struct plots *p, const struct report_data *d, int section, struct error *e);
+/* The pictures of a section of passkey or recall; of others none. */
 int retrieval_plots(struct plots *p, const struct report_data *d, int section, struct error *e);
 /* One picture where rows are a grid of initial gates and their learning rates; of section -1. */
 int gates_plot(struct plots *p, const struct report_data *d, struct error *e);

@@ -10,34 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the making of a picture collects. */
-struct drawing {
-    struct text_buffer table, settings, ticks;
-    struct look look;
-    bool shown[REPORT_ROWS];
-    int64_t n_low, n_high; /* samples of a point */
-};
-
-static void drawing_free(struct drawing *w) {
+void drawing_free(struct drawing *w) {
     buffer_free(&w->table);
     buffer_free(&w->settings);
     buffer_free(&w->ticks);
     look_free(&w->look);
 }
 
-static void count_n(struct drawing *w, int64_t n) {
+void drawing_count(struct drawing *w, int64_t n) {
     if (!w->n_low || n < w->n_low) w->n_low = n;
     if (n > w->n_high) w->n_high = n;
 }
 
-static void show_row(struct drawing *w, const struct report_data *d, int row) {
+void drawing_row(struct drawing *w, const struct report_data *d, int row) {
     if (w->shown[row]) return;
     look_add(&w->look, d, row, w->shown);
     w->shown[row] = true;
 }
 
-/* "n = 20" or "n = 20 to 500" */
-static const char *n_words(const struct drawing *w) {
+const char *drawing_n(const struct drawing *w) {
     static char words[64];
     if (w->n_low == w->n_high)
         snprintf(words, sizeof words, "n = %lld", (long long)w->n_low);
@@ -73,8 +64,8 @@ static char *picture_name(const struct group *g, const char *kind) {
     return b.data;
 }
 
-static int finish(struct drawing *w, struct plots *p, const struct group *g, const char *script, const char *kind, char *caption,
-                  struct error *e) {
+int drawing_finish(struct drawing *w, struct plots *p, const struct group *g, const char *script, const char *kind, char *caption,
+                   struct error *e) {
     int result = 0;
     if (w->look.count) {
         char *name = picture_name(g, kind);
@@ -95,8 +86,7 @@ static void add_tick(struct drawing *w, const char *label, double at) {
     buffer_printf(&w->ticks, "%s\"%s\" %.9g", w->ticks.n ? ", " : "", label, at);
 }
 
-/* At most seven labels. */
-static void length_ticks(struct drawing *w, const struct values *lengths) {
+void drawing_lengths(struct drawing *w, const struct values *lengths) {
     int step = (lengths->n + 6) / 7;
     for (int k = 0; k < lengths->n; k += step) add_tick(w, show_length(lengths->v[k]), (double)lengths->v[k]);
 }
@@ -134,7 +124,7 @@ static int length_plot(struct plots *p, const struct group *g, struct error *e) 
                 if (!x.value.n) continue;
                 struct pooled digits = at(g, row, "digit_accuracy", passkey_places[k], lengths.v[l]);
                 share_line(&w, g->d->rows[row].name, passkey_places[k], (double)lengths.v[l], &x.value, digits.value.value);
-                count_n(&w, x.value.n);
+                drawing_count(&w, x.value.n);
                 points++;
             }
             any = any || points;
@@ -142,12 +132,12 @@ static int length_plot(struct plots *p, const struct group *g, struct error *e) 
             buffer_printf(t, "\n\n");
         }
         if (any)
-            show_row(&w, g->d, row);
+            drawing_row(&w, g->d, row);
         else
             t->data[t->n = before] = 0;
     }
     if (lengths.n) {
-        length_ticks(&w, &lengths);
+        drawing_lengths(&w, &lengths);
         buffer_printf(&w.settings, "least=%lld;most=%lld;chance=%.6g;", (long long)lengths.v[0],
                       (long long)lengths.v[lengths.n - 1], isnan(chance) ? -1 : 100 * chance);
     }
@@ -155,8 +145,8 @@ static int length_plot(struct plots *p, const struct group *g, struct error *e) 
         "Pass key retrieval by length of the prompt, a panel a row: exact match of the key (solid, Wilson 95 %% intervals, %s a "
         "point) and share of right symbols (dashed; chance %.1f %% dotted), by position of the needle. At the end no memory is "
         "needed.",
-        n_words(&w), 100 * chance);
-    return finish(&w, p, g, "length", "passkey-length", caption, e);
+        drawing_n(&w), 100 * chance);
+    return drawing_finish(&w, p, g, "length", "passkey-length", caption, e);
 }
 
 /* ---- depth and length ---- */
@@ -176,9 +166,9 @@ static int depth_plot(struct plots *p, const struct group *g, struct error *e) {
                 struct pooled x = at(g, row, "exact_match", position, lengths.v[l]);
                 if (!x.value.n) continue;
                 if (!any && !panels) add_tick(&w, g->d->rows[row].name, w.look.count);
-                show_row(&w, g->d, row);
+                drawing_row(&w, g->d, row);
                 any = true;
-                count_n(&w, x.value.n);
+                drawing_count(&w, x.value.n);
                 buffer_printf(&w.table, "%s %d %d %.6g %lld\n", g->d->rows[row].name, panels ? l : w.look.count - 1, k,
                               100 * x.value.value, (long long)x.value.n);
             }
@@ -195,8 +185,8 @@ static int depth_plot(struct plots *p, const struct group *g, struct error *e) {
                             panels      ? ""
                             : lengths.n ? show_length(lengths.v[0])
                                         : "",
-                            n_words(&w));
-    return finish(&w, p, g, "depth", "passkey-depth", caption, e);
+                            drawing_n(&w));
+    return drawing_finish(&w, p, g, "depth", "passkey-depth", caption, e);
 }
 
 /* ---- by writes ---- */
@@ -214,10 +204,10 @@ static int writes_plot(struct plots *p, const struct group *g, bool passkey, str
             char word[48];
             struct pooled x = writes_value(g, g->d->rows[row].name, c[k], &mean);
             if (!x.value.n) continue;
-            show_row(&w, g->d, row);
+            drawing_row(&w, g->d, row);
             any = true;
             points++;
-            count_n(&w, x.value.n);
+            drawing_count(&w, x.value.n);
             snprintf(word, sizeof word, "%lld-%lld", (long long)c[k].low, (long long)c[k].high);
             share_line(&w, g->d->rows[row].name, word, mean, &x.value, NAN);
             if (mean > 0) least = fmin(least, mean), most = fmax(most, mean);
@@ -236,8 +226,8 @@ static int writes_plot(struct plots *p, const struct group *g, bool passkey, str
         xprintf("Exact match against the memory writes between %s, all %s together%s; 95 %% intervals (Wilson), %s a "
                 "point. 0: both in one segment.",
                 passkey ? "needle and question" : "pair and answer", passkey ? "lengths and positions" : "numbers of pairs",
-                grouped ? ", in classes of powers of two at their mean" : "", n_words(&w));
-    return finish(&w, p, g, "writes", passkey ? "passkey-writes" : "recall-writes", caption, e);
+                grouped ? ", in classes of powers of two at their mean" : "", drawing_n(&w));
+    return drawing_finish(&w, p, g, "writes", passkey ? "passkey-writes" : "recall-writes", caption, e);
 }
 
 /* ---- capacity ---- */
@@ -257,9 +247,9 @@ static int capacity_plot(struct plots *p, const struct group *g, struct error *e
             q.metric = "capacity";
             struct interval v = probe_value(&q).value;
             if (!v.n || isnan(v.value)) continue;
-            show_row(&w, g->d, row);
+            drawing_row(&w, g->d, row);
             any = true;
-            count_n(&w, v.n);
+            drawing_count(&w, v.n);
             if (isnan(v.low)) v.low = v.high = v.value;
             buffer_printf(&w.table, "%s - %lld %.6g %.6g %.6g %lld\n", g->d->rows[row].name, (long long)pairs.v[k], v.value, v.low,
                           v.high, (long long)v.n);
@@ -279,8 +269,8 @@ static int capacity_plot(struct plots *p, const struct group *g, struct error *e
     char *caption =
         xprintf("Estimated number of stored pairs against the number presented; on the dashed line all are stored. 95 %% "
                 "intervals, %s a point.",
-                n_words(&w));
-    return finish(&w, p, g, "capacity", "recall-capacity", caption, e);
+                drawing_n(&w));
+    return drawing_finish(&w, p, g, "capacity", "recall-capacity", caption, e);
 }
 
 /* ---- gates ---- */
@@ -298,7 +288,7 @@ int gates_plot(struct plots *p, const struct report_data *d, struct error *e) {
             for (int b = 0; b < g.rates; b++) {
                 if (!g.row[a][b] || !gate_cell(&o, d, s, g.row[a][b] - 1)) continue;
                 any = true;
-                count_n(&w, o.n);
+                drawing_count(&w, o.n);
                 buffer_printf(&w.table, "%s %d %d %.6g %.2f–%.2f %lld\n", d->sections[s].name, b, a, 50 * (o.exact[0] + o.exact[1]),
                               o.least, o.most, (long long)o.n);
             }
@@ -321,7 +311,7 @@ int gates_plot(struct plots *p, const struct report_data *d, struct error *e) {
         char *caption =
             xprintf("Exact match (%%, mean of start and middle, %s a position) and below it the gates learnt, least to "
                     "largest of all layers and heads, by initial gate and learning rate of the gates; a panel a section.",
-                    n_words(&w));
+                    drawing_n(&w));
         result = plot_picture(p, d, -1, 0, "gates", "gates", &w.table, w.settings.data, caption, e);
         free(caption);
     }

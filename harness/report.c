@@ -217,6 +217,10 @@ int report(const char *folder, FILE *out, struct error *e) {
             memory_section(&doc, d, i, &plots, out);
         else if (strcmp(task, "gates") == 0)
             heads_section(&doc, d, i, &plots, out);
+        else if (strcmp(task, "summarize") == 0)
+            summarize_section(&doc, d, i, &plots, out);
+        else if (strcmp(task, "chronicle") == 0)
+            chronicle_section(&doc, d, i, &plots, out);
         else if (strcmp(task, "language_modeling") != 0 && strcmp(task, "training") != 0)
             other_section(&doc, d, i);
     }

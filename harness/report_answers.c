@@ -70,7 +70,7 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
                 ask(t, d, section, d->rows[i].name, d->rows[j].name, 0, " over whole documents");
 }
 
-/* ---- retrieval: passkey and recall ---- */
+/* ---- passkey, recall, summaries ---- */
 struct question {
     const char *a, *b; /* is a better than b? */
     int way;           /* knock-out of b */
@@ -123,13 +123,13 @@ static int retrieval_questions(struct question **out, const struct report_data *
     return n;
 }
 
-/* "yes: +99.0 [+96.4, +100.0], n 100" */
-static void answer_cell(struct table *t, struct interval v) {
+/* "yes: +99.0 [+96.4, +100.0], n 100"; scale: 100 for shares in points. */
+static void answer_cell(struct table *t, struct interval v, double scale) {
     if (v.n == 0 || isnan(v.low)) {
         table_cell(t, "–");
         return;
     }
-    v.value *= 100, v.low *= 100, v.high *= 100, v.standard_error *= 100;
+    v.value *= scale, v.low *= scale, v.high *= scale, v.standard_error *= scale;
     bool yes = v.low > 0, no = v.high < 0;
     const char *shown = show_interval(v, 1, true);
     if (yes || no)
@@ -138,9 +138,15 @@ static void answer_cell(struct table *t, struct interval v) {
         table_cell(t, "not shown: %s, n %lld, detectable %.1f", shown, (long long)v.n, minimum_detectable(&v));
 }
 
-/* One line of a table whose columns are lengths (of passkey, at a place) or numbers of pairs (of recall, place NULL). */
+/* What is asked about: a metric at a place, by length; place NULL: by number of pairs. */
+struct subject {
+    const char *metric, *place;
+    bool named; /* the place stands in the question */
+    double scale;
+};
+
 static void retrieval_line(struct table *t, const struct group *g, const struct question *q, const struct values *columns,
-                           const char *place) {
+                           struct subject about) {
     struct interval v[RETRIEVAL_LIMIT];
     bool any = false;
     for (int k = 0; k < columns->n; k++) {
@@ -149,16 +155,16 @@ static void retrieval_line(struct table *t, const struct group *g, const struct 
         snprintf(setting, sizeof setting, "pairs=%lld", (long long)columns->v[k]);
         for (int side = 0; side < 2; side++) {
             group_probe(g, "", side ? q->way : 0, room[side]);
-            condition_with(full[side], room[side], place ? NULL : setting);
+            condition_with(full[side], room[side], about.place ? NULL : setting);
         }
         struct selection a = {.data = g->d,
                               .section = g->section,
                               .row = q->a,
                               .condition = full[0],
-                              .metric = "exact_match",
+                              .metric = about.metric,
                               .seed = -1,
-                              .position = place ? place : "all",
-                              .sample = place ? prefix : NULL},
+                              .position = about.place ? about.place : "all",
+                              .sample = about.place ? prefix : NULL},
                          b = a;
         b.row = q->b;
         b.condition = full[1];
@@ -166,21 +172,22 @@ static void retrieval_line(struct table *t, const struct group *g, const struct 
         any = any || v[k].n;
     }
     if (!any) return;
-    if (place)
-        table_cell(t, "%s: %s?", q->words, place);
+    if (about.named)
+        table_cell(t, "%s: %s?", q->words, about.place);
     else
         table_cell(t, "%s?", q->words);
-    for (int k = 0; k < columns->n; k++) answer_cell(t, v[k]);
+    for (int k = 0; k < columns->n; k++) answer_cell(t, v[k], about.scale);
 }
 
-static void retrieval_answers(struct table *t, const struct group *g, const struct values *columns, bool passkey) {
+static void retrieval_answers(struct table *t, const struct group *g, const struct values *columns, const struct subject *about,
+                              int subjects) {
     static const char *heads[RETRIEVAL_LIMIT + 1];
     static char words[RETRIEVAL_LIMIT][40];
     struct question *q;
     int n = retrieval_questions(&q, g->d);
     heads[0] = "<question";
     for (int k = 0; k < columns->n; k++) {
-        if (passkey)
+        if (about->place)
             snprintf(words[k], sizeof words[k], "%.38s", show_length(columns->v[k]));
         else
             snprintf(words[k], sizeof words[k], "%lld pair%s", (long long)columns->v[k], columns->v[k] == 1 ? "" : "s");
@@ -188,17 +195,25 @@ static void retrieval_answers(struct table *t, const struct group *g, const stru
     }
     *t = (struct table){.heads = heads, .columns = columns->n + 1};
     for (int i = 0; i < n; i++)
-        for (int p = 0; p < (passkey ? 2 : 1); p++) /* the end needs no memory */
-            retrieval_line(t, g, &q[i], columns, passkey ? passkey_places[p] : NULL);
+        for (int k = 0; k < subjects; k++) retrieval_line(t, g, &q[i], columns, about[k]);
     free(q);
 }
 
 void passkey_answers(struct table *t, const struct group *g) {
     struct values lengths = passkey_lengths(g);
-    retrieval_answers(t, g, &lengths, true);
+    const struct subject about[] = {{"exact_match", "start", true, 100},
+                                    {"exact_match", "middle", true, 100}}; /* the end needs no memory */
+    retrieval_answers(t, g, &lengths, about, 2);
 }
 
 void recall_answers(struct table *t, const struct group *g) {
     struct values pairs = recall_pairs(g);
-    retrieval_answers(t, g, &pairs, false);
+    const struct subject about = {.metric = "exact_match", .scale = 100};
+    retrieval_answers(t, g, &pairs, &about, 1);
+}
+
+void summary_answers(struct table *t, const struct group *g, bool events) {
+    struct values budgets = summary_budgets(g);
+    const struct subject about = {events ? "events_named" : "rouge1", "all", false, events ? 100 : 1};
+    retrieval_answers(t, g, &budgets, &about, 1);
 }

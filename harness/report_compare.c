@@ -1,8 +1,8 @@
 /* report_compare.c - `infinibench compare`: paired differences between the rows of two results folders.
  *
  * A document counts as the same in both where name, seed and weight (its bytes) agree; rows that scored other parts of a document
- * are not compared, and a line says so. Whole documents first, then by position where the positions hold the same text. Answers that
- * are right or wrong (exact match of passkey and recall) are paired sample by sample, by length and position. */
+ * are not compared, and a line says so. Whole documents first, then by position where the positions hold the same text. Answers
+ * that are right or wrong (exact match of passkey and recall) are paired sample by sample, by length and position. */
 #include "report.h"
 #include "report_document.h"
 #include "report_retrieval.h"

@@ -51,6 +51,9 @@ void report_figures(struct page *doc, const struct report_data *d, int section, 
 void passkey_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
 void recall_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
 void memory_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
+/* report_summary.c: sections of summarize and of chronicle. */
+void summarize_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
+void chronicle_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
 struct group;
 void writes_table(struct table *t, const struct group *g);
 void heads_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots,
@@ -59,6 +62,7 @@ void gates_section(struct page *doc, const struct report_data *d, const struct p
 /* report_answers.c: exact match against the twin, without the memory, against other rows, by length or number of pairs. */
 void passkey_answers(struct table *t, const struct group *g);
 void recall_answers(struct table *t, const struct group *g);
+void summary_answers(struct table *t, const struct group *g, bool events); /* events named, else ROUGE-1 */
 /* report_answers.c: the questions that an experiment with a local-only twin answers, each with its figure. */
 void answer_table(struct table *t, const struct report_data *d, int section);
 /* report_paper.c: ours beside the paper's own numbers, results/paper/TABLE.csv. 1: there is no such table. */

@@ -2,8 +2,9 @@
  *
  * The file holds the paper's numbers (kind row), its settings beside ours (kind setting; {key} is filled in from experiment.ini)
  * and remarks (kind note). The form of the table follows from its sections: "pg19" (perplexities, here) or "fine_tuned:32768:start"
- * (pass key, report_paper_passkey.c). Perplexities per token of different tokenizers do not compare; what does is each model's
- * negative log likelihood relative to a common row of the same table. */
+ * (pass key, report_paper_passkey.c)
+ * or "summary:rouge1" (report_paper_summary.c). Perplexities per token of different tokenizers do not compare; what does is each
+ * model's negative log likelihood relative to a common row of the same table. */
 #include "csv_io.h"
 #include "report_paper.h"
 
@@ -197,17 +198,24 @@ int paper_section(struct page *doc, const struct report_data *d, FILE *out, stru
     struct paper p = {0};
     struct table t;
     int result = csv_read(path, HEADER, false, take_line, &p, e);
-    bool passkey = p.count && strchr(p.line[0].field[PAPER_SECTION], ':');
+    const char *form = p.count ? p.line[0].field[PAPER_SECTION] : "";
+    bool summary = strncmp(form, "summary:", 8) == 0, passkey = !summary && strchr(form, ':');
     free(path);
-    if (result == 0 && (passkey ? paper_passkey_table(&t, d, &p) : perplexity_table(&t, d, &p)) == 0) {
+    int (*make)(struct table *, const struct report_data *, const struct paper *) = summary   ? paper_summary_table
+                                                                                    : passkey ? paper_passkey_table
+                                                                                              : perplexity_table;
+    if (result == 0 && make(&t, d, &p) == 0) {
         const char *number = strncmp(d->table, "table", 5) == 0 ? d->table + 5 : d->table;
         document_heading(doc, "Beside the paper's Table %s", number);
         document_text(
             doc, "%s",
-            passkey ? "In per cent, start/middle/end as in the paper; n: samples of each of our figures, of all training seeds "
-                      "together. Intervals are in the tables of the sections."
-                    : "Perplexities per token of different tokenizers, sizes and budgets do not compare. What can be set side by "
-                      "side is each model's negative log likelihood relative to the same row of the same table.");
+            summary
+                ? "F1 x 100. Other data, sizes and tokenizers: the paper's rows stand here for the scale of its numbers, not to be "
+                  "compared with ours. Of ours the longest input of each section."
+            : passkey ? "In per cent, start/middle/end as in the paper; n: samples of each of our figures, of all training seeds "
+                        "together. Intervals are in the tables of the sections."
+                      : "Perplexities per token of different tokenizers, sizes and budgets do not compare. What can be set side by "
+                        "side is each model's negative log likelihood relative to the same row of the same table.");
         document_table(doc, &t);
         fprintf(out, "Beside the paper's Table %s\n", number);
         table_print(&t, out);

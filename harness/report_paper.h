@@ -17,5 +17,6 @@ struct paper {
 const struct paper_line *paper_find(const struct paper *p, const char *name, const char *section);
 /* report_paper_passkey.c. 1: the folder has nothing that belongs into it. */
 int paper_passkey_table(struct table *t, const struct report_data *d, const struct paper *p);
+int paper_summary_table(struct table *t, const struct report_data *d, const struct paper *p); /* report_paper_summary.c */
 
 #endif

@@ -31,13 +31,13 @@ void condition_with(char out[CONDITION_SIZE], const char *condition, const char 
 }
 
 void condition_base(char out[CONDITION_SIZE], const char *condition) {
-    static const char *const varied[] = {"knockout=", "pairs=", "skipped="};
+    static const char *const varied[] = {"baseline=", "knockout=", "pairs=", "skipped="};
     size_t n = 0;
     out[0] = 0;
     for (const char *at = condition; *at;) {
         size_t length = strcspn(at, ";");
         bool leave = false;
-        for (int i = 0; i < 3; i++) leave = leave || strncmp(at, varied[i], strlen(varied[i])) == 0;
+        for (int i = 0; i < 4; i++) leave = leave || strncmp(at, varied[i], strlen(varied[i])) == 0;
         if (!leave) n += (size_t)snprintf(out + n, CONDITION_SIZE - n, "%s%.*s", n ? ";" : "", (int)length, at);
         at += length + (at[length] == ';');
     }
@@ -198,6 +198,16 @@ struct values passkey_lengths(const struct group *g) {
         if (measured || strcmp(r->metric, "skipped") == 0) values_add(&x, r->context);
     }
     if (!places) x.n = 0; /* a depth grid */
+    return x;
+}
+
+struct values summary_budgets(const struct group *g) {
+    struct values x = {.n = 0};
+    for (int64_t i = 0; i < g->d->result_count; i++) {
+        const struct result_row *r = &g->d->results[i];
+        if (in_group(g, i) && r->writes < 0 && (strcmp(r->metric, "overall") == 0 || strcmp(r->metric, "skipped") == 0))
+            values_add(&x, r->context);
+    }
     return x;
 }
 

@@ -1,7 +1,9 @@
-/* report_retrieval.h - what the tasks passkey and recall measured where, pooled over training seeds; for their tables and pictures.
+/* report_retrieval.h - what the tasks passkey, recall, summarize and chronicle measured where, pooled over training seeds; for
+ * their tables and pictures.
  *
  * Both tasks write shares of right answers under a condition, a list of sorted key=value pairs. "Base condition" is that list
- * without the pairs that a table varies: the knock-out, the number of pairs of recall, the reason of what was skipped. */
+ * without the pairs that a table varies: the knock-out, the number of pairs of recall, the control of summarize, the reason of what
+ * was skipped. */
 #ifndef INFINIBENCH_REPORT_RETRIEVAL_H
 #define INFINIBENCH_REPORT_RETRIEVAL_H
 
@@ -33,7 +35,7 @@ struct pooled probe_value(const struct probe *p);
 
 /* key=value put in, in order; NULL setting: a copy. */
 void condition_with(char out[CONDITION_SIZE], const char *condition, const char *setting);
-/* Without knockout, pairs and skipped. */
+/* Without baseline, knockout, pairs and skipped. */
 void condition_base(char out[CONDITION_SIZE], const char *condition);
 /* The value of a key; "" if it is not there. */
 const char *condition_value(const char *condition, const char *key);
@@ -57,6 +59,7 @@ struct values passkey_lengths(const struct group *g); /* with start, middle or e
 /* Depths of a grid, in 0 .. 1 (positions "0.00" .. "1.00"), times 10,000; and the lengths that have one. */
 struct values passkey_depths(const struct group *g);
 struct values passkey_depth_lengths(const struct group *g);
+struct values summary_budgets(const struct group *g); /* tokens read before a summary, measured or skipped; ascending */
 bool depth_of(const char *position, double *depth);
 struct values recall_pairs(const struct group *g);
 /* Exact match by memory writes since the needle was read. Many different numbers are put into classes of powers of two. */

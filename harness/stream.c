@@ -134,6 +134,13 @@ void stream_knock_out_heads(struct stream *s, const int32_t *how) {
     memcpy(s->knocked, how, (size_t)(s->model->config.layers * s->model->config.heads) * sizeof *how);
 }
 
+bool memory_to_knock_out(const struct model *m) {
+    if (strcmp(m->config.arch->name, "infini") != 0) return false;
+    for (int i = 0; i < m->state_count; i++)
+        if (m->states[i].kind == STATE_CARRIED) return true;
+    return false;
+}
+
 void stream_watch(struct stream *s, stream_watcher *watcher, void *data) {
     s->watcher = watcher;
     s->watcher_data = data;

@@ -15,6 +15,7 @@ void stream_close(struct stream *s);
  * written as before; a model without gates does not notice. */
 void stream_knock_out(struct stream *s, enum knock_out mode);
 void stream_knock_out_heads(struct stream *s, const int32_t *how);
+bool memory_to_knock_out(const struct model *m);  /* has the model a compressive memory? */
 void stream_reset(struct stream *s, int64_t row); /* -1: all; the next token is the first of a document */
 /* Feeds n[b] tokens of the document of row b (tokens[b]; n[b] may be 0) and scores each of them given all before it (the first from
  * BOS): nll[b] receives n[b] floats (NULL: not wanted). */

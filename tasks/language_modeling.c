@@ -163,14 +163,6 @@ static int measure_ngram(struct scoring *j, const struct task_run *r, struct err
     return 0;
 }
 
-/* Is there a compressive memory that can be taken out? */
-static bool has_memory(const struct model *m) {
-    if (strcmp(m->config.arch->name, "infini") != 0) return false;
-    for (int i = 0; i < m->state_count; i++)
-        if (m->states[i].kind == STATE_CARRIED) return true;
-    return false;
-}
-
 static int run(struct task_run *r, struct error *e) {
     const struct options *o = r->options;
     struct model *m = r->model;
@@ -194,7 +186,7 @@ static int run(struct task_run *r, struct error *e) {
     } ways[] = {{KNOCK_NONE, "", "language modeling"},
                 {KNOCK_OFF, "knockout=off", "language modeling, memory off"},
                 {KNOCK_ZERO, "knockout=zero", "language modeling, memory zero"}};
-    int count = options_bool(o, "knock_out") && has_memory(m) ? 3 : 1, status = 0;
+    int count = options_bool(o, "knock_out") && memory_to_knock_out(m) ? 3 : 1, status = 0;
     for (int i = 0; i < count; i++) {
         stream_knock_out(s, ways[i].mode);
         documents_score(&j, s, rows, segments * j.segment, ways[i].label);

@@ -82,19 +82,6 @@ void passkey_shape(struct passkey_shape *s, const struct options *o, bool evalua
                                 .limit = options_int(o, "limit")};
 }
 
-/* Whole numbers of at least `least` into out; returns how many, -1: error. */
-static int read_list(const struct options *o, const char *key, int64_t out[PASSKEY_LENGTHS], struct error *e) {
-    char word[40];
-    int n = 0;
-    for (const char *at = options_text(o, key); (at = list_next(at, word, sizeof word)); n++) {
-        if (n == PASSKEY_LENGTHS) return fail(e, "passkey: %s has more than %d values", key, PASSKEY_LENGTHS);
-        if (parse_int(word, &out[n]))
-            return fail(e, "passkey: %s: '%s' is not a whole number (suffixes K = 1024, M = 1048576)", key, word);
-        if (out[n] < 1) return fail(e, "passkey: %s = %s; it must be at least 1", key, word);
-    }
-    return n ? n : fail(e, "passkey: %s is empty", key);
-}
-
 static int read_places(struct passkey_plan *p, const struct options *o, struct error *e) {
     static const char *const names[] = {"start", "middle", "end"};
     int64_t depths = options_int(o, "depths");
@@ -132,7 +119,8 @@ int passkey_plan_read(struct passkey_plan *p, const struct passkey_text *x, cons
                                .greedy = options_choice(o, "decoding") == 0,
                                .share = true,
                                .tail = true};
-    int lengths = read_list(o, "length", p->length, e), samples = lengths < 0 ? -1 : read_list(o, "samples", p->samples, e);
+    int lengths = options_ints(o, "length", p->length, PASSKEY_LENGTHS, "passkey", e);
+    int samples = lengths < 0 ? -1 : options_ints(o, "samples", p->samples, PASSKEY_LENGTHS, "passkey", e);
     if (samples < 0 || read_places(p, o, e)) return -1;
     if (samples != 1 && samples != lengths)
         return fail(e, "passkey: %d numbers of samples for %d lengths; give one, or one for each length", samples, lengths);
@@ -300,14 +288,6 @@ static void measure_all(const struct report *r) {
 
 /* ---- diagnostics ---- */
 
-/* Is there a compressive memory that can be taken out? */
-static bool has_memory(const struct model *m) {
-    if (strcmp(m->config.arch->name, "infini") != 0) return false;
-    for (int i = 0; i < m->state_count; i++)
-        if (m->states[i].kind == STATE_CARRIED) return true;
-    return false;
-}
-
 struct norms {
     const struct report *report;
     const struct model *model;
@@ -364,14 +344,18 @@ static void measure_gates(const struct report *r, const struct model *m) {
 
 /* ---- the run ---- */
 
+int64_t trained_window(const struct model *m) {
+    const struct model_config *c = &m->config;
+    if (strcmp(c->arch->name, "transformer") != 0 || options_choice(&c->options, "stride") == 1) return 0;
+    int64_t window = options_int(&c->options, "window");
+    return window ? window : c->segment * c->segments;
+}
+
 /* Lengths that the window of full attention cannot hold leave the plan: a row with the reason, a line on stderr. */
 static void skip_lengths(struct report *r, struct passkey_plan *p, const struct model *m) {
-    const struct model_config *c = &m->config;
-    if (strcmp(c->arch->name, "transformer") != 0 || options_choice(&c->options, "stride") == 1) return;
-    int64_t window = options_int(&c->options, "window");
+    int64_t window = trained_window(m);
     char reason[48];
-    if (!window) window = c->segment * c->segments;
-    while (p->lengths && p->length[p->lengths - 1] > window) {
+    while (window && p->lengths && p->length[p->lengths - 1] > window) {
         int64_t length = p->length[--p->lengths];
         snprintf(reason, sizeof reason, "beyond the window of %lld", (long long)window);
         passkey_condition(r->condition, &r->x->shape, NULL, reason);
@@ -399,11 +383,11 @@ static int run(struct task_run *t, struct error *e) {
     struct report r = {.out = t->out, .x = x, .plan = &plan};
     struct norms norms = {&r, t->model};
     if (options_choice(o, "beyond_window") == 0) skip_lengths(&r, &plan, t->model);
-    int count = options_bool(o, "knock_out") && has_memory(t->model) ? 3 : 1, status = 0;
+    int count = options_bool(o, "knock_out") && memory_to_knock_out(t->model) ? 3 : 1, status = 0;
     for (int i = 0; i < count && plan.lengths && !status; i++) {
         passkey_condition(r.condition, &shape, ways[i].name, NULL);
         plan.knock_out = ways[i].mode;
-        plan.look = !i && options_bool(o, "diagnostics") && has_memory(t->model) ? measure_norms : NULL;
+        plan.look = !i && options_bool(o, "diagnostics") && memory_to_knock_out(t->model) ? measure_norms : NULL;
         plan.listen = plan.look ? measure_contrast : NULL;
         plan.data = &norms;
         struct passkey_outcome *outcomes = passkey_evaluate(t->model, x, &plan, &r.most, e);

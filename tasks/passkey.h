@@ -5,6 +5,7 @@
 #ifndef INFINIBENCH_PASSKEY_H
 #define INFINIBENCH_PASSKEY_H
 
+#include "harness/generate.h"
 #include "harness/task.h"
 
 #define PASSKEY_NEEDLES 8
@@ -28,6 +29,8 @@ struct stretch {
     const int32_t *tokens;
     int64_t n;
 };
+/* Tokens [from, from + n) of stretches that lie one after the other. */
+void stretches_read(const struct stretch *s, int count, int64_t from, int64_t n, int32_t *out);
 /* Sentences one after the other: sentence i is tokens[end[i-1]] .. tokens[end[i]-1]. */
 struct sentences {
     int32_t *tokens;
@@ -105,7 +108,6 @@ struct passkey_judgement {
 /* logits [n, vocab], row i = the distribution of symbol i given the right ones before it. A symbol is what is largest among all
  * tokens (ties: the smaller number); NaN is never right. */
 void passkey_judge(struct passkey_judgement *j, const float *logits, int64_t vocab, const int32_t *answer, int n);
-int32_t passkey_argmax(const float *logits, int64_t vocab);
 
 /* ---- contrast: how well a compressive memory hears the needle (infini with a memory only) ---- */
 struct passkey_contrast;
@@ -153,7 +155,16 @@ void passkey_condition(char out[128], const struct passkey_shape *s, const char 
 struct passkey_outcome *passkey_evaluate(struct model *m, const struct passkey_text *x, const struct passkey_plan *plan,
                                          int64_t *most, struct error *e);
 
+/* Tokens that the architecture transformer attends to and was trained on; 0: another one, or one that attends to its segment. */
+int64_t trained_window(const struct model *m);
+
 /* ---- training ---- */
+/* The multiplier of a document's carried-in state: 0 for a quarter of them, otherwise log-uniform in 1 .. most; -1 where most is 0.
+ */
+double draw_carried(double most, struct rng *r);
+/* Gives the source what carried-in states are made of: one period of the plain filler; of a haystack that has none a text about as
+ * long as the longest that is asked for. The tokens, to be freed after the source. */
+int32_t *take_filler(struct source *s, const struct passkey_text *x, double carried);
 struct source *passkey_source(const struct options *o, const struct tokenizer *t, uint64_t seed, struct error *e);
 /* The shape that the options describe. */
 void passkey_shape(struct passkey_shape *s, const struct options *o, bool evaluation);

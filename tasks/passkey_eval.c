@@ -32,7 +32,6 @@ struct evaluation {
     int64_t *at, *count;   /* [rows] next token of the prompt; tokens of this feed */
     int32_t **token;       /* [rows][chunk] */
     float **logits;        /* [rows][symbols * vocab] */
-    float *next;           /* [rows * vocab] */
     struct snapshot **kept;
     struct haystack haystack;
     struct progress progress;
@@ -158,25 +157,21 @@ static void read_prompts(struct evaluation *v, int rows, double estimate) {
 /* Symbols that the model says one after the other, for rows that have said a wrong one before the last: from there on teacher
  * forcing shows something else than greedy decoding. */
 static void decode_greedily(struct evaluation *v, int rows, struct passkey_judgement *j, const int32_t *const *answer) {
-    int64_t vocab = v->m->config.vocab;
     int symbols = v->x->shape.value_length;
-    for (int r = 0; r < rows; r++)
-        if (v->kept[r]) stream_restore(v->stream, r, v->kept[r]);
-    for (int i = 0; i < symbols; i++) {
-        stream_next(v->stream, v->next);
-        for (int64_t r = 0; r < v->open_rows; r++) {
-            bool goes = r < rows && j[r].until < symbols - 1;
-            v->count[r] = goes && i + 1 < symbols;
-            if (!goes) continue;
-            if (i > j[r].until) j[r].said[i] = passkey_argmax(v->next + r * vocab, vocab);
-            v->token[r][0] = j[r].said[i] < 0 ? 0 : j[r].said[i];
-        }
-        stream_score(v->stream, (const int32_t *const *)v->token, v->count, NULL);
-    }
+    struct generation *g = xcalloc((size_t)rows, sizeof *g);
     for (int r = 0; r < rows; r++) {
+        bool goes = j[r].until < symbols - 1 && j[r].said[j[r].until] >= 0;
+        g[r] = (struct generation){.tokens = j[r].said, .n = goes ? j[r].until + 1 : symbols};
+        if (goes) stream_restore(v->stream, r, v->kept[r]);
+    }
+    /* A row that says nothing more keeps its judgement; what it has read does not matter any longer. */
+    generate(v->stream, &(struct decoding){.most = symbols, .stop = -1}, g, rows, NULL, NULL);
+    for (int r = 0; r < rows; r++) {
+        for (int64_t i = g[r].n; i < symbols; i++) j[r].said[i] = -1;
         j[r].right = 0;
         for (int i = 0; i < symbols; i++) j[r].right += j[r].said[i] == answer[r][i];
     }
+    free(g);
 }
 
 /* Answers of all rows: one pass with the right symbols, and a greedy one where it says something else. */
@@ -236,7 +231,6 @@ static void close_rows(struct evaluation *v) {
     free(v->count);
     free(v->token);
     free(v->logits);
-    free(v->next);
     free(v->kept);
     v->stream = NULL;
     v->open_rows = 0;
@@ -252,7 +246,6 @@ static int open_rows(struct evaluation *v, int64_t rows) {
     v->count = xcalloc(n, sizeof *v->count);
     v->token = xcalloc(n, sizeof *v->token);
     v->logits = xcalloc(n, sizeof *v->logits);
-    v->next = xcalloc(n * vocab, sizeof *v->next);
     v->kept = xcalloc(n, sizeof *v->kept);
     v->open_rows = rows;
     for (int64_t r = 0; r < rows; r++) {

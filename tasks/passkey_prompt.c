@@ -112,21 +112,24 @@ void prompt_make(struct prompt *p, const struct passkey_text *x, const struct ha
     p->answer = p->n - x->stop.n - x->shape.value_length;
 }
 
-void prompt_read(const struct prompt *p, int64_t from, int64_t n, int32_t *out) {
-    CHECK(from >= 0 && n >= 0 && from + n <= p->n, "tokens %lld to %lld of a prompt of %lld", (long long)from,
-          (long long)(from + n), (long long)p->n);
-    for (int i = 0; i < p->count && n; i++) {
-        const struct stretch *s = &p->stretch[i];
-        if (from >= s->n) {
-            from -= s->n;
+void stretches_read(const struct stretch *s, int count, int64_t from, int64_t n, int32_t *out) {
+    for (int i = 0; i < count && n; i++) {
+        if (from >= s[i].n) {
+            from -= s[i].n;
             continue;
         }
-        int64_t k = s->n - from < n ? s->n - from : n;
-        memcpy(out, s->tokens + from, (size_t)k * sizeof *out);
+        int64_t k = s[i].n - from < n ? s[i].n - from : n;
+        memcpy(out, s[i].tokens + from, (size_t)k * sizeof *out);
         out += k;
         n -= k;
         from = 0;
     }
+}
+
+void prompt_read(const struct prompt *p, int64_t from, int64_t n, int32_t *out) {
+    CHECK(from >= 0 && n >= 0 && from + n <= p->n, "tokens %lld to %lld of a prompt of %lld", (long long)from,
+          (long long)(from + n), (long long)p->n);
+    stretches_read(p->stretch, p->count, from, n, out);
 }
 
 /* Token i is input i + 1, and the answer's first symbol is predicted at the input of its own number. */
@@ -134,20 +137,11 @@ int64_t prompt_writes(const struct prompt *p, int64_t n) { return p->answer / n 
 
 /* ---- judging ---- */
 
-int32_t passkey_argmax(const float *logits, int64_t vocab) {
-    int32_t best = -1;
-    for (int64_t i = 0; i < vocab; i++) {
-        if (isnan(logits[i])) return -1;
-        if (best < 0 || logits[i] > logits[best]) best = (int32_t)i;
-    }
-    return best;
-}
-
 void passkey_judge(struct passkey_judgement *j, const float *logits, int64_t vocab, const int32_t *answer, int n) {
     *j = (struct passkey_judgement){.until = n};
     for (int i = 0; i < n; i++) {
         const float *x = logits + i * vocab;
-        j->said[i] = passkey_argmax(x, vocab);
+        j->said[i] = largest_token(x, vocab);
         bool right = j->said[i] == answer[i];
         j->right += right;
         if (!right && j->until == n) j->until = i;

@@ -28,11 +28,10 @@ struct lessons {
     int32_t *filler;
 };
 
-/* 0 for a quarter of the documents, otherwise log-uniform in 1 .. carried. */
-static double draw_carried(const struct lessons *l, struct rng *r) {
+double draw_carried(double most, struct rng *r) {
     double quarter = rng_uniform(r), u = rng_uniform(r);
-    if (!(l->carried > 0)) return -1;
-    return quarter < 0.25 ? 0 : exp(u * log(l->carried));
+    if (!(most > 0)) return -1;
+    return quarter < 0.25 ? 0 : exp(u * log(most));
 }
 
 static struct room *row_room(struct lessons *l, int64_t row) {
@@ -57,7 +56,7 @@ static void lessons_next(struct source *s, int64_t row, struct document *d) {
     struct rng r;
     int64_t number = l->next++;
     rng_seed(&r, l->seed, hash64(&number, sizeof number, SAMPLE_STREAM));
-    double u = rng_uniform(&r), end = rng_uniform(&r), depth = rng_uniform(&r), carried = draw_carried(l, &r);
+    double u = rng_uniform(&r), end = rng_uniform(&r), depth = rng_uniform(&r), carried = draw_carried(l->carried, &r);
     int64_t length = llround((double)l->shortest * pow((double)l->length / (double)l->shortest, u));
     /* The plain filler is always the same; everything else is drawn anew for each document. */
     if (shape->haystack != HAYSTACK_REPEATED || shape->needles > 1)
@@ -107,23 +106,24 @@ static void lessons_free(struct source *s) {
     free(l);
 }
 
-/* Carried-in states: one period of the plain filler; of a haystack that has none a text about as long as the longest that is asked
- * for (a period is 3 segments, of up to 128 tokens in the presets that learn this). */
-static void take_filler(struct lessons *l) {
-    bool periodic = l->text->shape.haystack == HAYSTACK_REPEATED;
-    double wanted = 384 * (l->carried + 2);
+/* A period is 3 segments, of up to 128 tokens in the presets that learn this. */
+int32_t *take_filler(struct source *s, const struct passkey_text *x, double carried) {
+    bool periodic = x->shape.haystack == HAYSTACK_REPEATED;
+    double wanted = 384 * (carried + 2);
     int64_t least = periodic ? 1 : wanted < TEXT_TOKENS ? (int64_t)wanted : TEXT_TOKENS;
-    haystack_make(&l->haystack, l->text, l->seed ^ HAYSTACK_STREAM, -1, least);
-    const struct sentences *s = &l->haystack.s;
-    int64_t n = periodic ? s->end[4] : s->end[s->count - 1];
-    l->filler = xcalloc((size_t)n, sizeof *l->filler);
-    memcpy(l->filler, s->tokens, (size_t)n * sizeof *l->filler);
+    struct haystack h = {.names = {0}};
+    haystack_make(&h, x, x->shape.seed ^ HAYSTACK_STREAM, -1, least);
+    int64_t n = periodic ? h.s.end[4] : h.s.end[h.s.count - 1];
+    int32_t *filler = xcalloc((size_t)n, sizeof *filler);
+    memcpy(filler, h.s.tokens, (size_t)n * sizeof *filler);
+    haystack_free(&h);
     if (periodic) {
-        l->source.filler = l->filler;
-        l->source.filler_n = n;
+        s->filler = filler;
+        s->filler_n = n;
     } else {
-        l->source.texts[l->source.text_count++] = (struct carried_text){l->filler, n, l->carried};
+        s->texts[s->text_count++] = (struct carried_text){filler, n, carried};
     }
+    return filler;
 }
 
 static int take_options(struct lessons *l, const struct options *o, struct error *e) {
@@ -167,7 +167,7 @@ struct source *passkey_source(const struct options *o, const struct tokenizer *t
     char *options = options_join(o, "\n", false);
     l->identity = hash64(options, strlen(options), t->hash ^ l->text->book_hash);
     free(options);
-    if (l->carried > 0) take_filler(l);
+    if (l->carried > 0) l->filler = take_filler(&l->source, l->text, l->carried);
     haystack_make(&l->haystack, l->text, l->seed ^ HAYSTACK_STREAM, -1, l->length);
     return &l->source;
 }

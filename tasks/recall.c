@@ -267,21 +267,13 @@ static void measure(const struct job *j) {
 
 /* ---- the task ---- */
 
-/* Is there a compressive memory that can be taken out? */
-static bool has_memory(const struct model *m) {
-    if (strcmp(m->config.arch->name, "infini") != 0) return false;
-    for (int i = 0; i < m->state_count; i++)
-        if (m->states[i].kind == STATE_CARRIED) return true;
-    return false;
-}
-
 static int run_pairs(struct job *j, struct stream *s, int64_t rows, int64_t chunk, int64_t pairs, struct error *e) {
     static const struct {
         enum knock_out mode;
         const char *name;
     } ways[] = {{KNOCK_NONE, ""}, {KNOCK_OFF, "off"}, {KNOCK_ZERO, "zero"}};
     const struct options *o = j->run->options;
-    int count = options_bool(o, "knock_out") && has_memory(j->run->model) ? 3 : 1, status = 0;
+    int count = options_bool(o, "knock_out") && memory_to_knock_out(j->run->model) ? 3 : 1, status = 0;
     if (recall_layout_make(&j->layout, &j->maker.spec, pairs, e)) return -1;
     j->answers = xcalloc((size_t)(j->samples * j->layout.queries), sizeof *j->answers);
     for (int i = 0; i < count && !status; i++) {

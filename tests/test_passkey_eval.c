@@ -128,7 +128,7 @@ static void by_hand(struct passkey_outcome *out, struct model *m, const struct p
                     o->writes += stream_writes(s, 0);
                     for (int64_t k = p->answer; k < p->answer + 5; k++) {
                         stream_next(s, next);
-                        int32_t said = passkey_argmax(next, 640), fed = way ? tokens[k] : said;
+                        int32_t said = largest_token(next, 640), fed = way ? tokens[k] : said;
                         exact = exact && said == tokens[k];
                         if (way) {
                             double sum = 0;

@@ -1,0 +1,229 @@
+/* summarize_books.c - books and their summaries out of a JSONL file in the layout of BookSum or of our own pairs. It scores nothing
+ * and encodes nothing. */
+#include "summarize.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Where an error is. */
+struct reader {
+    const char *path, *folder;
+    int line;
+    int64_t limit;
+    struct error *e;
+};
+
+/* ---- files that a line names ---- */
+
+/* A path as it stands, else below the folder or the one above it, without those of its leading folders that are not there. */
+static char *locate(const struct reader *r, const char *path) {
+    if (*path == '/' && !access(path, R_OK)) return xstrdup(path);
+    for (const char *rest = path; rest;) {
+        while (*rest == '/') rest++;
+        for (int up = 0; up < 2 && *rest; up++) {
+            char *place = xprintf("%s/%s%s", r->folder, up ? "../" : "", rest);
+            if (!access(place, R_OK)) return place;
+            free(place);
+        }
+        rest = strchr(rest, '/');
+    }
+    return NULL;
+}
+
+static char *read_named(const struct reader *r, const char *key, const char *path) {
+    char *place = locate(r, path), *text;
+    size_t size;
+    if (!place)
+        return fail(r->e, "%s:%d: %s = '%.200s' is there neither below %s nor below the folder above it", r->path, r->line, key,
+                    path, r->folder),
+               NULL;
+    text = corpus_text(place, (size_t)r->limit, &size, NULL, r->e);
+    free(place);
+    return text;
+}
+
+/* ---- a line ---- */
+
+static const char *string_of(const json_t *line, const char *key) { return json_string_value(json_object_get(line, key)); }
+
+static char *take_id(const json_t *line) {
+    const char *id = string_of(line, "id"), *bid = string_of(line, "bid"), *source = string_of(line, "source");
+    if (id && *id) return xstrdup(id);
+    return bid && *bid ? xprintf("%s%s%s", bid, source ? "-" : "", source ? source : "") : NULL;
+}
+
+/* Cut to the limit, at the start of a character. */
+static char *cut(const struct reader *r, const char *text) {
+    size_t n = strlen(text);
+    char *out = xstrdup(text);
+    if (r->limit && n > (size_t)r->limit) {
+        for (n = (size_t)r->limit; n && ((unsigned char)out[n] & 0xc0) == 0x80;) n--;
+        out[n] = 0;
+    }
+    return out;
+}
+
+static int take_text(const struct reader *r, const json_t *line, struct book *b) {
+    static const char *const inside[] = {"text", "book"}, *const named[] = {"text_file", "path", "book_path"};
+    for (int i = 0; i < 2 && !b->text; i++)
+        if (string_of(line, inside[i])) b->text = cut(r, string_of(line, inside[i]));
+    for (int i = 0; i < 3 && !b->text; i++)
+        if (string_of(line, named[i]) && !(b->text = read_named(r, named[i], string_of(line, named[i])))) return -1;
+    if (!b->text)
+        return fail(r->e, "%s:%d: '%.60s' has no text: none of the keys text, book, text_file, path, book_path is a string",
+                    r->path, r->line, b->id);
+    if (!b->text[strspn(b->text, " \t\r\n")])
+        return fail(r->e, "%s:%d: the text of '%.60s' is empty; remove the line or fill it", r->path, r->line, b->id);
+    return 0;
+}
+
+static int add_summary(const struct reader *r, struct book *b, const char *key, char *text) {
+    b->summaries = xrealloc(b->summaries, (size_t)b->count + 1, sizeof *b->summaries);
+    b->summaries[b->count++] = text;
+    if (text[strspn(text, " \t\r\n")]) return 0;
+    return fail(r->e, "%s:%d: %s of '%.60s' is empty, nothing can be scored against it; remove the line or fill it", r->path,
+                r->line, key, b->id);
+}
+
+/* A file of BookSum: JSON whose "summary" is a list of paragraphs; anything else is the summary itself. */
+static char *paragraphs(char *text) {
+    json_error_t ignored;
+    json_t *j = json_loads(text, 0, &ignored), *list = json_object_get(j, "summary");
+    size_t used = 0;
+    if (json_is_array(list)) {
+        char *out = xcalloc(strlen(text) + 1, 1);
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            const char *s = json_string_value(json_array_get(list, i));
+            if (s) used += (size_t)sprintf(out + used, "%s%s", used ? "\n" : "", s); /* shorter than with its quotes */
+        }
+        free(text);
+        text = out;
+    }
+    json_decref(j);
+    return text;
+}
+
+static int take_summaries(const struct reader *r, const json_t *line, struct book *b) {
+    const json_t *list = json_object_get(line, "summaries");
+    const char *one = string_of(line, "summary"), *file = string_of(line, "summary_path");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *s = json_string_value(json_array_get(list, i));
+        if (!s) return fail(r->e, "%s:%d: summaries[%zu] of '%.60s' is no string", r->path, r->line, i, b->id);
+        if (add_summary(r, b, "a summary in summaries", xstrdup(s))) return -1;
+    }
+    if (b->count) return 0;
+    if (one) return add_summary(r, b, "summary", xstrdup(one));
+    if (file) {
+        const struct reader whole = {.path = r->path, .folder = r->folder, .line = r->line, .e = r->e};
+        char *text = read_named(&whole, "summary_path", file);
+        return text ? add_summary(r, b, "summary_path", paragraphs(text)) : -1;
+    }
+    return fail(r->e, "%s:%d: '%.60s' has no reference: neither summary nor summary_path is a string, nor summaries a list of some",
+                r->path, r->line, b->id);
+}
+
+static int take_line(const struct reader *r, const char *text, size_t n, struct books *b) {
+    json_error_t why;
+    json_t *line = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
+    if (!line) return fail(r->e, "%s:%d: no JSON at byte %d: %.200s", r->path, r->line, why.position, why.text);
+    int status = -1;
+    char *id = take_id(line);
+    if (!json_is_object(line))
+        fail(r->e, "%s:%d: a line should be an object {...} with id, text and summary", r->path, r->line);
+    else if (!id)
+        fail(r->e, "%s:%d: the key id (or bid) is missing or no string", r->path, r->line);
+    else {
+        b->book = xrealloc(b->book, (size_t)b->count + 1, sizeof *b->book);
+        struct book *book = &b->book[b->count++];
+        *book = (struct book){.id = id};
+        id = NULL;
+        status = take_text(r, line, book) || take_summaries(r, line, book) ? -1 : 0;
+        for (int i = 0; i + 1 < b->count && !status; i++)
+            if (!strcmp(b->book[i].id, book->id))
+                status = fail(r->e, "%s:%d: id '%.60s' stands in an earlier line too", r->path, r->line, book->id);
+    }
+    free(id);
+    json_decref(line);
+    return status;
+}
+
+/* ---- the file ---- */
+
+/* The next line into *line (its size; 0 at the end of the file); -1: too long. */
+static int64_t next_line(FILE *f, char **line, size_t *room) {
+    size_t n = 0;
+    for (int c; (c = getc_unlocked(f)) != EOF;) {
+        if (n == *room) {
+            if (n >= SUMMARIZE_LINE) return -1;
+            *line = xrealloc(*line, *room = *room ? 2 * *room : 65536, 1);
+        }
+        (*line)[n++] = (char)c;
+        if (c == '\n') break;
+    }
+    return (int64_t)n;
+}
+
+static int read_lines(struct reader *r, FILE *f, struct books *b) {
+    char *line = NULL;
+    size_t room = 0;
+    int status = 0;
+    for (int64_t n; !status && (n = next_line(f, &line, &room)) != 0;) {
+        r->line++;
+        int64_t blank = 0;
+        while (blank < n && isspace((unsigned char)line[blank])) blank++;
+        if (n < 0)
+            status =
+                fail(r->e, "%s:%d: the line is longer than %d bytes; put the text into a file of its own and name it in text_file",
+                     r->path, r->line, SUMMARIZE_LINE);
+        else if (blank < n)
+            status = take_line(r, line, (size_t)n, b);
+    }
+    free(line);
+    return status;
+}
+
+struct books *books_open(const char *corpus, const char *split, int64_t limit, struct error *e) {
+    char *folder = corpus_locate(corpus, e);
+    if (!folder) return NULL;
+    struct books *b = xcalloc(1, sizeof *b);
+    b->path = xprintf("%s/%s.jsonl", folder, split);
+    struct reader r = {.path = b->path, .folder = folder, .limit = limit, .e = e};
+    FILE *f = fopen(b->path, "rbe");
+    int status = f ? read_lines(&r, f, b) : fail(e, "there is no file %s; split names a file SPLIT.jsonl of the corpus", b->path);
+    if (!status && !b->count) status = fail(e, "%s holds no line with a book", b->path);
+    if (f) fclose(f);
+    free(folder);
+    for (int i = 0; i < b->count && !status; i++) {
+        b->hash = hash64(b->book[i].id, strlen(b->book[i].id) + 1, b->hash);
+        b->hash = hash64(b->book[i].text, strlen(b->book[i].text) + 1, b->hash);
+        for (int k = 0; k < b->book[i].count; k++)
+            b->hash = hash64(b->book[i].summaries[k], strlen(b->book[i].summaries[k]) + 1, b->hash);
+    }
+    if (!status) return b;
+    books_free(b);
+    return NULL;
+}
+
+void books_free(struct books *b) {
+    if (!b) return;
+    for (int i = 0; i < b->count; i++) {
+        for (int k = 0; k < b->book[i].count; k++) free(b->book[i].summaries[k]);
+        free(b->book[i].summaries);
+        free(b->book[i].id);
+        free(b->book[i].text);
+    }
+    free(b->book);
+    free(b->path);
+    free(b);
+}
+
+int books_hash(const char *corpus, const char *split, int64_t limit, uint64_t *hash, struct error *e) {
+    struct books *b = books_open(corpus, split, limit, e);
+    if (!b) return -1;
+    *hash = b->hash;
+    books_free(b);
+    return 0;
+}

@@ -1,0 +1,394 @@
+/* test_summarize.c - books out of JSONL files, good and bad; controls by hand; the source; and the task on a small model against
+ * reading every text from the start, token by token. */
+#include "harness/results.h"
+#include "support/engine.h"
+#include "support/folder.h"
+#include "tasks/summarize.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void put_text(const char *name, const char *text) { put(name, text, strlen(text)); }
+
+/* ---- books ---- */
+
+static struct books *open_lines(const char *lines, int64_t limit) {
+    char *place = in_folder("c");
+    put_text("c/test.jsonl", lines);
+    struct books *b = books_open(place, "test", limit, &e);
+    free(place);
+    return b;
+}
+
+static void layouts(void **state) {
+    (void)state;
+    put_text("c/texts/1.txt", "a text in a file, na\xc3\xafve");
+    put_text("pg19/train/2.txt", "beside the folder");
+    put_text("c/all_chapterized_books/9-chapters/book_clean.txt", "a chapterized book");
+    put_text("c/finished_summaries/s/T/overview.txt",
+             "{\"name\": \"n\", \"summary\": [\"One.\", \"Two \\u00e9.\"], \"analysis\": []}");
+    put_text("c/finished_summaries/g/T/overview.txt", "plain text, no JSON");
+    struct books *b =
+        open_lines("{\"id\": \"a\", \"text\": \"x\\ny\", \"summary\": \"s\", \"year\": 1, \"more\": null}\n"
+                   "\n  \n"
+                   "{\"id\": \"b\", \"text_file\": \"texts/1.txt\", \"summary\": \"first of two\", \"summaries\": [\"first of "
+                   "two\", \"other\"]}\r\n"
+                   "{\"id\": \"c\", \"path\": \"pg19/train/2.txt\", \"summaries\": [\"s\"]}\n"
+                   "{\"bid\": \"9\", \"source\": \"s\", \"title\": \"T\", \"summary_path\": "
+                   "\"/export/longsum/booksumm/finished_summaries/s/T/overview.txt\", \"book_path\": "
+                   "\"/export/longsum/booksumm/all_chapterized_books/9-chapters/book_clean.txt\"}\n"
+                   "{\"bid\": \"9\", \"source\": \"g\", \"book\": \"in the line\", \"summary_path\": "
+                   "\"finished_summaries/g/T/overview.txt\"}",
+                   0);
+    if (!b) fail_msg("%s", e.text);
+    static const struct {
+        const char *id, *text, *summary;
+        int count;
+    } want[] = {{"a", "x\ny", "s", 1},
+                {"b", "a text in a file, na\xc3\xafve", "first of two", 2},
+                {"c", "beside the folder", "s", 1},
+                {"9-s", "a chapterized book", "One.\nTwo \xc3\xa9.", 1},
+                {"9-g", "in the line", "plain text, no JSON", 1}};
+    assert_int_equal(b->count, 5);
+    for (int i = 0; i < 5; i++) {
+        assert_string_equal(b->book[i].id, want[i].id);
+        assert_string_equal(b->book[i].text, want[i].text);
+        assert_string_equal(b->book[i].summaries[0], want[i].summary);
+        assert_int_equal(b->book[i].count, want[i].count);
+    }
+    uint64_t hash = b->hash;
+    books_free(b);
+    b = open_lines("{\"id\": \"a\", \"text\": \"na\\u00efve\", \"summary\": \"s\"}\n{\"id\": \"b\", \"text_file\": "
+                   "\"texts/1.txt\", \"summary\": "
+                   "\"s\"}\n",
+                   3);
+    if (!b) fail_msg("%s", e.text);
+    assert_string_equal(b->book[0].text, "na"); /* not half a character */
+    assert_string_equal(b->book[1].text, "a t");
+    assert_true(b->hash != hash);
+    books_free(b);
+}
+
+static void errors(void **state) {
+    (void)state;
+    put_text("c/bad.txt", "ok \xff no");
+    put_text("c/zero.txt", "");
+    static const char *const wrong[][2] = {
+        {"", "test.jsonl holds no line with a book"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"s\"}\n{\"id\": \"b\"", "test.jsonl:2: no JSON at byte"},
+        {"[1]", "test.jsonl:1: a line should be an object"},
+        {"{\"text\": \"x\", \"summary\": \"s\"}", "test.jsonl:1: the key id (or bid) is missing"},
+        {"{\"id\": 7, \"text\": \"x\", \"summary\": \"s\"}", "the key id (or bid) is missing or no string"},
+        {"{\"id\": \"a\", \"summary\": \"s\"}", "test.jsonl:1: 'a' has no text"},
+        {"{\"id\": \"a\", \"text\": \" \\n\", \"summary\": \"s\"}", "test.jsonl:1: the text of 'a' is empty"},
+        {"{\"id\": \"a\", \"text_file\": \"none.txt\", \"summary\": \"s\"}",
+         "test.jsonl:1: text_file = 'none.txt' is there neither"},
+        {"{\"id\": \"a\", \"text_file\": \"bad.txt\", \"summary\": \"s\"}", "bad.txt is not UTF-8 at offset 3"},
+        {"{\"id\": \"a\", \"text_file\": \"zero.txt\", \"summary\": \"s\"}", "the text of 'a' is empty"},
+        {"{\"id\": \"a\", \"text\": \"x\"}", "test.jsonl:1: 'a' has no reference"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"  \"}", "test.jsonl:1: summary of 'a' is empty"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": []}", "'a' has no reference"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", \"\"]}", "a summary in summaries of 'a' is empty"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", 3]}", "summaries[1] of 'a' is no string"},
+        {"{\"id\": \"a\", \"text\": \"x\xff\", \"summary\": \"s\"}", "test.jsonl:1: no JSON at byte"},
+        {"{\"id\": \"a\", \"text\": \"x\\u0000y\", \"summary\": \"s\"}", "test.jsonl:1: no JSON at byte"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"s\"}\n{\"id\": \"a\", \"text\": \"y\", \"summary\": \"s\"}",
+         "test.jsonl:2: id 'a' stands in an earlier line too"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"none.json\"}", "summary_path = 'none.json' is there neither"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct books *b = open_lines(wrong[i][0], 0);
+        if (b) fail_msg("'%s' was taken", wrong[i][0]);
+        assert_says(wrong[i][1]);
+    }
+    char *place = in_folder("c");
+    assert_null(books_open(place, "tset", 0, &e));
+    assert_says("there is no file");
+    free(place);
+    assert_null(books_open("boksum", "test", 0, &e));
+    assert_says("the nearest known name is 'booksum'");
+}
+
+/* A line of 100 MB is an error that names the line; one below the limit is read. */
+static void long_lines(void **state) {
+    (void)state;
+    size_t n = 100u << 20, small = 20u << 20;
+    char *line = xcalloc(n + 100, 1);
+    size_t head = (size_t)sprintf(line, "{\"id\": \"a\", \"summary\": \"s\", \"text\": \"");
+    memset(line + head, 'x', n);
+    sprintf(line + head + small, "\"}\n");
+    struct books *b = open_lines(line, 100);
+    if (!b) fail_msg("%s", e.text);
+    assert_int_equal(strlen(b->book[0].text), 100);
+    books_free(b);
+    memset(line + head, 'x', n);
+    sprintf(line + head + n, "\"}\n");
+    assert_null(open_lines(line, 0));
+    assert_says("test.jsonl:1: the line is longer than 67108864 bytes; put the text into a file of its own");
+    free(line);
+}
+
+/* ---- the source ---- */
+
+static void set(struct options *o, const char *corpus, const char *pairs) {
+    char copy[512], *save = NULL;
+    options_init(o, summarize_options);
+    if (options_set(o, "corpus", corpus, "test", &e)) fail_msg("%s", e.text);
+    snprintf(copy, sizeof copy, "%s", pairs);
+    for (char *pair = strtok_r(copy, " ", &save); pair; pair = strtok_r(NULL, " ", &save)) {
+        char *equal = strchr(pair, '=');
+        *equal = 0;
+        for (char *p = equal + 1; *p; p++)
+            if (*p == '/') *p = ',';
+        if (options_set(o, pair, equal + 1, "test", &e)) fail_msg("%s", e.text);
+    }
+}
+
+static char *corpus_of_three(void) {
+    put_text("d/train.jsonl",
+             "{\"id\": \"a\", \"text\": \"abcdefghij\", \"summary\": \"one\"}\n"
+             "{\"id\": \"b\", \"text\": \"kl\", \"summaries\": [\"zwei\", \"drei and more words than there is room\"]}\n"
+             "{\"id\": \"c\", \"text\": \"mnopq\", \"summary\": \"vier\"}\n");
+    return in_folder("d");
+}
+
+static void training(void **state) {
+    (void)state;
+    char *corpus = corpus_of_three();
+    struct options o;
+    struct document d;
+    set(&o, corpus, "length=6 summary_tokens=8 marker=\\n= text_weight=0.25");
+    struct source *s = summarize_source(&o, tokenizer_bytes(), 2, &e);
+    if (!s) fail_msg("%s", e.text);
+    int seen[3] = {0}, cut = 0, second = 0;
+    for (int i = 0; i < 30; i++) {
+        char *cursor = s->save(s);
+        s->next(s, 1, &d);
+        char text[40] = "";
+        for (int64_t k = 0; k < d.n; k++) text[k] = (char)d.tokens[k];
+        const char *const want[] = {"abcdef\n=one", "kl\n=zwei", "kl\n=drei and", "mnopq\n=vier"};
+        int which = 0;
+        while (which < 4 && strcmp(text, want[which]) != 0) which++;
+        if (which == 4) fail_msg("'%s'", text);
+        seen[which > 1 ? which - 1 : which]++;
+        cut += which == 2;
+        second += which == 1;
+        int64_t begin = strchr(text, '=') - text + 1;
+        for (int64_t k = 0; k < d.n; k++) {
+            bool last = which == 2 && k == d.n - 1; /* a summary that is cut does not end there */
+            assert_true(d.weights[k] == (k < begin ? 0.25f : last ? 0 : 1));
+        }
+        assert_true(d.carried < 0);
+        if (i % 3 == 2)
+            assert_true(seen[0] == i / 3 + 1 && seen[1] == i / 3 + 1 && seen[2] == i / 3 + 1); /* every book once an epoch */
+        struct document again;
+        assert_int_equal(s->load(s, cursor, &e), 0);
+        s->next(s, 0, &again);
+        assert_true(again.n == d.n && !memcmp(again.tokens, d.tokens, (size_t)d.n * sizeof *d.tokens));
+        free(cursor);
+    }
+    assert_true(cut > 0 && second > 0);
+    assert_int_equal(s->load(s, "chronicle 0 seed 1 document 2", &e), -1);
+    assert_says("none of the task summarize");
+    s->free(s);
+    free(corpus);
+}
+
+/* ---- the task ---- */
+
+static const struct task *task(void) {
+    const struct task *t = task_find("summarize", &e);
+    if (!t) fail_msg("%s", e.text);
+    return t;
+}
+
+static int run_task(const char *name, struct model *m, const char *corpus, const char *pairs) {
+    struct options o;
+    set(&o, corpus, pairs);
+    char *path = in_folder(name);
+    struct results *r = results_open(path, &e);
+    free(path);
+    if (!r) fail_msg("%s", e.text);
+    struct task_run run = {.model = m, .tokenizer = tokenizer_bytes(), .options = &o, .seed = 1};
+    run.out = cell_begin(r, "0123456789abcdef", "run", "x", "row", m->config.arch->name, "one", 1, "summarize", task()->version);
+    int status = task()->run(&run, &e);
+    if (status)
+        cell_drop(run.out);
+    else if (cell_commit(run.out, &e))
+        fail_msg("%s", e.text);
+    results_close(r);
+    return status;
+}
+
+static const struct result_row *find(const struct result_row *r, int64_t n, const char *metric, int64_t context,
+                                     const char *condition) {
+    for (int64_t i = 0; i < n; i++)
+        if (!strcmp(r[i].metric, metric) && r[i].context == context && !strcmp(r[i].condition, condition)) return &r[i];
+    fail_msg("there is no row %s at %d under '%s'", metric, (int)context, condition);
+    return NULL;
+}
+
+/* Of "at at at ...", of which each letter is likely after the one before it; the end too is possible. */
+static struct model *make_model(const char *arch, const char *options) {
+    struct model *m =
+        engine_model(arch, options,
+                     "layers=2 d_model=32 heads=2 kv_heads=2 head_dim=16 ffn=40 segment=16 segments=2 batch=2 vocab=256 "
+                     "tied=no");
+    engine_fill(m);
+    double *v = engine_download(m, m->head->leaf.data, m->head->n), *embed = engine_download(m, m->embed->leaf.data, m->embed->n);
+    for (int64_t i = 32; i < m->head->n; i++) v[i] = 0;
+    for (const char *p = "at at"; p[1] && p[2]; p++)
+        for (int i = 0; i < 32; i++) v[p[1] * 32 + i] = 8 * embed[p[0] * 32 + i];
+    engine_upload(m, m->head->leaf.data, v, m->head->n);
+    free(embed);
+    free(v);
+    return m;
+}
+
+static const char *const books[3] = {
+    "a tea is at a seat as east is tea and it is a test of a seat at sea, a tea at east, is it a tea or a seat? it is a tea.",
+    "is it", "eat at ease, said a, at a test it sits as a state is at ease; it eats at tea as it sat."};
+static const char *const summaries[3] = {"a tea is a seat at east", "it is", "it sat at ease and it eats"};
+
+static void task_by_hand(void **state) {
+    (void)state;
+    char *corpus = corpus_of_three(), lines[1200];
+    size_t n = 0;
+    for (int i = 0; i < 3; i++)
+        n += (size_t)sprintf(lines + n, "{\"id\": \"t%d\", \"text\": \"%s\", \"summaries\": [\"%s\", \"a at tat aa\"]}\n", i,
+                             books[i], summaries[i]);
+    put_text("d/test.jsonl", lines);
+    static const char *const kinds[][2] = {{"infini", "update=linear"}, {"transformer_xl", "cache=20"}, {"infini", "update=none"}};
+    double most = 0;
+    for (int kind = 0; kind < 3; kind++) {
+        struct model *m = make_model(kinds[kind][0], kinds[kind][1]);
+        char name[16];
+        snprintf(name, sizeof name, "sum-%d", kind);
+        if (run_task(name, m, corpus, "budgets=20/64 decoding=greedy most=40 rows=2 marker=:\\n stemmer=no"))
+            fail_msg("%s", e.text);
+        char *path = in_folder(name);
+        int64_t rows;
+        struct result_row *r = results_read(path, &rows, &e);
+        struct rouge *rouge = rouge_open(false);
+        for (int b = 0; b < 2; b++) {
+            int64_t budget = b ? 64 : 20;
+            double sum[ROUGE_KINDS] = {0}, words = 0, read = 0, lead[ROUGE_KINDS] = {0};
+            for (int i = 0; i < 3; i++) {
+                struct stream *s = stream_open(m, 1, 1, &e);
+                int32_t text[80], said[40];
+                float *next = xcalloc(256, sizeof *next);
+                int64_t length = (int64_t)strlen(books[i]) < budget ? (int64_t)strlen(books[i]) : budget, count = 0;
+                char out[41] = "", seen[80] = "";
+                for (int64_t k = 0; k < length; k++) text[k] = (unsigned char)(seen[k] = books[i][k]);
+                text[length] = ':', text[length + 1] = '\n';
+                stream_score(s, (const int32_t *const[]){text}, (const int64_t[]){length + 2}, NULL);
+                for (; count < 40; count++) {
+                    stream_next(s, next);
+                    said[count] = largest_token(next, 256);
+                    if (said[count] == TOKEN_BOS) break;
+                    out[count] = (char)said[count];
+                    stream_score(s, (const int32_t *const[]){&said[count]}, (const int64_t[]){1}, NULL);
+                }
+                double f1[ROUGE_KINDS];
+                const char *references[] = {summaries[i], "a at tat aa"};
+                assert_int_equal(summary_score(rouge, f1, out, references, 2, &e), 0);
+                for (int k = 0; k < ROUGE_KINDS; k++) sum[k] += f1[k] / 3;
+                words += summary_words(out) / 3;
+                read += (double)length / 3;
+                char *end = seen; /* as many words of what was read */
+                for (double left = summary_words(out); left > 0 && *end; left--) {
+                    while (*end == ' ') end++;
+                    while (*end && *end != ' ') end++;
+                }
+                *end = 0;
+                assert_int_equal(summary_score(rouge, f1, seen, references, 2, &e), 0);
+                for (int k = 0; k < ROUGE_KINDS; k++) lead[k] += f1[k] / 3;
+                free(next);
+                stream_close(s);
+            }
+            for (int k = 0; k < ROUGE_KINDS; k++) {
+                assert_true(fabs(find(r, rows, rouge_names[k], budget, "decoding=greedy")->value - sum[k]) < 1e-6);
+                assert_true(fabs(find(r, rows, rouge_names[k], budget, "baseline=lead")->value - lead[k]) < 1e-6);
+            }
+            assert_true(fabs(find(r, rows, "overall", budget, "decoding=greedy")->value -
+                             cbrt(sum[ROUGE_1] * sum[ROUGE_2] * sum[ROUGE_L])) < 1e-6);
+            const struct result_row *x = find(r, rows, "output_words", budget, "decoding=greedy");
+            assert_true(fabs(x->value - words) < 1e-6 && x->n == 3);
+            for (int c = 0; c < 3; c++) { /* as long as the summary, where the text has so many words */
+                static const char *const conditions[] = {"baseline=random", "baseline=lead", "baseline=frequent"};
+                double got = find(r, rows, "output_words", budget, conditions[c])->value;
+                assert_true(c ? got <= words + 1e-6 : fabs(got - words) < 1e-6);
+            }
+            assert_true(fabs(find(r, rows, "read_tokens", budget, "decoding=greedy")->value - read) < 1e-6);
+            assert_true(find(r, rows, "stopped", budget, "decoding=greedy")->value >= 0);
+            most = fmax(most, sum[ROUGE_1]);
+        }
+        rouge_close(rouge);
+        free(r);
+        free(path);
+        model_free(m);
+    }
+    assert_true(most > 5); /* there was something to be scored */
+    free(corpus);
+}
+
+/* Sampled texts are the same for the same seed and in whatever rows; a model that cannot say the stop token ends by length. */
+static void sampling_and_stops(void **state) {
+    (void)state;
+    char *corpus = corpus_of_three();
+    put_text("d/test.jsonl",
+             "{\"id\": \"x\", \"text\": \"a tea\", \"summary\": \"a seat\"}\n{\"id\": \"y\", \"text\": \"it sat\", \"summary\": "
+             "\"sat it\"}\n{\"id\": \"z\", \"text\": \"tea\", \"summary\": \"tea\"}\n");
+    struct model *m = make_model("infini", "update=linear");
+    static const char *const ways[] = {"most=50 rows=1 temperature=20", "most=50 rows=3 temperature=20",
+                                       "most=50 rows=2 temperature=20 seed=2"};
+    double words[3];
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        int64_t n;
+        snprintf(name, sizeof name, "way-%d", i);
+        if (run_task(name, m, corpus, ways[i])) fail_msg("%s", e.text);
+        char *path = in_folder(name);
+        struct sample_row *s = samples_read(path, &n, &e);
+        words[i] = 0;
+        for (int64_t k = 0; k < n; k++)
+            if (!strcmp(s[k].condition, "")) words[i] += s[k].value * (1 + (double)s[k].sample[strlen(s[k].sample) - 1]);
+        free(s);
+        free(path);
+    }
+    assert_true(words[0] == words[1] && words[0] != words[2]);
+    /* Every summary ends by its length where the model never gives the end: a score, no error. */
+    double *v = engine_download(m, m->head->leaf.data, m->head->n);
+    double *norm = engine_download(m, m->final_norm->leaf.data, m->final_norm->n);
+    for (int64_t i = 0; i < 32; i++) v[i] = 0, v['a' * 32 + i] = 100 * norm[i];
+    engine_upload(m, m->head->leaf.data, v, m->head->n);
+    free(v);
+    free(norm);
+    if (run_task("endless", m, corpus, "most=50 decoding=greedy")) fail_msg("%s", e.text);
+    char *path = in_folder("endless");
+    int64_t n;
+    struct result_row *r = results_read(path, &n, &e);
+    const struct result_row *x = find(r, n, "stopped", 4096, "decoding=greedy");
+    assert_true(x->n == 3 && x->value < 1);
+    free(r);
+    free(path);
+    assert_int_equal(run_task("bad", m, corpus, "split=none"), -1);
+    assert_says("none.jsonl");
+    assert_int_equal(run_task("bad", m, corpus, "budgets=1K/1024"), -1);
+    assert_says("budget 1024 is given twice");
+    model_free(m);
+    free(corpus);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layouts),  cmocka_unit_test(errors),       cmocka_unit_test(long_lines),
+        cmocka_unit_test(training), cmocka_unit_test(task_by_hand), cmocka_unit_test(sampling_and_stops),
+    };
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
+}
