@@ -8,6 +8,7 @@
     X(transformer)                                                                                                                 \
     X(transformer_xl)                                                                                                              \
     X(memorizing)                                                                                                                  \
+    X(rmt)                                                                                                                         \
     X(infini)
 
 #define DECLARE(name) extern const struct baseline baseline_##name;

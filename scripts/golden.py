@@ -6,6 +6,8 @@ Every architecture is written over the whole row of tokens with explicit T x T m
                  has really written, w_t = v_t - sum_a f(k_t).f(k_a) w_a / (sum_a gamma_a f(k_t).f(k_a) + eps), token sums only
   transformer_xl one pass with a block mask; rows of earlier segments enter through detached copies of the layer inputs
   memorizing     dense attention over all earlier tokens of the document with a top-k mask
+  rmt            all segments at once with their memory rows, in sweeps: each sweep reads what the sweep before wrote; after as many sweeps as
+                 segments nothing changes any more
 Parameters and inputs come from a formula that tests/support/engine.c shares: value i of NAME = offset + scale * u(NAME, i).
 
   scripts/golden.py            writes tests/golden/NAME.safetensors
@@ -38,6 +40,7 @@ GOLDENS = {
     # short segments, so that some gammas lie inside (0, 1)
     "infini_delta_gamma": ("infini", {"update": "delta_gamma"}, 2, 2, 2, 16, 2, 8),
     "infini_gqa": ("infini", {"update": "linear"}, 2, 4, 2, 8, 8, 4),
+    "rmt": ("rmt", {"memory": 3}, 2, 4, 4, 8, 8, 4),
 }
 
 
@@ -63,7 +66,8 @@ def uniform(name, n):
 def offset_and_scale(name):
     last = name.split(".")[-1]
     return {"norm1": (1, 0.1), "norm2": (1, 0.1), "final_norm": (1, 0.1), "embed": (0, 1), "beta": (0, 1), "qk_scale": (3, 1),
-            "memory_gate": (0, 1), "rel_bias": (0, 1), "u": (0, 0.5), "v": (0, 0.5)}.get(last, (0, 0.3))
+            "memory_gate": (0, 1), "rel_bias": (0, 1), "u": (0, 0.5), "v": (0, 0.5),
+            "memory_init": (0, 1), "memory_norm": (1, 0.1)}.get(last, (0, 0.3))
 
 
 def parameter(name, *shape):
@@ -73,6 +77,8 @@ def parameter(name, *shape):
 
 def parameters(arch, options, layers, H, G, E):
     p = {"embed": (VOCAB, D), "head": (VOCAB, D), "final_norm": (1, D)}
+    if arch == "rmt":
+        p.update(memory_init=(options["memory"], D), memory_norm=(1, D))
     for l in range(layers):
         own = {"norm1": (1, D), "norm2": (1, D), "wq": (H * E, D), "wk": (G * E, D), "wv": (G * E, D), "wo": (D, H * E),
                "w_gate": (FFN, D), "w_up": (FFN, D), "w_down": (D, FFN)}
@@ -258,6 +264,32 @@ def decoder(row, arch, options, p, layers, H, G, E, tokens):
     return rms_norm(x, p["final_norm"]) @ p["head"].T
 
 
+def rmt(row, arch, o, p, layers, H, G, E, tokens):
+    """Blocks [read; segment; write] one after the other; a pair of rows is visible within a block as the paper's mask has it."""
+    m, S, long = o["memory"], row.T // row.N, row.N + 2 * o["memory"]
+    t = np.arange(S * long)
+    block, place = t // long, t % long
+    read, write = place < m, place >= m + row.N
+    visible = (block[:, None] == block[None, :]) & ((place[None, :] <= place[:, None]) | (read[:, None] & read[None, :]) |
+                                                    (write[:, None] & write[None, :]))
+    x0 = p["embed"][torch.tensor(tokens, dtype=torch.int64)].reshape(S, row.N, D)
+    memory = [p["memory_init"]] * S
+    for _ in range(S):
+        x = torch.cat([torch.cat([memory[s], x0[s], memory[s]]) for s in range(S)])
+        for l in range(layers):
+            P = lambda name: p[f"layers.{l}.{name}"]
+            h = rms_norm(x, P("norm1"))
+            q, k, v = heads_of(h @ P("wq").T, H), heads_of(h @ P("wk").T, G), heads_of(h @ P("wv").T, G)
+            a = softmax_over(rotate(q, place) @ rotate(k, place).transpose(1, 2) * E**-0.5, mask(visible)) @ v
+            x = x + a.transpose(0, 1).reshape(len(t), H * E) @ P("wo").T
+            h = rms_norm(x, P("norm2"))
+            x = x + (torch.nn.functional.silu(h @ P("w_gate").T) * (h @ P("w_up").T)) @ P("w_down").T
+        for s in range(1, S):
+            first = row.document[s * row.N] == s * row.N
+            memory[s] = p["memory_init"] if first else rms_norm(x[s * long - m:s * long], p["memory_norm"])
+    return rms_norm(x[torch.tensor(~read & ~write)], p["final_norm"]) @ p["head"].T
+
+
 def compute(name):
     arch, options, layers, H, G, E, N, S = GOLDENS[name]
     p = parameters(arch, options, layers, H, G, E)
@@ -266,7 +298,7 @@ def compute(name):
     for b in range(2):
         row = Row(N, S, since[b])
         row.gamma = []
-        logits.append(decoder(row, arch, options, p, layers, H, G, E, tokens[b]))
+        logits.append((rmt if arch == "rmt" else decoder)(row, arch, options, p, layers, H, G, E, tokens[b]))
         scored = targets[b] >= 0
         target = torch.tensor(targets[b][scored], dtype=torch.int64)
         nll = torch.nn.functional.cross_entropy(logits[b][scored], target, reduction="none")

@@ -22,6 +22,9 @@ const struct variant variants[] = {
     {"infini linear gqa", "infini", "update=linear", "kv_heads=1", CROSS_FULL},
     {"infini delta", "infini", "update=delta", "", CROSS_FULL},
     {"infini delta_gamma", "infini", "update=delta_gamma", "layers=1", CROSS_GAMMA},
+    {"rmt", "rmt", "memory=2", "", CROSS_FULL},
+    {"rmt gqa relu", "rmt", "memory=3", "kv_heads=1 ffn_kind=relu", CROSS_FULL},
+    {"rmt cut", "rmt", "memory=2 bptt=0", "", CROSS_FROZEN},
     {NULL, NULL, NULL, NULL, CROSS_NONE},
 };
 
