@@ -8,6 +8,7 @@
     X(transformer)                                                                                                                 \
     X(transformer_xl)                                                                                                              \
     X(memorizing)                                                                                                                  \
+    X(autocompressor)                                                                                                              \
     X(rmt)                                                                                                                         \
     X(infini)
 
