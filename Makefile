@@ -52,7 +52,8 @@ help:
 	@echo "                tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
 	@echo "make test       install what is missing, build, run all tests"
 	@echo "make all        build $(BIN)          make deps    install the libraries (Debian, Ubuntu)"
-	@echo "make bench      kernels and training steps against this machine's own GEMM roof; streaming at 32K and 1M tokens"
+	@echo "make bench      kernels and training steps against this machine's own GEMM roof; streaming at 32K and 1M tokens;"
+	@echo "                ROUGE, beside the Python package where it is installed"
 	@echo "make plots      draw the pictures of every folder in results/ again"
 	@echo "make check      the accuracy gate: what make reproduce measured against tests/reference/quick.csv"
 	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
@@ -88,6 +89,9 @@ bench: deps
 	$(BIN) bench kernels
 	$(BIN) bench train
 	$(BIN) bench stream --only infini --context 32768,1048576
+	$(BIN) bench rouge
+	@scripts/prepare_kjv.sh build/data/kjv
+	@if command -v python3 >/dev/null; then python3 scripts/bench_rouge.py; else echo "no python3: ROUGE is not compared with rouge_score"; fi
 plots: all
 	@for d in results/*/; do [ ! -f $$d/results.csv ] || $(BIN) report $$d; done
 asan: deps

@@ -19,13 +19,17 @@
 #include <math.h>
 
 static const struct option options[] = {
-    {"summary", OPTION_INT, "8", 1, 1024, NULL, "summary rows of a segment (kappa)"},
+    {"summary", OPTION_INT, "-1", -1, 1024, NULL,
+     "summary rows of a segment (kappa); -1: 50 for a segment of 2,048, as the authors, in proportion"},
     {"kept", OPTION_INT, "16", 1, 4096, NULL, "segments whose summaries are kept"},
     {"cut", OPTION_INT, "2", 1, 1e6, NULL, "the gradient is cut after every so many segments of a step"},
     {NULL, 0, NULL, 0, 0, NULL, NULL},
 };
 
-static int64_t summary(const struct model_config *c) { return options_int(&c->options, "summary"); }
+static int64_t summary(const struct model_config *c) {
+    int64_t k = options_int(&c->options, "summary");
+    return k > 0 ? k : (c->segment * 50 + 2047) / 2048;
+}
 static int64_t room(const struct model_config *c) { return summary(c) * options_int(&c->options, "kept"); }
 
 static void rows(const struct model_config *c, int64_t *lead, int64_t *trail) { *lead = room(c), *trail = summary(c); }
@@ -94,11 +98,26 @@ static int64_t filled(const struct model_config *c, int64_t context) {
     return n < room(c) ? n : room(c);
 }
 
-static int64_t carried(const struct model_config *c, int64_t context) { return filled(c, context) * c->d; }
+/* The paper's table counts p vectors of every layer for each of the m + 1 segments read; what is carried are those of `kept`, once.
+ */
+static int64_t table_elements(const struct model_config *c, int64_t context) {
+    int64_t read = context / c->segment + (context % c->segment != 0);
+    return count_times(count_times(count_times(c->d, summary(c)), c->layers), read);
+}
+static const struct footprint table1 = {.model = "AutoCompressors",
+                                        .formula = "d_model·p·(m + 1)·l",
+                                        .length = "N·S",
+                                        .update = "Discarded",
+                                        .retrieval = "soft-prompt input",
+                                        .elements = table_elements,
+                                        .tokens = footprint_text};
+static const struct footprint *footprint(const struct model_config *c) { return (void)c, &table1; }
+
+static int64_t carried(const struct model_config *c, int64_t context) { return count_times(filled(c, context), c->d); }
 
 static int64_t attended(const struct model_config *c, int64_t context) {
     int64_t own = context < c->segment ? context : c->segment;
-    return 2 * c->layers * c->kv_heads * c->e * (filled(c, context - own) + own);
+    return footprint_kv(c, filled(c, context - own) + own);
 }
 
 /* As rmt.c: pairs of tokens, summaries and learnt rows, and all products of a layer for the rows that are no tokens. */
@@ -124,6 +143,7 @@ const struct baseline baseline_autocompressor = {
     .begin = begin,
     .end = end,
     .extra_params = extra_params,
+    .footprint = footprint,
     .carried = carried,
     .attended = attended,
     .mixing_flops = mixing_flops,

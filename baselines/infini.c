@@ -76,24 +76,38 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                       .eps = options_real(&c->options, "epsilon")};
         int sm = layer_state(m, layer, "memory"), sz = layer_state(m, layer, "memory_norm");
         struct tensor *read = op_memory(t, &f->out[sm], &f->out[sz], q, k, v, f->in[sm], f->in[sz], f->since, f->len, &memory);
-        int mode = f->knock_out == KNOCK_OFF                           ? MIX_OFF
-                   : f->knock_out == KNOCK_ZERO                        ? MIX_ZERO
-                   : options_choice(&c->options, "first_segment") == 1 ? MIX_BYPASS
-                                                                       : MIX_GATED;
-        a = op_mix(t, read, a, &layer_param(m, layer, "beta")->leaf, f->since, mode, f->batch, f->segments, f->n, c->heads);
+        int mode = options_choice(&c->options, "first_segment") == 1 ? MIX_BYPASS : MIX_GATED;
+        const int32_t *knocked = f->knocked ? f->knocked + layer * c->heads : NULL;
+        a = op_mix(t, read, a, &layer_param(m, layer, "beta")->leaf, f->since, knocked, mode, f->batch, f->segments, f->n,
+                   c->heads);
     }
     return op_linear(t, a, &p->wo->leaf, NULL);
 }
 
 static double extra_params(const struct model_config *c) { return update(c) == NONE ? 0 : (double)c->heads; }
 
-/* The paper's d_key (d_value + 1) H l. */
+static int64_t memory_elements(const struct model_config *c, int64_t context) {
+    (void)context;
+    return count_times(count_times(c->layers, c->kv_heads), count_times(c->e, count_plus(c->e, 1)));
+}
+
+static const struct footprint table1 = {.model = "Infini-Transformers",
+                                        .formula = "d_key·(d_value + 1)·H·l",
+                                        .length = "N·S",
+                                        .update = "Incremental",
+                                        .retrieval = "linear attention",
+                                        .elements = memory_elements,
+                                        .tokens = footprint_text};
+static const struct footprint *footprint(const struct model_config *c) { return update(c) == NONE ? &footprint_local : &table1; }
+
+/* The formula, once there was a write. */
 static int64_t carried(const struct model_config *c, int64_t context) {
-    return update(c) == NONE || context < c->segment ? 0 : c->layers * c->kv_heads * c->e * (c->e + 1);
+    return update(c) == NONE || context < c->segment ? 0 : memory_elements(c, context);
 }
 
 static int64_t attended(const struct model_config *c, int64_t context) {
-    return carried(c, context) + 2 * c->layers * c->kv_heads * c->e * (context < c->segment ? context : c->segment);
+    int64_t rows = context < c->segment ? context : c->segment;
+    return count_plus(carried(c, context), count_times(count_times(2 * c->layers, c->kv_heads), count_times(c->e, rows)));
 }
 
 static double mixing_flops(const struct model_config *c, int64_t before, bool training) {
@@ -116,6 +130,7 @@ const struct baseline baseline_infini = {
     .declare = declare,
     .forward = forward,
     .extra_params = extra_params,
+    .footprint = footprint,
     .carried = carried,
     .attended = attended,
     .mixing_flops = mixing_flops,

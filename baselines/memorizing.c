@@ -130,8 +130,9 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                   .topk = options_int(&c->options, "topk"),
                                   .offset = offset};
         struct tensor *hits = op_retrieve(t, q, f->ring[bk], f->ring[bv], f->head, f->since, &bank);
-        int mode = f->knock_out == KNOCK_OFF ? MIX_OFF : f->knock_out == KNOCK_ZERO ? MIX_ZERO : MIX_GATED;
-        a = op_mix(t, hits, a, &layer_param(m, layer, "memory_gate")->leaf, f->since, mode, f->batch, f->segments, f->n, c->heads);
+        const int32_t *knocked = f->knocked ? f->knocked + layer * c->heads : NULL;
+        a = op_mix(t, hits, a, &layer_param(m, layer, "memory_gate")->leaf, f->since, knocked, MIX_GATED, f->batch, f->segments,
+                   f->n, c->heads);
     }
     return op_linear(t, a, &p->wo->leaf, NULL);
 }
@@ -140,14 +141,28 @@ static double extra_params(const struct model_config *c) {
     return (double)(c->heads * (1 + BUCKETS)) + (double)c->heads / (double)c->layers;
 }
 
+/* Keys and values of `near` positions in every layer and of `far` ones in the bank. */
+static int64_t kv_elements(const struct model_config *c, int64_t near, int64_t far) {
+    return count_times(count_times(count_times(2, c->kv_heads), c->e), count_plus(count_times(c->layers, near), far));
+}
+/* Table 1 counts a bank of the whole text; the 183M of its Table 2 are that bank (65,000) and the caches of all layers. */
+static int64_t table_elements(const struct model_config *c, int64_t context) { return kv_elements(c, cache(c), context); }
+
+#define TABLE1                                                                                                                     \
+    .model = "Memorizing Transformers", .length = "N·S", .update = "None", .retrieval = "kNN + dot-product attention",             \
+    .elements = table_elements, .tokens = footprint_text
+static const struct footprint table1 = {TABLE1, .formula = "(d_key + d_value)·H·(N·S + N·l)"};
+static const struct footprint other_cache = {TABLE1, .formula = "(d_key + d_value)·H·(N·S + cache·l)"};
+static const struct footprint *footprint(const struct model_config *c) { return cache(c) == c->segment ? &table1 : &other_cache; }
+
 static int64_t carried(const struct model_config *c, int64_t context) {
-    int64_t m = options_int(&c->options, "memory"), width = 2 * c->heads * c->e;
-    return width * c->layers * (context < cache(c) ? context : cache(c)) + width * (context < m ? context : m);
+    int64_t m = options_int(&c->options, "memory");
+    return kv_elements(c, context < cache(c) ? context : cache(c), context < m ? context : m);
 }
 
 static int64_t attended(const struct model_config *c, int64_t context) {
-    int64_t m = options_int(&c->options, "memory"), width = 2 * c->heads * c->e, near = cache(c) + c->segment;
-    return width * c->layers * (context < near ? context : near) + width * (context < m ? context : m);
+    int64_t m = options_int(&c->options, "memory"), near = cache(c) + c->segment;
+    return kv_elements(c, context < near ? context : near, context < m ? context : m);
 }
 
 static double mixing_flops(const struct model_config *c, int64_t before, bool training) {
@@ -174,6 +189,7 @@ const struct baseline baseline_memorizing = {
     .declare = declare,
     .forward = forward,
     .extra_params = extra_params,
+    .footprint = footprint,
     .carried = carried,
     .attended = attended,
     .mixing_flops = mixing_flops,

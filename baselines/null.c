@@ -15,7 +15,14 @@ static struct tensor *logits(struct forward *f) {
     return op_add_bias(t, zero, &layer_param(f->model, -1, "unigram")->leaf);
 }
 
-static int64_t nothing(const struct model_config *c, int64_t context) { return (void)c, (void)context, 0; }
+static const struct footprint table1 = {.model = "Unigram (null)",
+                                        .formula = "0",
+                                        .length = "0",
+                                        .update = "None",
+                                        .retrieval = "None",
+                                        .elements = footprint_nothing,
+                                        .tokens = footprint_nothing};
+static const struct footprint *footprint(const struct model_config *c) { return (void)c, &table1; }
 static double no_flops(const struct model_config *c, int64_t before, bool training) {
     return (void)c, (void)before, (void)training, 0;
 }
@@ -28,8 +35,9 @@ const struct baseline baseline_null = {
     .version = 1,
     .declare = declare,
     .logits = logits,
-    .carried = nothing,
-    .attended = nothing,
+    .footprint = footprint,
+    .carried = footprint_nothing,
+    .attended = footprint_nothing,
     .mixing_flops = no_flops,
     .reach = reach,
     .layer_major = true,

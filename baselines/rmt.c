@@ -15,12 +15,17 @@
 #include <math.h>
 
 static const struct option options[] = {
-    {"memory", OPTION_INT, "16", 0, 4096, NULL, "memory tokens, read and written (m); 0: segments do not know each other"},
+    {"memory_tokens", OPTION_INT, "-1", -1, 4096, NULL,
+     "rows read and written (m); -1: 100 for a segment of 2,048 (the best of 50, 100, 150 in Infini-attention's Table 2), in "
+     "proportion; 0: segments do not know each other"},
     {"bptt", OPTION_INT, "-1", -1, 1e6, NULL, "segment boundaries that the gradient crosses; -1: all of a training step"},
     {NULL, 0, NULL, 0, 0, NULL, NULL},
 };
 
-static int64_t memory(const struct model_config *c) { return options_int(&c->options, "memory"); }
+static int64_t memory(const struct model_config *c) {
+    int64_t m = options_int(&c->options, "memory_tokens");
+    return m >= 0 ? m : (c->segment * 100 + 2047) / 2048;
+}
 
 static void rows(const struct model_config *c, int64_t *lead, int64_t *trail) { *lead = *trail = memory(c); }
 
@@ -77,11 +82,26 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
 
 static double extra_params(const struct model_config *c) { return (double)((memory(c) + 1) * c->d) / (double)c->layers; }
 
-static int64_t carried(const struct model_config *c, int64_t context) { return context < c->segment ? 0 : memory(c) * c->d; }
+/* The paper's table counts m vectors of every layer, twice; what is carried are m vectors. */
+static int64_t table_elements(const struct model_config *c, int64_t context) {
+    return (void)context, count_times(count_times(count_times(c->d, memory(c)), c->layers), 2);
+}
+static const struct footprint table1 = {.model = "RMT",
+                                        .formula = "d_model·p·l·2",
+                                        .length = "N·S",
+                                        .update = "Discarded",
+                                        .retrieval = "soft-prompt input",
+                                        .elements = table_elements,
+                                        .tokens = footprint_text};
+static const struct footprint *footprint(const struct model_config *c) { return memory(c) ? &table1 : &footprint_local; }
+
+static int64_t carried(const struct model_config *c, int64_t context) {
+    return context < c->segment ? 0 : count_times(memory(c), c->d);
+}
 
 /* Of a token: the read rows and the segment, keys and values of all layers. */
 static int64_t attended(const struct model_config *c, int64_t context) {
-    return 2 * c->layers * c->kv_heads * c->e * (memory(c) + (context < c->segment ? context : c->segment));
+    return footprint_kv(c, memory(c) + (context < c->segment ? context : c->segment));
 }
 
 /* Attention of tokens and memory rows, and all products of the layer for the 2m rows that are no tokens. */
@@ -107,6 +127,7 @@ const struct baseline baseline_rmt = {
     .begin = begin,
     .end = end,
     .extra_params = extra_params,
+    .footprint = footprint,
     .carried = carried,
     .attended = attended,
     .mixing_flops = mixing_flops,

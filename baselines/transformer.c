@@ -90,14 +90,35 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
     return op_linear(t, a, &p->wo->leaf, NULL);
 }
 
-static int64_t carried(const struct model_config *c, int64_t context) {
-    if (disjoint(c)) return 0;
-    return 2 * c->layers * c->kv_heads * c->e * (context < window(c) ? context : window(c));
+static int64_t window_elements(const struct model_config *c, int64_t context) { return (void)context, footprint_kv(c, window(c)); }
+static int64_t window_tokens(const struct model_config *c, int64_t context) {
+    return (void)context, count_times(c->layers, window(c) - 1);
+}
+
+/* window = 0 stands for full attention, whose cache grows with the text; what is carried here stops at the trained length. */
+static const struct footprint full = {.model = "Transformer (KV cache)",
+                                      .formula = "(d_key + d_value)·H·N·S·l",
+                                      .length = "N·S",
+                                      .update = "None",
+                                      .retrieval = "dot-product attention",
+                                      .elements = footprint_kv,
+                                      .tokens = footprint_text};
+static const struct footprint windowed = {.model = "Transformer, window W",
+                                          .formula = "(d_key + d_value)·H·W·l",
+                                          .length = "(W - 1)·l",
+                                          .update = "Discarded",
+                                          .retrieval = "dot-product attention",
+                                          .elements = window_elements,
+                                          .tokens = window_tokens};
+static const struct footprint *footprint(const struct model_config *c) {
+    return disjoint(c) ? &footprint_local : options_int(&c->options, "window") ? &windowed : &full;
 }
 
 static int64_t attended(const struct model_config *c, int64_t context) {
-    return 2 * c->layers * c->kv_heads * c->e * (context < window(c) ? context : window(c));
+    return footprint_kv(c, context < window(c) ? context : window(c));
 }
+
+static int64_t carried(const struct model_config *c, int64_t context) { return disjoint(c) ? 0 : attended(c, context); }
 
 /* Pairs of one token, averaged over a segment that has `before` tokens before it; in training with the full window over the step,
  * which starts without history. */
@@ -121,6 +142,7 @@ const struct baseline baseline_transformer = {
     .check = check,
     .declare = declare,
     .forward = forward,
+    .footprint = footprint,
     .carried = carried,
     .attended = attended,
     .mixing_flops = mixing_flops,

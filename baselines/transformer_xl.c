@@ -88,13 +88,26 @@ static double extra_params(const struct model_config *c) {
     return q * (double)c->d + (options_bool(&c->options, "untie") ? uv : uv / (double)c->layers);
 }
 
+/* Keys and values of the cache, as the paper counts; here the layer inputs are carried from which they are computed. */
+static int64_t cache_elements(const struct model_config *c, int64_t context) { return (void)context, footprint_kv(c, cache(c)); }
+static int64_t cache_tokens(const struct model_config *c, int64_t context) {
+    return (void)context, count_times(c->layers, cache(c));
+}
+
+#define TABLE1                                                                                                                     \
+    .model = "Transformer-XL", .update = "Discarded", .retrieval = "dot-product attention", .elements = cache_elements,            \
+    .tokens = cache_tokens
+static const struct footprint table1 = {TABLE1, .formula = "(d_key + d_value)·H·N·l", .length = "N·l"};
+static const struct footprint other_cache = {TABLE1, .formula = "(d_key + d_value)·H·cache·l", .length = "cache·l"};
+static const struct footprint *footprint(const struct model_config *c) { return cache(c) == c->segment ? &table1 : &other_cache; }
+
 static int64_t carried(const struct model_config *c, int64_t context) {
-    return c->layers * c->d * (context < cache(c) ? context : cache(c));
+    return count_times(count_times(c->layers, c->d), context < cache(c) ? context : cache(c));
 }
 
 static int64_t attended(const struct model_config *c, int64_t context) {
     int64_t reach = cache(c) + c->segment;
-    return 2 * c->layers * c->kv_heads * c->e * (context < reach ? context : reach);
+    return footprint_kv(c, context < reach ? context : reach);
 }
 
 /* Attention with relative scores (6E a pair), keys and values of the cached rows, and W_kR R once a step. */
@@ -121,6 +134,7 @@ const struct baseline baseline_transformer_xl = {
     .declare = declare,
     .forward = forward,
     .extra_params = extra_params,
+    .footprint = footprint,
     .carried = carried,
     .attended = attended,
     .mixing_flops = mixing_flops,

@@ -26,8 +26,6 @@ struct state_spec {
     struct param *init;  /* initial value of a CARRIED state (copied at a reset, gradient flows to it); NULL: zero */
 };
 
-enum knock_out { KNOCK_NONE, KNOCK_OFF, KNOCK_ZERO }; /* evaluation only: g forced to 0; A_mem = 0 with (1-g) kept */
-
 /* One call: B batch rows, S segments of n tokens. Integer arrays are in backend memory. */
 struct forward {
     struct tape *tape;
@@ -35,12 +33,12 @@ struct forward {
     int64_t batch, segments, n; /* n = the configured segment length, or less for a single partial segment */
     int64_t lead, trail;        /* memory rows around the tokens, counted in n (0 unless the baseline has rows) */
     bool training;
-    enum knock_out knock_out;
     /* NULL, or shown what a mixer has computed on its way (infini: "query" and "key", before the feature map); nothing may change.
      */
     void (*watch)(void *data, int layer, const char *what, const struct tensor *x);
     void *watch_data;
     const int32_t *tokens;       /* [B,T] inputs */
+    const int32_t *knocked;      /* [layers,heads] enum knock_out of the memory of a head; NULL: none, as in training */
     const int32_t *since;        /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
     const int32_t *len;          /* [B,S] tokens in the segment; < n: partial, never written to any memory */
     const real *whole, *partial; /* [B,S] 1 and 0 where len == n (whole), 0 and 1 elsewhere */
@@ -66,6 +64,17 @@ struct mixer_input {
     struct param *norm;
 };
 
+/* A row of the Infini-attention paper's Table 1: the memory of one text by formula, in the table's letters. N: segment length, S:
+ * segments read (N S: tokens), l: layers, H: heads of keys and values, d_key = d_value: head size, d_model: width. */
+struct footprint {
+    const char *model;              /* as in the table */
+    const char *formula, *length;   /* elements; context length in tokens */
+    const char *update, *retrieval; /* of the memory */
+    /* Both as numbers after `context` tokens, exactly; COUNT_OVERFLOW where they do not fit (count_times, count_plus). */
+    int64_t (*elements)(const struct model_config *c, int64_t context);
+    int64_t (*tokens)(const struct model_config *c, int64_t context);
+};
+
 struct baseline {
     const char *name, *paper, *summary;
     const struct option *options; /* ends with key NULL */
@@ -85,8 +94,11 @@ struct baseline {
     void (*end)(struct forward *f, struct tensor *lead, struct tensor *trail);
     /* Parameters of the mixer beyond the four d x d products, per layer on average; the FFN width absorbs them. */
     double (*extra_params)(const struct model_config *c);
-    /* Elements really carried from segment to segment after `context` tokens, per batch row (at unbounded context: what the arena
-     * holds), and elements that one query of the last segment can attend to. */
+    /* The row of Table 1 that these options make of the architecture. */
+    const struct footprint *(*footprint)(const struct model_config *c);
+    /* Elements really carried from segment to segment after `context` tokens, whole segments of them (model_carried), per batch row
+     * (at unbounded context: what the arena holds), and elements that one query of the last segment can attend to. What is carried
+     * may differ from the formula: docs/methods.md. */
     int64_t (*carried)(const struct model_config *c, int64_t context);
     int64_t (*attended)(const struct model_config *c, int64_t context);
     /* FLOPs of the mixing (not of the four products) per token of one segment, all layers, with `before` tokens of the document
@@ -105,6 +117,12 @@ struct tensor *forward_rope(struct forward *f, bool document);
 /* The successor of a carried state in a call of one segment: next where the segment is whole, previous where it is partial (a
  * partial segment is never written to a memory). Shapes [B, ...]. */
 struct tensor *forward_keep(struct forward *f, struct tensor *next, struct tensor *previous);
+/* For footprints (footprint.c): nothing; the whole text; the open segment; keys and values of so many positions in every layer. */
+int64_t footprint_nothing(const struct model_config *c, int64_t context);
+int64_t footprint_text(const struct model_config *c, int64_t context);
+int64_t footprint_segment(const struct model_config *c, int64_t context);
+int64_t footprint_kv(const struct model_config *c, int64_t rows);
+extern const struct footprint footprint_local; /* segments that do not know each other: nothing is carried */
 /* Joins the training loss. */
 void add_loss(struct forward *f, const char *name, struct tensor *node, double weight);
 

@@ -1,4 +1,4 @@
-/* bench.c - `infinibench bench kernels|train|stream`: speed against this machine's own roof, measured in the same run. */
+/* bench.c - `infinibench bench kernels|train|stream|rouge`: speed against this machine's own roof, measured in the same run. */
 #include "bench.h"
 #include "stream.h"
 #include <stdlib.h>
@@ -159,21 +159,6 @@ static int bench_train(struct bench *b, const struct variant *v, int count, stru
 
 /* ---- stream ---- */
 
-static int context_list(const char *text, int64_t list[32], struct error *e) {
-    char *copy = xstrdup(text), *rest = NULL;
-    int count = 0;
-    for (char *w = strtok_r(copy, ", ", &rest); w && count < 32; w = strtok_r(NULL, ", ", &rest)) {
-        if (parse_int(w, &list[count]) || list[count] < 1 || (count && list[count] <= list[count - 1])) {
-            fail(e, "--context '%s': '%s' is not a rising list such as 4K,16K,64K", text, w);
-            count = -1;
-            break;
-        }
-        count++;
-    }
-    free(copy);
-    return count;
-}
-
 static int bench_stream_one(struct bench *b, const struct variant *v, const int64_t *contexts, int count, struct error *e) {
     const struct model_config *c = &v->config;
     struct model *m = model_create(c, b->k, 1, e);
@@ -195,7 +180,7 @@ static int bench_stream_one(struct bench *b, const struct variant *v, const int6
             at += n;
         }
         double rate = (double)(at - from) / (now() - start);
-        int64_t carried = c->arch->carried(c, at);
+        int64_t carried = model_carried(c, at);
         printf("  %-24s %10lld %12.0f %16lld %16zu %14.1f\n", v->name, (long long)at, rate, (long long)carried,
                stream_state_bytes(s), (double)resident() / 1048576);
         if (b->csv) fprintf(b->csv, "stream,%s,%lld,0,0,%.1f,%zu,bytes\n", v->name, (long long)at, rate, stream_state_bytes(s));
@@ -210,7 +195,7 @@ static int bench_stream_one(struct bench *b, const struct variant *v, const int6
 
 static int bench_stream(struct bench *b, const struct variant *v, int count, const char *list, struct error *e) {
     int64_t contexts[32];
-    int n = context_list(list, contexts, e);
+    int n = parse_rising(list, contexts, 32, "--context", e);
     if (n < 0) return -1;
     printf("streaming one document, preset %s; tokens/s of the part since the line above\n  %-24s %10s %12s %16s %16s %14s\n",
            v[0].config.preset, "architecture", "context", "tokens/s", "carried elements", "state bytes", "resident MiB");
@@ -231,33 +216,36 @@ static void print_machine(struct bench *b, const struct backend_info *info) {
 }
 
 int command_bench(int count, char **argv, const struct setting *s, struct error *e) {
-    static const char *const kinds[] = {"kernels", "train", "stream"};
-    const char *usage = "bench [kernels|train|stream] [--preset P] [--only ARCHITECTURE] [--context LIST] [--csv FILE]";
-    struct flag flags[] = {
-        {"preset", false, NULL}, {"only", false, NULL}, {"context", false, NULL}, {"csv", false, NULL}, {NULL, false, NULL}};
+    static const char *const kinds[] = {"kernels", "train", "stream", "rouge"};
+    enum { ROUGE = 3, KINDS };
+    struct flag flags[] = {{"preset", false, NULL}, {"only", false, NULL}, {"context", false, NULL},
+                           {"jsonl", false, NULL},  {"csv", false, NULL},  {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
-    if (arguments_read(&a, count, argv, usage, 0, 1, e)) return -1;
+    if (arguments_read(&a, count, argv, BENCH_USAGE, 0, 1, e)) return -1;
     int kind = a.count ? -1 : 0;
-    for (int i = 0; a.count && i < 3; i++)
+    for (int i = 0; a.count && i < KINDS; i++)
         if (!strcmp(a.word[0], kinds[i])) kind = i;
     if (kind < 0) {
-        const char *near = nearest_name(a.word[0], kinds, 3);
-        return fail(e, "unknown bench '%s'%s%s%s; benches: kernels, train, stream", a.word[0], near ? "; did you mean '" : "",
-                    near ? near : "", near ? "'?" : "");
+        const char *near = nearest_name(a.word[0], kinds, KINDS);
+        return fail(e, "unknown bench '%s'%s%s%s; benches: kernels, train, stream, rouge", a.word[0],
+                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     const char *preset = flag_value(&a, "preset"), *only = flag_value(&a, "only"), *context = flag_value(&a, "context");
     if (!preset) preset = "micro";
     if (only && !baseline_find(only, e)) return -1;
     struct model_config c = {0};
     if (config_preset(&c, preset, e)) return -1;
+    if (flag_value(&a, "jsonl") && kind != ROUGE) return fail(e, "--jsonl names the pairs of bench rouge");
     struct variant *v = xcalloc(32, sizeof *v);
-    int n = kind ? variants(v, preset, only, e) : 1;
+    int n = kind && kind != ROUGE ? variants(v, preset, only, e) : 1;
     struct bench b = {0};
     const char *csv = flag_value(&a, "csv");
     if (n > 0 && csv && !(b.csv = fopen(csv, "w"))) n = fail(e, "cannot write %s: is the folder there and writable?", csv);
     if (b.csv) fprintf(b.csv, "bench,name,shape,microseconds,gflops,rate,percent,of\n");
     int status = -1;
-    if (n > 0) {
+    if (n > 0 && kind == ROUGE) {
+        status = bench_rouge(b.csv, flag_value(&a, "jsonl"), s->threads, e);
+    } else if (n > 0) {
         struct backend_info info;
         b.k = backend(s, &info);
         print_machine(&b, &info);

@@ -190,7 +190,7 @@ static void mixers(struct bench *b, struct dims z) {
              k->memory_bwd(OUT(dq), OUT(dk), OUT(dv), dm, dz, dout, state, norm, q, key, v, since, len, tmp, &m));
     }
     double bytes = (double)rows * (double)sizeof(real);
-    CASE("mix_fwd", shape, 0, 3 * bytes, k->mix_fwd(dq, out, v, beta, since, MIX_GATED, z.b, z.s, z.n, z.h, z.e));
+    CASE("mix_fwd", shape, 0, 3 * bytes, k->mix_fwd(dq, out, v, beta, since, NULL, MIX_GATED, z.b, z.s, z.n, z.h, z.e));
     CASE("mix_bwd", shape, 0, 5 * bytes,
          k->mix_bwd(OUT(dq), OUT(dk), OUT(dbeta), dout, out, v, beta, since, MIX_GATED, tmp, z.b, z.s, z.n, z.h, z.e));
     struct bank_shape bank = {.batch = z.b, .segments = z.s, .n = z.n, .heads = z.h, .e = z.e, .visible = 2048, .topk = 32};

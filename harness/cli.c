@@ -1,5 +1,6 @@
 /* cli.c - the table of commands, reading of arguments, `list`. */
 #include "cli.h"
+#include "shapes.h"
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +19,18 @@ const struct command commands[] = {
      "teacher-forced logits (or NLL in nats) of a text as float32, row i from the tokens before i", command_logits},
     {"generate", "generate --model CKPT --prompt FILE [--tokens N] [--temperature T] [--top-p P] [--seed N]",
      "continues a text; temperature 0 takes the most probable token", command_generate},
+    {"rouge", ROUGE_USAGE,
+     "ROUGE-1, -2, -L, -Lsum of texts, text lines or JSONL rows against one or more references (docs/methods.md)", command_rouge},
+    {"memory", MEMORY_USAGE, "what a text leaves in memory by formula: Table 1 of the paper for any shape; presets: list presets",
+     command_memory},
     {"report", "report DIR", "tables and pictures of a results folder as Markdown, HTML, SVG and PNG", command_report},
     {"compare", "compare DIR DIR [--row ROW] [--with ROW]",
      "paired differences between two results folders: rows of equal name, or one row with one of another name", command_compare},
     {"check", "check DIR --against FILE", "the accuracy gate: exit status 1 when a number left its band; writes DIR/check.xml",
      command_check},
-    {"bench", "bench [kernels|train|stream] [--preset P] [--only ARCHITECTURE] [--context LIST] [--csv FILE]",
-     "kernels and training steps against this machine's own GEMM roof; streaming at growing context", command_bench},
+    {"bench", BENCH_USAGE,
+     "kernels and training steps against this machine's own GEMM roof; streaming at growing context; ROUGE, pairs per second",
+     command_bench},
     {"info", "info CKPT", "configuration, metadata and tensors of a model file", command_info},
     {NULL, NULL, NULL, NULL},
 };
@@ -186,6 +192,22 @@ static void list_presets(void) {
         printf("  %-8s %6lld %7lld %12s %12s %8lld %9lld %6lld  %g %g %g\n", preset_names[i], (long long)c.layers, (long long)c.d,
                heads, ffn, (long long)c.segment, (long long)c.segments, (long long)c.batch, c.rates[0], c.rates[1], c.rates[2]);
     }
+    struct shape *list = xcalloc(SHAPE_LIMIT, sizeof *list);
+    struct error e = {""};
+    int count = shapes_read(list, &e);
+    printf("Shapes of public models, for infinibench memory\n  %-16s %6s %7s %9s %9s %9s %8s %9s %12s  %s\n", "name", "layers",
+           "d_model", "heads", "KV heads", "head_dim", "bytes", "context", "parameters", "source");
+    for (int i = 0; i < count; i++) {
+        const struct shape *x = &list[i];
+        if (x->preset) continue;
+        char parameters[32] = "-";
+        if (x->parameters) snprintf(parameters, sizeof parameters, "%.4g B", (double)x->parameters / 1e9);
+        printf("  %-16s %6lld %7lld %9lld %9lld %9lld %8lld %9lld %12s  %s\n", x->name, (long long)x->config.layers,
+               (long long)x->config.d, (long long)x->config.heads, (long long)x->config.kv_heads, (long long)x->config.e,
+               (long long)x->bytes, (long long)x->context, parameters, x->source);
+    }
+    if (count < 0) printf("  %s\n", e.text);
+    free(list);
 }
 
 int command_list(int count, char **argv, const struct setting *s, struct error *e) {

@@ -33,6 +33,17 @@ int flag_real(const struct arguments *a, const char *name, double fallback, doub
 #define SCORE_USAGE                                                                                                                \
     "score TASK --nll FOLDER --row NAME --out DIR [--tokenizer T] [--segment N] [--seed N] [--replace] [--OPTION VALUE ...]"
 
+#define ROUGE_USAGE                                                                                                                \
+    "rouge --candidate FILE --reference FILE [FILE ...] [--lines] | --jsonl FILE [--candidate-key K] [--reference-key K]; "        \
+    "[--no-stem] [--csv FILE] [--seed N]"
+
+#define BENCH_USAGE                                                                                                                \
+    "bench [kernels|train|stream|rouge] [--preset P] [--only ARCHITECTURE] [--context LIST] [--jsonl FILE] [--csv FILE]"
+
+#define MEMORY_USAGE                                                                                                               \
+    "memory --context LIST [--preset P] [--layers N] [--d-model N] [--heads N] [--kv-heads N] [--head-dim N] [--segment N] "       \
+    "[--bytes N] [--batch N] [--OPTION VALUE ...] [--csv FILE]"
+
 struct setting { /* of the whole program */
     int threads;
 };
@@ -55,6 +66,8 @@ int command_eval(int count, char **argv, const struct setting *s, struct error *
 int command_score(int count, char **argv, const struct setting *s, struct error *e);
 int command_logits(int count, char **argv, const struct setting *s, struct error *e);
 int command_generate(int count, char **argv, const struct setting *s, struct error *e);
+int command_rouge(int count, char **argv, const struct setting *s, struct error *e);
+int command_memory(int count, char **argv, const struct setting *s, struct error *e);
 int command_report(int count, char **argv, const struct setting *s, struct error *e);
 int command_compare(int count, char **argv, const struct setting *s, struct error *e);
 int command_check(int count, char **argv, const struct setting *s, struct error *e);

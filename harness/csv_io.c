@@ -82,7 +82,7 @@ void csv_number(struct text_buffer *b, double value, char end) {
     if (isnan(value))
         buffer_add(b, &end, 1);
     else
-        buffer_printf(b, "%.9g%c", value, end);
+        buffer_printf(b, value == floor(value) && fabs(value) < 0x1p53 ? "%.0f%c" : "%.9g%c", value, end);
 }
 
 /* The row that libcsv is putting together. */

@@ -17,7 +17,7 @@ void buffer_free(struct text_buffer *b);
 /* Fields of a line, each followed by end (',' or '\n'). Line breaks inside become spaces: a line of our files is a line. */
 void csv_text(struct text_buffer *b, const char *text, char end);
 void csv_integer(struct text_buffer *b, int64_t value, char end);
-void csv_number(struct text_buffer *b, double value, char end); /* %.9g; NaN: nothing */
+void csv_number(struct text_buffer *b, double value, char end); /* whole numbers in full, else %.9g; NaN: nothing */
 
 /* Called per row; a return other than 0 stops and is passed on. Fields are 0-terminated and may be kept until the call returns. */
 typedef int (*csv_row)(void *data, const char *path, int line, int count, char **fields, struct error *e);

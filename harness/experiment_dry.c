@@ -88,7 +88,7 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
     fprintf(out, "; N/d_key = %g\n", (double)c->segment / (double)c->e);
     for (int i = 0; i < 3; i++) {
         if (i && contexts[i] == contexts[0]) continue;
-        int64_t carried = c->arch->carried ? c->arch->carried(c, contexts[i]) : 0;
+        int64_t carried = model_carried(c, contexts[i]);
         fprintf(out, "  after %7lld tokens: carries %lld elements (", (long long)contexts[i], (long long)carried);
         print_bytes(out, (double)carried * (double)sizeof(real));
         int64_t attended = c->arch->attended ? c->arch->attended(c, contexts[i]) : 0;

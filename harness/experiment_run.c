@@ -118,18 +118,14 @@ static void open_curve(struct training *w, int64_t step) {
 
 static void curve_gates(struct training *w, const struct trainer *t) {
     const struct model *m = t->model;
-    for (int64_t l = 0; l < m->config.layers; l++) {
-        char name[64];
-        snprintf(name, sizeof name, "layers.%lld.beta", (long long)l);
-        const struct param *p = model_find(m, name);
-        if (!p) continue;
-        real *beta = xcalloc((size_t)p->n, sizeof *beta);
-        m->k->download(beta, p->leaf.data, (size_t)p->n * sizeof *beta);
-        for (int64_t h = 0; h < p->n; h++)
-            fprintf(w->curve, "%lld %lld gate.%lld.%lld %.9g\n", (long long)t->step, (long long)t->tokens, (long long)l,
-                    (long long)h, 1 / (1 + exp(-(double)beta[h])));
-        free(beta);
-    }
+    int64_t heads = m->config.heads, all = m->config.layers * heads;
+    double *gate = xcalloc((size_t)all, sizeof *gate);
+    model_gates(m, gate, NULL);
+    for (int64_t i = 0; i < all; i++)
+        if (!isnan(gate[i]))
+            fprintf(w->curve, "%lld %lld gate.%lld.%lld %.9g\n", (long long)t->step, (long long)t->tokens, (long long)(i / heads),
+                    (long long)(i % heads), gate[i]);
+    free(gate);
 }
 
 /* Length of the carried memory by layer, mean over heads and batch rows: Frobenius norm of M, Euclidean norm of z. */
@@ -219,7 +215,7 @@ static int save_training(struct session *s, const struct row_spec *row, int64_t 
         line = end + 1;
     }
     free(text);
-    int64_t carried = c->arch->carried ? c->arch->carried(c, STATE_CONTEXT) : 0;
+    int64_t carried = model_carried(c, STATE_CONTEXT);
     measure(w, "parameters", "count", 0, (double)t->model->elements);
     measure(w, "carried_elements", "elements", STATE_CONTEXT, (double)carried);
     measure(w, "state_bytes", "bytes", STATE_CONTEXT, (double)carried * (double)sizeof(real));

@@ -186,6 +186,47 @@ double model_flops(const struct model_config *c, int64_t before, bool training) 
     return 2 * ((double)c->layers * layer + d * (double)c->vocab) + c->arch->mixing_flops(c, before, training);
 }
 
+int64_t model_carried(const struct model_config *c, int64_t context) {
+    return c->arch->carried ? c->arch->carried(c, context / c->segment * c->segment) : 0;
+}
+
+/* ---- gates ---- */
+
+const struct param *layer_gate(const struct model *m, int64_t layer) {
+    static const char *const names[] = {"beta", "memory_gate"};
+    const struct param *p = NULL;
+    for (int i = 0; i < 2 && !p; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "layers.%lld.%s", (long long)layer, names[i]);
+        p = model_find(m, name);
+    }
+    CHECK(!p || p->n == m->config.heads, "%s has %lld elements for %lld heads", p->name, (long long)p->n,
+          (long long)m->config.heads);
+    return p;
+}
+
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+
+int64_t model_gates(const struct model *m, double *gate, double *initial) {
+    int64_t heads = m->config.heads, count = 0;
+    for (int64_t l = 0; l < m->config.layers; l++) {
+        const struct param *p = layer_gate(m, l);
+        real *beta = xcalloc((size_t)heads, sizeof *beta);
+        if (p) m->k->download(beta, p->leaf.data, (size_t)heads * sizeof *beta);
+        for (int64_t h = 0; h < heads; h++) {
+            gate[l * heads + h] = p ? sigmoid((double)beta[h]) : NAN;
+            if (initial) initial[l * heads + h] = p ? sigmoid(p->init == INIT_ZERO ? 0 : p->std) : NAN;
+        }
+        if (p) count += heads;
+        free(beta);
+    }
+    return count;
+}
+
+enum head_kind head_kind(double gate) {
+    return gate < HEAD_LOCAL_BELOW ? HEAD_LOCAL : gate > HEAD_MEMORY_ABOVE ? HEAD_MEMORY : HEAD_MIXER;
+}
+
 /* ---- forward ---- */
 
 void forward_begin(struct forward *f, struct tape *t, struct state *s, const struct call *c) {
@@ -194,7 +235,7 @@ void forward_begin(struct forward *f, struct tape *t, struct state *s, const str
     f->tape = t;
     f->model = m;
     f->batch = c->batch, f->segments = c->segments, f->n = c->n;
-    f->training = c->training, f->knock_out = c->knock_out, f->first = c->first;
+    f->training = c->training, f->first = c->first;
     f->watch = c->watch, f->watch_data = c->watch_data;
     CHECK(c->batch == s->batch, "a call of %lld rows on a state of %lld", (long long)c->batch, (long long)s->batch);
     CHECK(c->first + c->segments <= s->segments, "a call of %lld segments, the state has room for %lld",
@@ -205,6 +246,7 @@ void forward_begin(struct forward *f, struct tape *t, struct state *s, const str
     CHECK(!(f->lead + f->trail) || c->segments == 1, "memory rows need one segment a call");
     f->n += f->lead + f->trail;
     f->tokens = tape_ints(t, c->tokens, tokens);
+    if (c->knocked) f->knocked = tape_ints(t, c->knocked, m->config.layers * m->config.heads);
     f->since = tape_ints(t, c->since, rows);
     f->len = tape_ints(t, c->len, rows);
     f->head = tape_ints(t, s->head, c->batch);

@@ -71,8 +71,20 @@ int model_state(struct model *m, int layer, const char *name, enum state_kind ki
 struct param *model_find(const struct model *m, const char *full_name);        /* NULL if there is none */
 struct param *layer_param(const struct model *m, int layer, const char *name); /* CHECKs */
 int layer_state(const struct model *m, int layer, const char *name);           /* index into states; CHECKs */
+/* The parameter [1,heads] whose sigmoid mixes the memory into the heads of a layer; NULL: the layer has no gate. */
+const struct param *layer_gate(const struct model *m, int64_t layer);
+/* sigmoid of it as [layers,heads], NaN where there is none; initial (or NULL): at initialisation. Returns how many there are. */
+int64_t model_gates(const struct model *m, double *gate, double *initial);
+/* The two kinds of heads of the paper (section 4.2) and what lies between: specialised near 0 (local) or near 1 (memory), mixer. */
+enum head_kind { HEAD_LOCAL, HEAD_MIXER, HEAD_MEMORY };
+#define HEAD_LOCAL_BELOW 0.1
+#define HEAD_MEMORY_ABOVE 0.9
+enum head_kind head_kind(double gate);
 /* FLOPs per token, forward: products only, mean over the segments of a training step / with `before` tokens before the segment. */
 double model_flops(const struct model_config *c, int64_t before, bool training);
+/* Elements that a batch row carries once `context` tokens have been read: of its whole segments (an open one is written nowhere);
+ * COUNT_OVERFLOW where they do not fit. */
+int64_t model_carried(const struct model_config *c, int64_t context);
 
 /* ---- carried state of B rows ---- */
 struct state {
@@ -93,6 +105,9 @@ void state_copy_row(struct state *dst, int64_t to, const struct state *src, int6
 size_t state_bytes(const struct state *s);                                                 /* allocated */
 /* Elements carried per row, counted from the arena: rings without their spare rows; counters apart. */
 int64_t state_carried(const struct state *s);
+/* Elements of them that hold something of the row's document by now: a ring those rows that its tokens have filled, a carried
+ * tensor all once there was a write. */
+int64_t state_live(const struct state *s, int64_t row);
 
 /* ---- forward ---- */
 struct call { /* host side of one call */
@@ -102,7 +117,7 @@ struct call { /* host side of one call */
     const int32_t *len;    /* [B,S] */
     int64_t first;
     bool training;
-    enum knock_out knock_out;
+    const int32_t *knocked;                                                         /* [layers,heads] enum knock_out, or NULL */
     void (*watch)(void *data, int layer, const char *what, const struct tensor *x); /* see struct forward */
     void *watch_data;
 };

@@ -432,12 +432,13 @@ static void mix_back(struct tape *t, struct node *n) {
         z[0], z[1], z[2], z[3], z[4]);
 }
 
-struct tensor *op_mix(struct tape *t, struct tensor *mem, struct tensor *local, struct tensor *beta, const int32_t *since, int mode,
-                      int64_t batch, int64_t segments, int64_t n, int64_t heads) {
+struct tensor *op_mix(struct tape *t, struct tensor *mem, struct tensor *local, struct tensor *beta, const int32_t *since,
+                      const int32_t *knocked, int mode, int64_t batch, int64_t segments, int64_t n, int64_t heads) {
+    CHECK(!knocked || !t->record, "heads are knocked out at evaluation only");
     begin(t);
     int64_t e = mem->n / (batch * segments * n * heads);
     struct tensor *y = tape_tensor2(t, "mix", batch * segments * n, heads * e);
-    RUN(t, mix_fwd, y->data, mem->data, local->data, beta->data, since, mode, batch, segments, n, heads, e);
+    RUN(t, mix_fwd, y->data, mem->data, local->data, beta->data, since, knocked, mode, batch, segments, n, heads, e);
     struct node *o = RECORD("mix", mix_back, y, mem, local, beta);
     if (o) {
         o->ints[0] = since, o->flag = mode;

@@ -45,8 +45,9 @@ struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, 
 struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,
                          struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
                          const struct memory_shape *shape);
-struct tensor *op_mix(struct tape *t, struct tensor *mem, struct tensor *local, struct tensor *beta, const int32_t *since, int mode,
-                      int64_t batch, int64_t segments, int64_t n, int64_t heads);
+/* knocked [heads] in backend memory, or NULL: enum knock_out of each head; without recording only. */
+struct tensor *op_mix(struct tape *t, struct tensor *mem, struct tensor *local, struct tensor *beta, const int32_t *since,
+                      const int32_t *knocked, int mode, int64_t batch, int64_t segments, int64_t n, int64_t heads);
 
 /* Rings are carried storage, never differentiated; the read is a fresh tensor [B, rows, width]. */
 void op_ring_write(struct tape *t, real *ring, struct tensor *x, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,

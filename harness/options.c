@@ -28,6 +28,45 @@ int parse_int(const char *text, int64_t *value) {
     return 0;
 }
 
+int parse_rising(const char *text, int64_t *list, int limit, const char *where, struct error *e) {
+    char *copy = xstrdup(text), *rest = NULL;
+    int count = 0;
+    for (char *w = strtok_r(copy, ", ", &rest); w && count >= 0; w = strtok_r(NULL, ", ", &rest)) {
+        if (count == limit)
+            count = fail(e, "%s '%.200s' has more than %d numbers", where, text, limit);
+        else if (parse_int(w, &list[count]) || list[count] < 1 || (count && list[count] <= list[count - 1]))
+            count = fail(e, "%s '%.200s': '%s' is no number of a rising list such as 4K,16K,64K (K = 1024, M = 1048576)", where,
+                         text, w);
+        else
+            count++;
+    }
+    free(copy);
+    return count ? count : fail(e, "%s is empty; give a rising list such as 4K,16K,64K", where);
+}
+
+int64_t count_times(int64_t a, int64_t b) {
+    int64_t product;
+    CHECK(a >= 0 && b >= 0, "a size of %lld times %lld", (long long)a, (long long)b);
+    if (a == COUNT_OVERFLOW || b == COUNT_OVERFLOW || __builtin_mul_overflow(a, b, &product)) return COUNT_OVERFLOW;
+    return product;
+}
+
+int64_t count_plus(int64_t a, int64_t b) {
+    int64_t sum;
+    CHECK(a >= 0 && b >= 0, "a size of %lld plus %lld", (long long)a, (long long)b);
+    if (a == COUNT_OVERFLOW || b == COUNT_OVERFLOW || __builtin_add_overflow(a, b, &sum)) return COUNT_OVERFLOW;
+    return sum;
+}
+
+const char *list_next(const char *list, char *word, size_t room) {
+    while (isspace((unsigned char)*list) || *list == ',') list++;
+    size_t n = strcspn(list, ","), used = n;
+    if (!n) return NULL;
+    while (used && isspace((unsigned char)list[used - 1])) used--;
+    snprintf(word, room, "%.*s", (int)(used < room ? used : room - 1), list);
+    return list + n;
+}
+
 static int parse_real(const char *text, double *value) {
     if (isspace((unsigned char)text[0])) return -1;
     char *end;

@@ -1,8 +1,10 @@
 /* plot.c - prepares the tables behind the pictures and calls gnuplot with the scripts of plots/.
  *
  * Training curves per stage; bits per byte by position; difference to the local-only twin by position; quality against the bytes of
- * carried state and against training FLOP; those of passkey and recall are in plot_retrieval.c. A row keeps its colour in
- * every picture and experiment: the colour belongs to the family of its name. No picture shows what is not in the CSV files. */
+ * carried state and against training FLOP; those of passkey and recall are in plot_retrieval.c, of memory in plot_memory.c, of
+ * gates in plot_heads.c. A row
+ * keeps its colour in every picture and experiment: the colour belongs to the family of its name. No picture shows what is not in
+ * the CSV files. */
 #include "plot_private.h"
 
 #include <errno.h>
@@ -399,6 +401,8 @@ int plots_draw(struct plots *p, const struct report_data *d, struct error *e) {
         if (strcmp(d->sections[i].task, "training") == 0 && stage_measured(d, d->sections[i].stage))
             result = training_plot(p, d, i, stages == 1, e);
         if (result == 0) result = retrieval_plots(p, d, i, e);
+        if (result == 0) result = memory_plots(p, d, i, e);
+        if (result == 0) result = heads_plots(p, d, i, e);
         if (result != 0 || strcmp(d->sections[i].task, "language_modeling") != 0) continue;
         result = position_plot(p, d, i, sections == 1, false, e);
         if (result == 0 && d->twin >= 0) result = position_plot(p, d, i, sections == 1, true, e);

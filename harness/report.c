@@ -213,6 +213,10 @@ int report(const char *folder, FILE *out, struct error *e) {
             passkey_section(&doc, d, i, &plots, out);
         else if (strcmp(task, "recall") == 0)
             recall_section(&doc, d, i, &plots, out);
+        else if (strcmp(task, "memory") == 0)
+            memory_section(&doc, d, i, &plots, out);
+        else if (strcmp(task, "gates") == 0)
+            heads_section(&doc, d, i, &plots, out);
         else if (strcmp(task, "language_modeling") != 0 && strcmp(task, "training") != 0)
             other_section(&doc, d, i);
     }

@@ -47,11 +47,14 @@ void report_table(struct page *doc, struct table *t, FILE *out, const char *titl
 /* The pictures of a section; group: of that base condition (report_retrieval.h), 0 where a section has none. */
 void report_figures(struct page *doc, const struct report_data *d, int section, int group, const struct plots *plots);
 
-/* report_passkey.c, report_recall.c: whole sections; tables that both have. */
+/* report_passkey.c, report_recall.c, report_memory.c: whole sections; tables that both have. */
 void passkey_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
 void recall_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
+void memory_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots, FILE *out);
 struct group;
 void writes_table(struct table *t, const struct group *g);
+void heads_section(struct page *doc, const struct report_data *d, int section, const struct plots *plots,
+                   FILE *out);                                                                           /* report_heads.c */
 void gates_section(struct page *doc, const struct report_data *d, const struct plots *plots, FILE *out); /* report_gates.c */
 /* report_answers.c: exact match against the twin, without the memory, against other rows, by length or number of pairs. */
 void passkey_answers(struct table *t, const struct group *g);

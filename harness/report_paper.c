@@ -45,19 +45,14 @@ const struct paper_line *paper_find(const struct paper *p, const char *name, con
 
 /* Beside the folder of the results, in the working directory, or in the program's tree; malloc'd, NULL: nowhere. */
 static char *table_path(const struct report_data *d) {
-    char exe[4096] = "";
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n > 0 && strrchr(exe, '/')) *strrchr(exe, '/') = 0;
-    char *places[] = {xprintf("%s/../paper/%s.csv", d->folder, d->table), xprintf("results/paper/%s.csv", d->table),
-                      xprintf("%s/../../results/paper/%s.csv", exe, d->table),
-                      xprintf("%s/../../../results/paper/%s.csv", exe, d->table)};
-    char *found = NULL;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        if (!found && access(places[i], R_OK) == 0)
-            found = places[i];
-        else
-            free(places[i]);
+    char *beside = xprintf("%s/../paper/%s.csv", d->folder, d->table), *path = xprintf("results/paper/%s.csv", d->table);
+    if (access(beside, R_OK) == 0) {
+        free(path);
+        return beside;
     }
+    char *found = project_file(path);
+    free(beside);
+    free(path);
     return found;
 }
 

@@ -81,6 +81,18 @@ int64_t state_carried(const struct state *s) {
     return n;
 }
 
+int64_t state_live(const struct state *s, int64_t row) {
+    int64_t n = 0, seen = s->since[row];
+    for (int i = 0; i < s->model->state_count && seen; i++) {
+        const struct state_spec *p = s->model->states + i;
+        if (p->kind == STATE_RING)
+            n += (seen < p->rows ? seen : p->rows) * p->width;
+        else
+            n += p->rows * p->width;
+    }
+    return n;
+}
+
 void state_advance(struct state *s, const struct call *c, int64_t row) {
     int64_t whole = 0, n = s->model->config.segment;
     if (c->training)

@@ -1,5 +1,5 @@
-/* stats.c - Wilson intervals and Tango's, the document bootstrap (single and paired), the smallest difference that could have been
- * seen.
+/* stats.c - Wilson intervals and Tango's, the document bootstrap (single, paired, of several means), the smallest difference that
+ * could have been seen.
  *
  * The bootstrap resamples documents, never tokens, and recomputes the ratio of sums; percentiles of 10,000 resamples. Several
  * training seeds are a second sample, crossed with the documents. Equal seeds give equal bits. */
@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define RESAMPLES 10000
 #define BOOTSTRAP_STREAM 0x626f6f74u
@@ -96,6 +97,21 @@ static double ratio(const double *v, const double *w, int64_t n) {
     return b != 0 ? a / b : NAN;
 }
 
+/* Standard error and 95 % percentiles of resampled values; sorts them. */
+static void spread(struct interval *out, double *draw, int64_t count) {
+    double mean = 0, m2 = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double step = draw[i] - mean;
+        mean += step / (double)(i + 1);
+        m2 += step * (draw[i] - mean);
+    }
+    if (count < 2 || !isfinite(out->value)) return;
+    qsort(draw, (size_t)count, sizeof *draw, by_value);
+    out->standard_error = sqrt(m2 / (double)(count - 1));
+    out->low = quantile(draw, count, 0.025);
+    out->high = quantile(draw, count, 0.975);
+}
+
 /* vb NULL: the ratio of a alone. */
 static struct interval bootstrap(const double *va, const double *wa, const double *vb, const double *wb, int64_t n, uint64_t seed) {
     struct interval out = {.value = NAN, .standard_error = NAN, .low = NAN, .high = NAN, .n = n};
@@ -104,7 +120,7 @@ static struct interval bootstrap(const double *va, const double *wa, const doubl
     if (n < 2) return out; /* one document says nothing about others */
     struct rng r;
     rng_seed(&r, seed, BOOTSTRAP_STREAM);
-    double *draw = xcalloc(RESAMPLES, sizeof *draw), mean = 0, m2 = 0;
+    double *draw = xcalloc(RESAMPLES, sizeof *draw);
     int64_t good = 0;
     for (int64_t k = 0; k < RESAMPLES; k++) {
         double sva = 0, swa = 0, svb = 0, swb = 0;
@@ -114,18 +130,9 @@ static struct interval bootstrap(const double *va, const double *wa, const doubl
             if (vb) svb += vb[i], swb += wb[i];
         }
         double x = sva / swa - (vb ? svb / swb : 0);
-        if (!isfinite(x)) continue; /* a resample without any weight */
-        draw[good++] = x;
-        double step = x - mean;
-        mean += step / (double)good;
-        m2 += step * (x - mean);
+        if (isfinite(x)) draw[good++] = x; /* not a resample without any weight */
     }
-    if (good > 1 && isfinite(out.value)) {
-        qsort(draw, (size_t)good, sizeof *draw, by_value);
-        out.standard_error = sqrt(m2 / (double)(good - 1));
-        out.low = quantile(draw, good, 0.025);
-        out.high = quantile(draw, good, 0.975);
-    }
+    spread(&out, draw, good);
     free(draw);
     return out;
 }
@@ -136,6 +143,33 @@ struct interval bootstrap_ratio(const double *value, const double *weight, int64
 
 struct interval bootstrap_paired(const double *va, const double *wa, const double *vb, const double *wb, int64_t n, uint64_t seed) {
     return bootstrap(va, wa, vb, wb, n, seed);
+}
+
+void bootstrap_means(struct interval *out, const double *values, int64_t n, int columns, double (*derived)(const double *means),
+                     uint64_t seed) {
+    int all = columns + (derived != NULL);
+    double *mean = xcalloc((size_t)all, sizeof *mean), *draw = xcalloc((size_t)all * RESAMPLES, sizeof *draw);
+    struct rng r;
+    rng_seed(&r, seed, BOOTSTRAP_STREAM);
+    for (int64_t k = -1; k < RESAMPLES; k++) { /* -1: the sample itself */
+        memset(mean, 0, (size_t)columns * sizeof *mean);
+        for (int64_t j = 0; j < n; j++) {
+            const double *row = values + (k < 0 ? j : rng_below(&r, n)) * columns;
+            for (int c = 0; c < columns; c++) mean[c] += row[c];
+        }
+        for (int c = 0; c < columns; c++) mean[c] /= (double)n;
+        if (derived) mean[columns] = derived(mean);
+        for (int c = 0; c < all; c++) {
+            if (k < 0)
+                out[c] = (struct interval){.value = mean[c], .standard_error = NAN, .low = NAN, .high = NAN, .n = n};
+            else
+                draw[c * RESAMPLES + k] = mean[c];
+        }
+        if (n < 2) break; /* one document says nothing about others */
+    }
+    for (int c = 0; c < all && n > 1; c++) spread(&out[c], draw + c * RESAMPLES, RESAMPLES);
+    free(mean);
+    free(draw);
 }
 
 /* Student's t with x = sqrt(df) tan(angle): the density in the angle is cos^(df-1) over a constant, smooth up to the quantile. */

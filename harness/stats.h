@@ -15,6 +15,10 @@ struct interval wilson(int64_t successes, int64_t n); /* 95 % */
 struct interval bootstrap_ratio(const double *value, const double *weight, int64_t n, uint64_t seed);
 /* A - B of two such ratios over the same documents, paired: both are resampled together. */
 struct interval bootstrap_paired(const double *va, const double *wa, const double *vb, const double *wb, int64_t n, uint64_t seed);
+/* Means of several measures of the same n >= 1 documents, values [n][columns]: out[c] of column c, percentile bootstrap as above,
+ * all columns resampled together. derived (or NULL): a measure that is a function of the means, into out[columns]. */
+void bootstrap_means(struct interval *out, const double *values, int64_t n, int columns, double (*derived)(const double *means),
+                     uint64_t seed);
 /* A ratio of sums, or with vb and wb the difference of two, of several training seeds over the same n documents: arrays [seeds][n].
  * Documents and seeds are crossed and both are a sample: the squared standard error is that of the paired bootstrap over documents
  * (seeds together) plus the variance of the per-seed values over seeds, the interval Student's t with Satterthwaite's degrees of

@@ -19,7 +19,7 @@ struct stream {
     struct model *model;
     struct state *state;
     struct tape tape;
-    enum knock_out knock_out;
+    int32_t *knocked; /* [layers,heads] enum knock_out */
     stream_watcher *watcher;
     void *watcher_data;
     int64_t rows, segments, n, vocab; /* n: the model's segment length */
@@ -46,7 +46,13 @@ static struct tensor *call_forward(struct stream *s, struct forward *f, struct c
 
 static void plan(struct stream *s, int64_t segments, int64_t n) {
     for (int want = 0; want < 3; want++) {
-        struct call c = {.batch = s->rows, .segments = segments, .n = n, .tokens = s->tokens, .since = s->since, .len = s->len};
+        struct call c = {.batch = s->rows,
+                         .segments = segments,
+                         .n = n,
+                         .tokens = s->tokens,
+                         .since = s->since,
+                         .len = s->len,
+                         .knocked = s->knocked};
         struct forward f;
         call_forward(s, &f, &c, want);
         if (n == s->n) forward_commit(&f, s->state);
@@ -67,6 +73,7 @@ struct stream *stream_open(struct model *m, int64_t rows, int64_t segments, stru
     s->taken = xcalloc(b, sizeof *s->taken);
     s->done = xcalloc(b, sizeof *s->done);
     s->pending = xcalloc(b * (size_t)s->n, sizeof *s->pending);
+    s->knocked = xcalloc((size_t)(m->config.layers * m->config.heads), sizeof *s->knocked);
     size_t t = b * (size_t)(s->segments * s->n);
     s->tokens = xcalloc(t, sizeof *s->tokens);
     s->targets = xcalloc(t, sizeof *s->targets);
@@ -108,6 +115,7 @@ void stream_close(struct stream *s) {
     free(s->position);
     free(s->last);
     free(s->pending);
+    free(s->knocked);
     free(s->tokens);
     free(s->targets);
     free(s->since);
@@ -118,7 +126,13 @@ void stream_close(struct stream *s) {
     free(s);
 }
 
-void stream_knock_out(struct stream *s, enum knock_out mode) { s->knock_out = mode; }
+void stream_knock_out(struct stream *s, enum knock_out mode) {
+    for (int64_t i = 0; i < s->model->config.layers * s->model->config.heads; i++) s->knocked[i] = (int32_t)mode;
+}
+
+void stream_knock_out_heads(struct stream *s, const int32_t *how) {
+    memcpy(s->knocked, how, (size_t)(s->model->config.layers * s->model->config.heads) * sizeof *how);
+}
 
 void stream_watch(struct stream *s, stream_watcher *watcher, void *data) {
     s->watcher = watcher;
@@ -214,7 +228,7 @@ static void feed(struct stream *s, const int32_t *const *tokens, const int64_t *
                              .tokens = s->tokens,
                              .since = s->since,
                              .len = s->len,
-                             .knock_out = s->knock_out,
+                             .knocked = s->knocked,
                              .watch = s->watcher ? show : NULL,
                              .watch_data = s};
             struct forward f;
@@ -263,7 +277,7 @@ void stream_next(struct stream *s, float *out) {
                      .tokens = s->tokens,
                      .since = s->since,
                      .len = s->len,
-                     .knock_out = s->knock_out};
+                     .knocked = s->knocked};
     struct forward f;
     struct tensor *y =
         call_forward(s, &f, &c, 2); /* not committed: the open segment is computed again when its next token is known */
@@ -313,6 +327,10 @@ void snapshot_free(struct snapshot *p) {
 }
 
 size_t stream_state_bytes(const struct stream *s) { return state_bytes(s->state); }
+size_t stream_counter_bytes(const struct stream *s, int64_t row) {
+    size_t counters = sizeof *s->position + sizeof *s->last + sizeof *s->state->since + sizeof *s->state->head;
+    return counters + (size_t)(s->position[row] % s->n) * sizeof *s->pending;
+}
 const struct state *stream_state(const struct stream *s) { return s->state; }
 
 struct tensor **stream_unroll(struct tape *t, struct state *scratch, const int32_t *tokens, int64_t rows, int64_t segments,

@@ -11,7 +11,10 @@ struct stream;
 /* rows batch rows, up to `segments` segments a call. */
 struct stream *stream_open(struct model *m, int64_t rows, int64_t segments, struct error *e);
 void stream_close(struct stream *s);
+/* Takes the memory of all heads out of what follows, or puts it back (KNOCK_NONE); of single heads: how [layers,heads]. A memory is
+ * written as before; a model without gates does not notice. */
 void stream_knock_out(struct stream *s, enum knock_out mode);
+void stream_knock_out_heads(struct stream *s, const int32_t *how);
 void stream_reset(struct stream *s, int64_t row); /* -1: all; the next token is the first of a document */
 /* Feeds n[b] tokens of the document of row b (tokens[b]; n[b] may be 0) and scores each of them given all before it (the first from
  * BOS): nll[b] receives n[b] floats (NULL: not wanted). */
@@ -35,6 +38,8 @@ struct snapshot *stream_snapshot(struct stream *s, int64_t row);
 void stream_restore(struct stream *s, int64_t row, const struct snapshot *p);
 void snapshot_free(struct snapshot *p);
 size_t stream_state_bytes(const struct stream *s);
+/* What a row keeps beside its state: counters, the next input, the inputs of the open segment. */
+size_t stream_counter_bytes(const struct stream *s, int64_t row);
 const struct state *stream_state(const struct stream *s);
 
 /* Differentiable: runs tokens [rows, segments*N] (whole segments) from carried tensors `in` (NULL: empty) on a tape that records,

@@ -53,8 +53,17 @@ int options_choice(const struct options *o, const char *key); /* index in choice
 const char *options_text(const struct options *o, const char *key);
 /* "key=value" pairs sorted by key, all of them (given_only: only those set), joined by sep; malloc'd. */
 char *options_join(const struct options *o, const char *sep, bool given_only);
+/* The next word of a list "a, b, c", without blanks around it; returns where to go on, NULL at its end. */
+const char *list_next(const char *list, char *word, size_t room);
 /* Reads whole numbers with K, M suffixes ("32K" = 32768, "1M" = 1048576). 0 or -1. */
 int parse_int(const char *text, int64_t *value);
+/* A rising list "4K, 16K, 64K" of numbers of at least 1; returns how many, -1 with a sentence that begins with where. */
+int parse_rising(const char *text, int64_t *list, int limit, const char *where, struct error *e);
+
+/* ---- sizes: products and sums of numbers of at least 0 that may not fit; COUNT_OVERFLOW stays what it is ---- */
+#define COUNT_OVERFLOW INT64_MAX /* 2^63 - 1 or more */
+int64_t count_times(int64_t a, int64_t b);
+int64_t count_plus(int64_t a, int64_t b);
 
 /* ---- random numbers: xoshiro256** seeded by splitmix64; the state is part of a checkpoint ---- */
 struct rng {
@@ -79,11 +88,15 @@ struct piece {
 int write_pieces(const char *path, const struct piece *pieces, int count, struct error *e);
 /* Tests of crash safety: with INFINIBENCH_TEST_KILL_AT=N in the environment the N-th call kills the process (SIGKILL). */
 void crash_point(const char *name);
-int make_folders(const char *path, struct error *e);           /* mkdir -p */
+int make_folders(const char *path, struct error *e); /* mkdir -p */
+/* A file of the project (results/paper/table2.csv): in the working directory or in the tree that the program was built in;
+ * malloc'd, NULL: in neither. */
+char *project_file(const char *path);
 uint64_t hash64(const void *data, size_t size, uint64_t seed); /* XXH3 */
 
 double now(void);                /* seconds, monotonic */
-uint64_t peak_resident(void);    /* VmHWM in bytes */
+uint64_t peak_resident(void);    /* VmHWM in bytes: since the process began or peak_forget */
+bool peak_forget(void);          /* the peak is counted from now on; false: this kernel does not let a process do so */
 uint64_t resident(void);         /* VmRSS in bytes */
 uint64_t available_memory(void); /* MemAvailable (and cgroup limit) in bytes */
 

@@ -41,7 +41,7 @@ GOLDENS = {
     # short segments, so that some gammas lie inside (0, 1)
     "infini_delta_gamma": ("infini", {"update": "delta_gamma"}, 2, 2, 2, 16, 2, 8),
     "infini_gqa": ("infini", {"update": "linear"}, 2, 4, 2, 8, 8, 4),
-    "rmt": ("rmt", {"memory": 3}, 2, 4, 4, 8, 8, 4),
+    "rmt": ("rmt", {"memory_tokens": 3}, 2, 4, 4, 8, 8, 4),
     "autocompressor": ("autocompressor", {"summary": 2, "kept": 2, "cut": 100}, 2, 4, 4, 8, 8, 4),
 }
 
@@ -80,7 +80,7 @@ def parameter(name, *shape):
 def parameters(arch, options, layers, H, G, E):
     p = {"embed": (VOCAB, D), "head": (VOCAB, D), "final_norm": (1, D)}
     if arch == "rmt":
-        p.update(memory_init=(options["memory"], D), memory_norm=(1, D))
+        p.update(memory_init=(options["memory_tokens"], D), memory_norm=(1, D))
     if arch == "autocompressor":
         p.update(summary_embed=(options["summary"], D), summary_norm=(1, D))
     for l in range(layers):

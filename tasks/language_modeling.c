@@ -3,14 +3,13 @@
  * Each token of a text is scored exactly once, the first from BOS; state is carried through a document and reset before the next.
  * Sums are in double. Scores by position ask whether a model gains from the earlier parts of a document; knock-out asks whether the
  * gain comes from the compressive memory. Outputs of a foreign model are added up and measured by the same functions. */
+#include "documents.h"
 #include "harness/score.h"
 #include "ngram.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 5
-#define CALL_TOKENS 2048 /* tokens a call when `segments` is 0: large enough for the products, small enough for the cache */
 #define BOOTSTRAP_SEED 20240410
 
 static const char *const bucket_name[BUCKETS] = {"1", "2-4", "5-16", "17-64", "65+"};
@@ -41,143 +40,8 @@ static const struct option options[] = {
     {NULL, OPTION_INT, NULL, 0, 0, NULL, NULL},
 };
 
-/* What the scores of a document add up to, by bucket. */
-struct sums {
-    double nats[BUCKETS], bytes[BUCKETS], tokens;
-};
-struct job {
-    struct cell_writer *out;
-    const struct corpus *corpus;
-    int64_t segment;
-    int32_t *token_bytes; /* [vocab] */
-    struct sums *sums;    /* [documents] */
-    int count;
-};
-
-static char *corpus_place(const struct options *o, const struct corpus *train, struct error *e) {
-    const char *name = options_text(o, "corpus");
-    if (*name) return corpus_locate(name, e);
-    return train ? xstrdup(train->path) : corpus_locate("kjv", e);
-}
-
-static struct corpus *open_split(const struct options *o, const struct corpus *train, const char *split, const struct tokenizer *t,
-                                 size_t limit, struct error *e) {
-    char *path = corpus_place(o, train, e);
-    if (!path) return NULL;
-    struct corpus *c = corpus_open(path, split, t, limit, e);
-    free(path);
-    return c;
-}
-
-/* Without a corpus of its own the task reads that of the training stage, which is part of the cell by itself. */
-static int data_hash(const struct options *o, const struct tokenizer *t, uint64_t *hash, struct error *e) {
-    *hash = 0;
-    if (!*options_text(o, "corpus")) return 0;
-    struct corpus *c = open_split(o, NULL, options_text(o, "split"), t, (size_t)options_int(o, "limit"), e);
-    if (!c) return -1;
-    *hash = c->hash;
-    corpus_free(c);
-    return 0;
-}
-
-static int documents_scored(const struct options *o, const struct corpus *c) {
-    int64_t documents = options_int(o, "documents");
-    return documents && documents < c->count ? (int)documents : c->count;
-}
-
-/* Bytes that each token stands for. */
-static int32_t *token_sizes(const struct tokenizer *t) {
-    int32_t *bytes = xcalloc((size_t)t->vocab, sizeof *bytes);
-    for (int32_t i = 0; i < t->vocab; i++) {
-        size_t size = 0;
-        char *text = t->decode(t, &i, 1, &size);
-        bytes[i] = (int32_t)size;
-        free(text);
-    }
-    return bytes;
-}
-
-static int bucket_of(int64_t token, int64_t segment) {
-    int64_t s = token / segment + 1;
-    return s <= 1 ? 0 : s <= 4 ? 1 : s <= 16 ? 2 : s <= 64 ? 3 : 4;
-}
-
-static void add_score(struct job *j, int d, int64_t token, double nats) {
-    int b = bucket_of(token, j->segment);
-    j->sums[d].nats[b] += nats;
-    j->sums[d].bytes[b] += j->token_bytes[j->corpus->texts[d].tokens[token]];
-    j->sums[d].tokens++;
-}
-
-static void add_scores(struct job *j, int d, int64_t first, int64_t n, const float *nll) {
-    for (int64_t i = 0; i < n; i++) add_score(j, d, first + i, (double)nll[i]);
-}
-
-/* Orders documents from the longest to the shortest, so that parallel rows end together. */
-static const struct text *sort_texts;
-static int longer_first(const void *a, const void *b) {
-    int x = *(const int *)a, y = *(const int *)b;
-    int64_t p = sort_texts[x].n, q = sort_texts[y].n;
-    return p != q ? (p < q) - (p > q) : (x > y) - (x < y);
-}
-
-/* Feeds every document to a row of the stream and adds up its scores. */
-static void score_documents(struct job *j, struct stream *s, int64_t rows, int64_t chunk, const char *label) {
-    const int32_t **tokens = xcalloc((size_t)rows, sizeof *tokens);
-    float **nll = xcalloc((size_t)rows, sizeof *nll);
-    int64_t *n = xcalloc((size_t)rows, sizeof *n), *at = xcalloc((size_t)rows, sizeof *at), total = 0, done = 0;
-    int *doc = xcalloc((size_t)rows, sizeof *doc), *order = xcalloc((size_t)j->count, sizeof *order), next = 0;
-    for (int d = 0; d < j->count; d++) {
-        order[d] = d;
-        total += j->corpus->texts[d].n;
-    }
-    sort_texts = j->corpus->texts;
-    qsort(order, (size_t)j->count, sizeof *order, longer_first);
-    memset(j->sums, 0, (size_t)j->count * sizeof *j->sums);
-    for (int64_t r = 0; r < rows; r++) {
-        nll[r] = xcalloc((size_t)chunk, sizeof **nll);
-        doc[r] = -1;
-    }
-    struct progress p;
-    progress_begin(&p, label, total);
-    for (;;) {
-        int active = 0;
-        for (int64_t r = 0; r < rows; r++) {
-            if (doc[r] < 0 && next < j->count) {
-                doc[r] = order[next++];
-                at[r] = 0;
-                stream_reset(s, r);
-            }
-            n[r] = 0;
-            if (doc[r] < 0) continue;
-            const struct text *text = &j->corpus->texts[doc[r]];
-            n[r] = text->n - at[r] < chunk ? text->n - at[r] : chunk;
-            tokens[r] = text->tokens + at[r];
-            active++;
-        }
-        if (!active) break;
-        stream_score(s, tokens, n, nll);
-        for (int64_t r = 0; r < rows; r++) {
-            if (doc[r] < 0) continue;
-            add_scores(j, doc[r], at[r], n[r], nll[r]);
-            at[r] += n[r];
-            done += n[r];
-            if (at[r] == j->corpus->texts[doc[r]].n) doc[r] = -1;
-        }
-        progress_update(&p, done, "tokens");
-    }
-    progress_end(&p);
-    for (int64_t r = 0; r < rows; r++) free(nll[r]);
-    free(tokens);
-    free(nll);
-    free(n);
-    free(at);
-    free(doc);
-    free(order);
-}
-
 /* Ratio of sums over documents at a position (bucket, or -1: all); samples are written beside it. */
-static struct interval ratio_at(struct job *j, const char *split, const char *condition, const char *metric, int bucket) {
+static struct interval ratio_at(struct scoring *j, const char *split, const char *condition, const char *metric, int bucket) {
     double *bits = xcalloc((size_t)j->count, sizeof *bits), *bytes = xcalloc((size_t)j->count, sizeof *bytes);
     int64_t n = 0;
     for (int d = 0; d < j->count; d++) {
@@ -200,7 +64,7 @@ static struct interval ratio_at(struct job *j, const char *split, const char *co
     return v;
 }
 
-static void measure_bits(struct job *j, const char *condition, const char *metric) {
+static void measure_bits(struct scoring *j, const char *condition, const char *metric) {
     for (int b = -1; b < BUCKETS; b++) {
         struct interval v = ratio_at(j, j->corpus->split, condition, metric, b);
         if (!v.n) continue;
@@ -218,7 +82,7 @@ static void measure_bits(struct job *j, const char *condition, const char *metri
     }
 }
 
-static void measure_count(struct job *j, const char *condition, const char *metric, const char *unit, double value) {
+static void measure_count(struct scoring *j, const char *condition, const char *metric, const char *unit, double value) {
     cell_measure(j->out, &(struct measurement){.split = j->corpus->split,
                                                .condition = condition,
                                                .metric = metric,
@@ -233,7 +97,7 @@ static void measure_count(struct job *j, const char *condition, const char *metr
 }
 
 /* exp of nats per token or per word, interval by the bootstrap over documents (standard error to first order). */
-static void measure_perplexity(struct job *j, const char *condition, const char *metric, bool words) {
+static void measure_perplexity(struct scoring *j, const char *condition, const char *metric, bool words) {
     double *nats = xcalloc((size_t)j->count, sizeof *nats), *units = xcalloc((size_t)j->count, sizeof *units);
     double all = 0;
     for (int d = 0; d < j->count; d++) {
@@ -259,7 +123,7 @@ static void measure_perplexity(struct job *j, const char *condition, const char 
     free(units);
 }
 
-static void measure(struct job *j, const char *condition) {
+static void measure(struct scoring *j, const char *condition) {
     double nats = 0, tokens = 0, words = 0, bytes = 0;
     for (int d = 0; d < j->count; d++) {
         for (int b = 0; b < BUCKETS; b++) nats += j->sums[d].nats[b];
@@ -277,11 +141,11 @@ static void measure(struct job *j, const char *condition) {
 }
 
 /* The 3-gram of the training split over the same documents. */
-static int measure_ngram(struct job *j, const struct task_run *r, struct error *e) {
+static int measure_ngram(struct scoring *j, const struct task_run *r, struct error *e) {
     struct corpus *own = NULL;
     const struct corpus *train = r->train;
     if (!train || strcmp(train->split, "train") != 0 || *options_text(r->options, "corpus")) {
-        train = own = open_split(r->options, r->train, "train", r->tokenizer, 0, e);
+        train = own = documents_open(r->options, r->train, "train", r->tokenizer, 0, e);
         if (!own) return -1;
     }
     struct ngram *g = ngram_fit(train, r->tokenizer->vocab, 3);
@@ -290,7 +154,7 @@ static int measure_ngram(struct job *j, const struct task_run *r, struct error *
         const struct text *text = &j->corpus->texts[d];
         float *nll = xcalloc((size_t)text->n, sizeof *nll);
         ngram_score(g, text->tokens, text->n, nll);
-        add_scores(j, d, 0, text->n, nll);
+        scoring_add_tokens(j, d, 0, text->n, nll);
         free(nll);
     }
     measure_bits(j, "", "ngram3_bits_per_byte");
@@ -310,10 +174,10 @@ static bool has_memory(const struct model *m) {
 static int run(struct task_run *r, struct error *e) {
     const struct options *o = r->options;
     struct model *m = r->model;
-    struct corpus *c = open_split(o, r->train, options_text(o, "split"), r->tokenizer, (size_t)options_int(o, "limit"), e);
+    struct corpus *c = documents_open(o, r->train, options_text(o, "split"), r->tokenizer, (size_t)options_int(o, "limit"), e);
     if (!c) return -1;
     int64_t rows = options_int(o, "rows"), segments = options_int(o, "segments");
-    struct job j = {.out = r->out, .corpus = c, .segment = m->config.segment, .count = documents_scored(o, c)};
+    struct scoring j = {.out = r->out, .corpus = c, .segment = m->config.segment, .count = documents_count(o, c)};
     if (rows > j.count) rows = j.count;
     if (!segments) segments = CALL_TOKENS / (rows * j.segment);
     if (segments < 1) segments = 1;
@@ -322,7 +186,7 @@ static int run(struct task_run *r, struct error *e) {
         corpus_free(c);
         return -1;
     }
-    j.token_bytes = token_sizes(r->tokenizer);
+    j.token_bytes = documents_token_bytes(r->tokenizer);
     j.sums = xcalloc((size_t)j.count, sizeof *j.sums);
     static const struct {
         enum knock_out mode;
@@ -333,7 +197,7 @@ static int run(struct task_run *r, struct error *e) {
     int count = options_bool(o, "knock_out") && has_memory(m) ? 3 : 1, status = 0;
     for (int i = 0; i < count; i++) {
         stream_knock_out(s, ways[i].mode);
-        score_documents(&j, s, rows, segments * j.segment, ways[i].label);
+        documents_score(&j, s, rows, segments * j.segment, ways[i].label);
         measure(&j, ways[i].condition);
     }
     if (!strcmp(m->config.arch->name, "null") && !strcmp(options_text(o, "ngram"), "3")) status = measure_ngram(&j, r, e);
@@ -380,16 +244,16 @@ static int wrong_bytes(const struct score_run *r, const struct text *t, double g
 
 /* Tokens of another tokenizer are laid over ours: one that reaches over the border of a position is divided by its bytes, so that
  * a position holds the same text for every model. One of 0 bytes (an end mark, say) counts where it stands. */
-static void add_foreign(struct job *j, int d, const struct score_nll *x) {
+static void add_foreign(struct scoring *j, int d, const struct score_nll *x) {
     const struct text *t = &j->corpus->texts[d];
-    struct sums *s = &j->sums[d];
+    struct document_sums *s = &j->sums[d];
     int64_t at = 0, left = j->token_bytes[t->tokens[0]];
     for (int64_t i = 0; i < x->n; i++) {
         double share = x->bytes[i] > 0 ? x->nats[i] / x->bytes[i] : 0, part = 0; /* part: bytes in position b so far */
-        int b = bucket_of(at, j->segment);
+        int b = documents_bucket(at, j->segment);
         for (int64_t rest = (int64_t)x->bytes[i]; rest > 0;) {
             while (left == 0 && at + 1 < t->n) left = j->token_bytes[t->tokens[++at]];
-            int here = bucket_of(at, j->segment);
+            int here = documents_bucket(at, j->segment);
             if (here != b) {
                 s->nats[b] += share * part;
                 s->bytes[b] += part;
@@ -407,7 +271,7 @@ static void add_foreign(struct job *j, int d, const struct score_nll *x) {
     s->tokens += (double)x->n;
 }
 
-static int add_document(struct score_run *r, struct job *j, int d, struct error *e) {
+static int add_document(struct score_run *r, struct scoring *j, int d, struct error *e) {
     const struct text *t = &j->corpus->texts[d];
     struct score_nll x;
     if (score_nll(r, t->name, &x, e)) return -1;
@@ -421,7 +285,7 @@ static int add_document(struct score_run *r, struct job *j, int d, struct error 
     else if (x.bytes)
         add_foreign(j, d, &x);
     else
-        for (int64_t i = 0; i < x.n; i++) add_score(j, d, i, x.nats[i]);
+        for (int64_t i = 0; i < x.n; i++) scoring_add(j, d, i, x.nats[i]);
     score_nll_free(&x);
     return status;
 }
@@ -430,12 +294,12 @@ static int score(struct score_run *r, struct error *e) {
     static const char *const ours[] = {"rows", "segments", "knock_out", "ngram", NULL};
     const struct options *o = r->options;
     if (score_refuse(r, ours, e)) return -1;
-    struct corpus *c = open_split(o, NULL, options_text(o, "split"), r->tokenizer, (size_t)options_int(o, "limit"), e);
+    struct corpus *c = documents_open(o, NULL, options_text(o, "split"), r->tokenizer, (size_t)options_int(o, "limit"), e);
     if (!c) return -1;
-    struct job j = {.corpus = c, .segment = r->segment, .count = documents_scored(o, c)};
+    struct scoring j = {.corpus = c, .segment = r->segment, .count = documents_count(o, c)};
     const char **names = xcalloc((size_t)j.count, sizeof *names);
     for (int d = 0; d < j.count; d++) names[d] = c->texts[d].name;
-    j.token_bytes = token_sizes(r->tokenizer);
+    j.token_bytes = documents_token_bytes(r->tokenizer);
     j.sums = xcalloc((size_t)j.count, sizeof *j.sums);
     int status = score_expect(r, names, j.count, e);
     for (int d = 0; d < j.count && !status; d++) status = add_document(r, &j, d, e);
@@ -469,6 +333,6 @@ const struct task task_language_modeling = {
     .options = options,
     .run = run,
     .source = NULL,
-    .data_hash = data_hash,
+    .data_hash = documents_hash,
     .score = score,
 };

@@ -6,7 +6,6 @@
  * for each sample from where its tokens lie. */
 #include "passkey.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,21 +82,11 @@ void passkey_shape(struct passkey_shape *s, const struct options *o, bool evalua
                                 .limit = options_int(o, "limit")};
 }
 
-/* The next word of a list "a, b, c" into `word`; NULL at its end. */
-static const char *next_word(const char *list, char *word, size_t room) {
-    while (isspace((unsigned char)*list) || *list == ',') list++;
-    size_t n = strcspn(list, ","), used = n;
-    if (!n) return NULL;
-    while (used && isspace((unsigned char)list[used - 1])) used--;
-    snprintf(word, room, "%.*s", (int)(used < room ? used : room - 1), list);
-    return list + n;
-}
-
 /* Whole numbers of at least `least` into out; returns how many, -1: error. */
 static int read_list(const struct options *o, const char *key, int64_t out[PASSKEY_LENGTHS], struct error *e) {
     char word[40];
     int n = 0;
-    for (const char *at = options_text(o, key); (at = next_word(at, word, sizeof word)); n++) {
+    for (const char *at = options_text(o, key); (at = list_next(at, word, sizeof word)); n++) {
         if (n == PASSKEY_LENGTHS) return fail(e, "passkey: %s has more than %d values", key, PASSKEY_LENGTHS);
         if (parse_int(word, &out[n]))
             return fail(e, "passkey: %s: '%s' is not a whole number (suffixes K = 1024, M = 1048576)", key, word);
@@ -118,7 +107,7 @@ static int read_places(struct passkey_plan *p, const struct options *o, struct e
         snprintf(x->name, sizeof x->name, "%.2f", x->depth);
     }
     if (depths) return 0;
-    for (const char *at = options_text(o, "positions"); (at = next_word(at, word, sizeof word));) {
+    for (const char *at = options_text(o, "positions"); (at = list_next(at, word, sizeof word));) {
         int i = 0;
         while (i < 3 && strcmp(word, names[i]) != 0) i++;
         const char *near = nearest_name(word, names, 3);
@@ -136,7 +125,7 @@ static int read_places(struct passkey_plan *p, const struct options *o, struct e
     return p->places ? 0 : fail(e, "passkey: positions is empty; there are start, middle and end");
 }
 
-static int read_plan(struct passkey_plan *p, const struct passkey_text *x, const struct options *o, struct error *e) {
+int passkey_plan_read(struct passkey_plan *p, const struct passkey_text *x, const struct options *o, struct error *e) {
     *p = (struct passkey_plan){.haystacks = x->shape.haystack == HAYSTACK_REPEATED ? 1 : options_int(o, "haystacks"),
                                .rows = options_int(o, "rows"),
                                .segments = options_int(o, "segments"),
@@ -179,7 +168,7 @@ static int data_hash(const struct options *o, const struct tokenizer *t, uint64_
     plain_text = shape;
     plain_text.haystack = HAYSTACK_REPEATED; /* books are read for their hash only */
     struct passkey_text *x = passkey_text_open(t, &plain_text, e);
-    int status = x ? read_plan(&plan, x, o, e) : -1;
+    int status = x ? passkey_plan_read(&plan, x, o, e) : -1;
     passkey_text_free(x);
     return status ? -1 : passkey_book_hash(&shape, hash, e);
 }
@@ -195,8 +184,7 @@ struct report {
     char condition[128];
 };
 
-/* Sorted key=value pairs; what is NULL is left out. */
-static void set_condition(char out[128], const struct passkey_shape *s, const char *knock_out, const char *skipped) {
+void passkey_condition(char out[128], const struct passkey_shape *s, const char *knock_out, const char *skipped) {
     static const char *const haystacks[] = {"repeated", "shuffled", "book", "distractors"};
     char length[32] = "";
     if (s->value_length != 5) snprintf(length, sizeof length, ";value_length=%d", s->value_length);
@@ -363,19 +351,15 @@ static void measure_contrast(void *data, const struct passkey_contrast *c, int64
 }
 
 static void measure_gates(const struct report *r, const struct model *m) {
-    for (int64_t layer = 0; layer < m->config.layers; layer++) {
-        char name[48], position[48];
-        snprintf(name, sizeof name, "layers.%lld.beta", (long long)layer);
-        const struct param *p = model_find(m, name);
-        if (!p) continue;
-        real *beta = xcalloc((size_t)p->n, sizeof *beta);
-        m->k->download(beta, p->leaf.data, (size_t)p->n * sizeof *beta);
-        for (int64_t h = 0; h < p->n; h++) {
-            snprintf(position, sizeof position, "%lld.%lld", (long long)layer, (long long)h);
-            measure(r, "gate", "fraction", 0, position, -1, plain(1 / (1 + exp(-(double)beta[h])), 1));
-        }
-        free(beta);
+    int64_t heads = m->config.heads, all = m->config.layers * heads;
+    double *gate = xcalloc((size_t)all, sizeof *gate);
+    model_gates(m, gate, NULL);
+    for (int64_t i = 0; i < all; i++) {
+        char position[48];
+        snprintf(position, sizeof position, "%lld.%lld", (long long)(i / heads), (long long)(i % heads));
+        if (layer_gate(m, i / heads)) measure(r, "gate", "fraction", 0, position, -1, plain(gate[i], 1));
     }
+    free(gate);
 }
 
 /* ---- the run ---- */
@@ -390,7 +374,7 @@ static void skip_lengths(struct report *r, struct passkey_plan *p, const struct 
     while (p->lengths && p->length[p->lengths - 1] > window) {
         int64_t length = p->length[--p->lengths];
         snprintf(reason, sizeof reason, "beyond the window of %lld", (long long)window);
-        set_condition(r->condition, &r->x->shape, NULL, reason);
+        passkey_condition(r->condition, &r->x->shape, NULL, reason);
         measure(r, "skipped", "", length, "all", -1, plain(1, 0));
         fprintf(stderr,
                 "passkey: length %lld skipped: %s tokens that this transformer attends to (beyond_window = measure reads on)\n",
@@ -408,7 +392,7 @@ static int run(struct task_run *t, struct error *e) {
     struct passkey_plan plan;
     passkey_shape(&shape, o, true);
     struct passkey_text *x = passkey_text_open(t->tokenizer, &shape, e);
-    if (!x || read_plan(&plan, x, o, e)) {
+    if (!x || passkey_plan_read(&plan, x, o, e)) {
         passkey_text_free(x);
         return -1;
     }
@@ -417,7 +401,7 @@ static int run(struct task_run *t, struct error *e) {
     if (options_choice(o, "beyond_window") == 0) skip_lengths(&r, &plan, t->model);
     int count = options_bool(o, "knock_out") && has_memory(t->model) ? 3 : 1, status = 0;
     for (int i = 0; i < count && plan.lengths && !status; i++) {
-        set_condition(r.condition, &shape, ways[i].name, NULL);
+        passkey_condition(r.condition, &shape, ways[i].name, NULL);
         plan.knock_out = ways[i].mode;
         plan.look = !i && options_bool(o, "diagnostics") && has_memory(t->model) ? measure_norms : NULL;
         plan.listen = plan.look ? measure_contrast : NULL;

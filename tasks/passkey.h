@@ -135,7 +135,9 @@ struct passkey_plan {
     struct passkey_place place[PASSKEY_PLACES];
     int64_t haystacks, rows, segments;
     bool greedy, share, tail; /* share: read once what samples share (no: once a sample); tail: read only what is within reach */
-    enum knock_out knock_out;
+    enum knock_out knock_out; /* of all heads */
+    const int32_t *knocked;   /* instead of it, [layers,heads]: of single heads (stream.h); NULL: none */
+    const char *label;        /* of the progress line; NULL: from knock_out */
     /* Called after the prompt of the first sample of each length at the last place; may be NULL. */
     void (*look)(void *data, const struct stream *s, int64_t length);
     /* Called after the answers of the first samples of each length at the first place, if its needle is in the memory; may be NULL.
@@ -143,6 +145,10 @@ struct passkey_plan {
     void (*listen)(void *data, const struct passkey_contrast *x, int64_t length);
     void *data;
 };
+/* The plan that the options describe. */
+int passkey_plan_read(struct passkey_plan *p, const struct passkey_text *x, const struct options *o, struct error *e);
+/* The condition of results: sorted key=value pairs; what is NULL is left out. */
+void passkey_condition(char out[128], const struct passkey_shape *s, const char *knock_out, const char *skipped);
 /* out[(length * places + place) * most + sample], most = the largest number of samples; malloc'd. NULL: error. */
 struct passkey_outcome *passkey_evaluate(struct model *m, const struct passkey_text *x, const struct passkey_plan *plan,
                                          int64_t *most, struct error *e);

@@ -40,6 +40,13 @@ struct evaluation {
     struct error *e;
 };
 
+static void knock_out(struct stream *s, const struct passkey_plan *plan) {
+    if (plan->knocked)
+        stream_knock_out_heads(s, plan->knocked);
+    else
+        stream_knock_out(s, plan->knock_out);
+}
+
 static int64_t less(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Tokens from position (of the stream, which begins at a segment's start) that fill calls of whole segments. */
@@ -253,7 +260,7 @@ static int open_rows(struct evaluation *v, int64_t rows) {
         v->logits[r] = xcalloc((size_t)v->x->shape.value_length * vocab, sizeof **v->logits);
     }
     if (!v->stream) return -1;
-    stream_knock_out(v->stream, v->plan->knock_out);
+    knock_out(v->stream, v->plan);
     return 0;
 }
 
@@ -321,7 +328,8 @@ static int run_all(struct evaluation *v) {
 struct passkey_outcome *passkey_evaluate(struct model *m, const struct passkey_text *x, const struct passkey_plan *plan,
                                          int64_t *most, struct error *e) {
     struct evaluation v = {.m = m, .x = x, .plan = plan, .n = m->config.segment, .rows = plan->rows, .e = e};
-    v.reach = plan->knock_out == KNOCK_NONE ? m->config.arch->reach(&m->config) : v.n - 1; /* without memory: the own segment */
+    bool memory = plan->knocked || plan->knock_out == KNOCK_NONE;
+    v.reach = memory ? m->config.arch->reach(&m->config) : v.n - 1; /* without memory: the own segment */
     for (int l = 0; l < plan->lengths; l++)
         if (plan->samples[l] > v.most) v.most = plan->samples[l];
     int64_t widest = 1;
@@ -338,9 +346,10 @@ struct passkey_outcome *passkey_evaluate(struct model *m, const struct passkey_t
     v.trunk = stream_open(m, 1, v.segments, e);
     int status = -1;
     if (v.trunk) {
-        stream_knock_out(v.trunk, plan->knock_out);
+        knock_out(v.trunk, plan);
         progress_begin(&v.progress,
-                       plan->knock_out == KNOCK_OFF    ? "passkey, memory off"
+                       plan->label                     ? plan->label
+                       : plan->knock_out == KNOCK_OFF  ? "passkey, memory off"
                        : plan->knock_out == KNOCK_ZERO ? "passkey, memory zero"
                                                        : "passkey",
                        (int64_t)v.work);

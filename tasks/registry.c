@@ -2,7 +2,7 @@
 #include "harness/task.h"
 #include <string.h>
 
-#define TASKS(X) X(language_modeling) X(passkey) X(recall)
+#define TASKS(X) X(language_modeling) X(passkey) X(recall) X(memory) X(gates)
 
 #define DECLARE(name) extern const struct task task_##name;
 #define ADDRESS(name) &task_##name,

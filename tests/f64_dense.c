@@ -9,17 +9,23 @@
 #include <cmocka.h> /* after the engine: it has a macro fail() */
 
 struct rule {
-    int64_t n, window;       /* segment; 0: none */
-    int64_t cache;           /* transformer_xl */
-    int64_t memory, k;       /* memorizing */
-    int update;              /* enum memory_update */
-    int first_bypass, knock; /* infini */
-    double gate;             /* memorizing: NAN = the parameter, else the gate itself */
+    int64_t n, window;      /* segment; 0: none */
+    int64_t cache;          /* transformer_xl */
+    int64_t memory, k;      /* memorizing */
+    int update;             /* enum memory_update */
+    int first_bypass;       /* infini */
+    const int32_t *knocked; /* [layers,heads] enum knock_out; NULL: none */
+    double gate;            /* memorizing: NAN = the parameter, else the gate itself */
 };
 
 static const double *query(const struct dense *d, int64_t t, int64_t h) { return d->q + (t * d->H + h) * d->E; }
 static const double *key(const struct dense *d, int64_t t, int64_t g) { return d->k + (t * d->G + g) * d->E; }
 static double *result(const struct dense *d, int64_t t, int64_t h) { return d->out + (t * d->H + h) * d->E; }
+
+static int knock_of(const struct dense *d, int64_t h) {
+    const struct rule *r = d->data;
+    return r->knocked ? r->knocked[d->layer * d->H + h] : KNOCK_NONE;
+}
 
 static void full_mixer(const struct dense *d) {
     const struct rule *r = d->data;
@@ -65,15 +71,17 @@ static void infini_mixer(const struct dense *d) {
     double *beta = r->update == MEMORY_NONE ? NULL : dense_param(d, "beta");
     for (int64_t h = 0; h < d->H; h++) {
         int64_t g = h / (d->H / d->G);
+        int knock = knock_of(d, h);
         if (beta) written_values(d, r, g, w, count);
         for (int64_t t = 0; t < d->T; t++) {
             int64_t start = t / r->n * r->n;
-            double gate = !beta || r->knock == KNOCK_OFF || (r->first_bypass && !start) ? 0 : 1 / (1 + exp(-beta[h])), norm = 1e-6;
+            bool passed = knock == KNOCK_OFF || (knock == KNOCK_NONE && r->first_bypass && !start);
+            double gate = !beta || passed ? 0 : 1 / (1 + exp(-beta[h])), norm = 1e-6;
             for (int64_t a = 0; a <= t; a++)
                 score[a] = a < start ? -INFINITY : dense_rope_dot(d, query(d, t, h), key(d, a, g), t - a) / sqrt((double)d->E);
             dense_attend(d, result(d, t, h), 1 - gate, score, t + 1, g);
             for (int64_t a = 0; a < start && beta; a++) norm += count[a] * kernel(d, query(d, t, h), key(d, a, g));
-            for (int64_t a = 0; a < start && beta && r->knock != KNOCK_ZERO; a++)
+            for (int64_t a = 0; a < start && beta && knock != KNOCK_ZERO; a++)
                 for (int64_t i = 0; i < d->E; i++)
                     result(d, t, h)[i] += gate * kernel(d, query(d, t, h), key(d, a, g)) / norm * w[a * d->E + i];
         }
@@ -138,7 +146,8 @@ static void memorizing_mixer(const struct dense *d) {
         for (int64_t h = 0; h < d->H; h++) {
             int64_t g = h / (d->H / d->G), start = t / r->n * r->n, visible = 0;
             const double *q = query(d, t, h);
-            double mix = !has_bank ? 0 : isnan(r->gate) ? 1 / (1 + exp(-gate[h])) : r->gate;
+            int knock = knock_of(d, h);
+            double mix = !has_bank || knock == KNOCK_OFF ? 0 : isnan(r->gate) ? 1 / (1 + exp(-gate[h])) : r->gate;
             for (int64_t a = 0; a <= t; a++) {
                 const double *k = key(d, a, g);
                 dot[a] = dense_dot(q, k, d->E) * scale[h] / sqrt(dense_dot(q, q, d->E) + 1e-6) / sqrt(dense_dot(k, k, d->E) + 1e-6);
@@ -152,7 +161,7 @@ static void memorizing_mixer(const struct dense *d) {
                 score[a] = a < start - r->memory || better >= r->k ? -INFINITY : dot[a];
                 visible += score[a] > -INFINITY;
             }
-            if (visible && has_bank) dense_attend(d, result(d, t, h), mix, score, start, g);
+            if (visible && has_bank && knock != KNOCK_ZERO) dense_attend(d, result(d, t, h), mix, score, start, g);
         }
     free(scale);
     free(bias);
@@ -162,6 +171,13 @@ static void memorizing_mixer(const struct dense *d) {
 }
 
 /* ---- comparisons ---- */
+
+/* Heads of two layers: none, all off, all zero, one of each kind. */
+static const int32_t knocked[][4] = {{0, 0, 0, 0},
+                                     {KNOCK_OFF, KNOCK_OFF, KNOCK_OFF, KNOCK_OFF},
+                                     {KNOCK_ZERO, KNOCK_ZERO, KNOCK_ZERO, KNOCK_ZERO},
+                                     {KNOCK_OFF, 0, 0, KNOCK_ZERO},
+                                     {0, KNOCK_ZERO, KNOCK_OFF, 0}};
 
 #define SHAPE "layers=2 d_model=16 heads=2 kv_heads=2 head_dim=8 ffn=20 batch=1 vocab=11 tied=no "
 
@@ -174,12 +190,12 @@ static void compare(struct model *m, dense_mixer mixer, const struct rule *r, in
     struct error e;
     struct state *s = state_create(m, 1, 1, &e);
     assert_non_null(s);
-    double *want = dense_logits(m, x->tokens, T, mixer, r), *got = engine_logits(m, NULL, x, 0, segments, (enum knock_out)r->knock);
+    double *want = dense_logits(m, x->tokens, T, mixer, r), *got = engine_logits_heads(m, NULL, x, 0, segments, r->knocked);
     double error = engine_error(got, want, scored * V, 1, &at);
     if (!(error <= 1e-11))
         fail_msg("one call: logits of token %d differ by %g: %.15g, dense %.15g", (int)(at / V), error, got[at], want[at]);
     for (int64_t i = 0; i < segments; i++) {
-        double *part = engine_logits(m, s, x, i, 1, (enum knock_out)r->knock);
+        double *part = engine_logits_heads(m, s, x, i, 1, r->knocked);
         memcpy(got + i * n * V, part, (size_t)(n * V) * sizeof *part);
         free(part);
     }
@@ -235,7 +251,11 @@ static void memorizing(void **state) {
     for (int i = 0; i < 2; i++) {
         struct model *m = filled("memorizing", options[i], "segment=80 segments=3");
         struct rule r = {.n = 80, .memory = i ? 100 : 160, .k = i ? 3 : 160, .gate = NAN};
-        compare(m, memorizing_mixer, &r, 3);
+        for (size_t k = 0; k < sizeof knocked / sizeof *knocked; k++) {
+            r.knocked = knocked[k];
+            compare(m, memorizing_mixer, &r, 3);
+        }
+        r.knocked = NULL;
         for (int end = 0; end < 2; end++) {
             double gates[2] = {end ? 1e4 : -1e4, end ? 1e4 : -1e4};
             engine_upload(m, model_find(m, "layers.0.memory_gate")->leaf.data, gates, 2);
@@ -253,14 +273,15 @@ static void infini(void **state) {
         for (int gqa = 0; gqa < 2; gqa++) {
             struct model *m = filled("infini", options[u], gqa ? "segment=4 segments=6 kv_heads=1" : "segment=4 segments=6");
             struct rule r = {.n = 4, .update = u};
-            for (int knock = KNOCK_NONE; knock <= KNOCK_ZERO; knock++) {
-                r.knock = u == MEMORY_NONE ? KNOCK_NONE : knock;
+            for (size_t k = 0; k < sizeof knocked / sizeof *knocked; k++) {
+                r.knocked = u == MEMORY_NONE ? NULL : knocked[k];
                 compare(m, infini_mixer, &r, 6);
             }
             model_free(m);
         }
     struct model *m = filled("infini", "update=linear first_segment=bypass", "segment=4 segments=6");
-    compare(m, infini_mixer, &(struct rule){.n = 4, .update = MEMORY_LINEAR, .first_bypass = 1}, 6);
+    for (size_t k = 0; k < sizeof knocked / sizeof *knocked; k++)
+        compare(m, infini_mixer, &(struct rule){.n = 4, .update = MEMORY_LINEAR, .first_bypass = 1, .knocked = knocked[k]}, 6);
     model_free(m);
 }
 
@@ -271,7 +292,7 @@ static void local_twins(void **state) {
     static const int documents[] = {1, 1, 1, 1, 1}, lens[] = {4, 4, 4, 4, 4};
     const char *shape = "segment=4 segments=5 equal_parameters=no";
     struct model *none = filled("infini", "update=none", shape), *linear = filled("infini", "update=linear", shape);
-    struct model *full = filled("transformer", "window=0", shape), *bare = filled("rmt", "memory=0", shape);
+    struct model *full = filled("transformer", "window=0", shape), *bare = filled("rmt", "memory_tokens=0", shape);
     struct text_batch *x = engine_text(1, 5, 4, 11, NULL, lens), *y = engine_text(1, 5, 4, 11, documents, lens);
     memcpy(y->tokens, x->tokens, 20 * sizeof *x->tokens);
     double *a = engine_logits(none, NULL, x, 0, 5, KNOCK_NONE), *b = engine_logits(linear, NULL, x, 0, 5, KNOCK_OFF);

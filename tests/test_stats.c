@@ -182,6 +182,36 @@ static void few_documents(void **state) {
     assert_true(equal.value == 0 && equal.low == 0 && equal.high == 0);
 }
 
+static double harmonic(const double *mean) { return 2 * mean[0] * mean[1] / (mean[0] + mean[1]); }
+
+/* Several means: each is the ratio with weights of 1, bit for bit; what is derived is resampled with them. */
+static void several_means(void **state) {
+    enum { N = 37 };
+    double rows[N][2], column[2][N], ones[N], sums[N], root = 0;
+    struct interval out[3], one[3];
+    struct rng r;
+    (void)state;
+    rng_seed(&r, 10, 1);
+    for (int i = 0; i < N; i++) {
+        ones[i] = 1;
+        for (int c = 0; c < 2; c++) rows[i][c] = column[c][i] = 1 + c + rng_uniform(&r);
+    }
+    bootstrap_means(out, rows[0], N, 2, harmonic, 5);
+    for (int c = 0; c < 2; c++) {
+        struct interval same = bootstrap_ratio(column[c], ones, N, 5);
+        assert_memory_equal(&out[c], &same, sizeof same);
+    }
+    near(out[2].value, 2 * out[0].value * out[1].value / (out[0].value + out[1].value), 1e-15);
+    /* linearised: the derivatives of the harmonic mean times what each row is off */
+    double a = out[0].value, b = out[1].value, s = (a + b) * (a + b);
+    for (int i = 0; i < N; i++) sums[i] = 2 * b * b / s * (column[0][i] - a) + 2 * a * a / s * (column[1][i] - b);
+    for (int i = 0; i < N; i++) root += sums[i] * sums[i];
+    near(out[2].standard_error, sqrt(root) / N, 0.05 * out[2].standard_error);
+    near(out[2].high - out[2].low, 2 * 1.96 * out[2].standard_error, 0.05 * (out[2].high - out[2].low));
+    bootstrap_means(one, rows[0], 1, 2, harmonic, 5);
+    assert_true(one[0].value == rows[0][0] && one[2].value == harmonic(rows[0]) && isnan(one[0].low) && isnan(one[2].high));
+}
+
 /* Where no trial differs the ends are known in closed form; otherwise they solve |score| = 1.96. */
 static void paired_shares_known(void **state) {
     (void)state;
@@ -207,6 +237,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantiles),          cmocka_unit_test(student),       cmocka_unit_test(seeds_and_documents),
         cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),      cmocka_unit_test(same_bits),
-        cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents), cmocka_unit_test(paired_shares_known)};
+        cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents), cmocka_unit_test(paired_shares_known),
+        cmocka_unit_test(several_means)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,8 @@ struct memory_shape {
     double eps;
 };
 
-enum mix_mode { MIX_GATED, MIX_BYPASS, MIX_OFF, MIX_ZERO };
+enum mix_mode { MIX_GATED, MIX_BYPASS };
+enum knock_out { KNOCK_NONE, KNOCK_OFF, KNOCK_ZERO }; /* evaluation only: g forced to 0; A_mem = 0 with (1-g) kept */
 
 struct bank_shape {
     int64_t batch, segments, n, heads, e;

@@ -144,10 +144,12 @@ struct kernels {
                        const real *z, const real *q, const real *k, const real *v, const int32_t *since, const int32_t *len,
                        real *tmp, const struct memory_shape *shape);
     /* out[b,t,h,:] = g mem + (1 - g) local, g = 1/(1 + exp(-beta[h])) (eq. 10). mode: MIX_GATED; MIX_BYPASS: rows of segments with
-     * since[b,s] == 0 take local unscaled; MIX_OFF: g = 0 everywhere; MIX_ZERO: mem taken as 0, (1 - g) kept. */
-    void (*mix_fwd)(real *out, const real *mem, const real *local, const real *beta, const int32_t *since, int mode, int64_t batch,
-                    int64_t segments, int64_t n, int64_t heads, int64_t e);
-    /* dmem, dlocal may be dout's memory (one of them, beta 0). tmp: KERNEL_PARTIALS * heads (rows cut as in column_sum). */
+     * since[b,s] == 0 take local unscaled. knocked [H], or NULL (none): enum knock_out of each head, before which mode does not
+     * count: KNOCK_OFF: g = 0, mem is not read; KNOCK_ZERO: mem taken as 0 and not read, (1 - g) kept. */
+    void (*mix_fwd)(real *out, const real *mem, const real *local, const real *beta, const int32_t *since, const int32_t *knocked,
+                    int mode, int64_t batch, int64_t segments, int64_t n, int64_t heads, int64_t e);
+    /* Of a forward without knocked heads. dmem, dlocal may be dout's memory (one of them, beta 0). tmp: KERNEL_PARTIALS * heads
+     * (rows cut as in column_sum). */
     void (*mix_bwd)(struct gout dmem, struct gout dlocal, struct gout dbeta, const real *dout, const real *mem, const real *local,
                     const real *beta, const int32_t *since, int mode, real *tmp, int64_t batch, int64_t segments, int64_t n,
                     int64_t heads, int64_t e);

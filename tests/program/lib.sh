@@ -25,26 +25,26 @@ wrong() {
     local pattern=$1 status=0
     shift
     checks=$((checks + 1))
-    timeout 60 "$BIN" --quiet "$@" >out.txt 2>err.txt || status=$?
+    timeout 60 "$BIN" --quiet "$@" >"$WORK/out.txt" 2>"$WORK/err.txt" || status=$?
     if [ $status -ne 2 ]; then
         say_failed "exit status $status, expected 2: $*"
-    elif [ "$(wc -l <err.txt)" -ne 1 ]; then
-        say_failed "$(wc -l <err.txt) lines on standard error, expected 1: $*"
-    elif ! grep -Eq "^infinibench: .*($pattern)" err.txt; then
+    elif [ "$(wc -l <"$WORK/err.txt")" -ne 1 ]; then
+        say_failed "$(wc -l <"$WORK/err.txt") lines on standard error, expected 1: $*"
+    elif ! grep -Eq "^infinibench: .*($pattern)" "$WORK/err.txt"; then
         say_failed "the sentence lacks '$pattern': $*"
     else
         return 0
     fi
-    sed 's/^/    /' err.txt
+    sed 's/^/    /' "$WORK/err.txt"
 }
 # right ARGUMENTS...: the program ends with 0.
 right() {
     local status=0
     checks=$((checks + 1))
-    timeout 120 "$BIN" --quiet "$@" >out.txt 2>err.txt || status=$?
+    timeout 120 "$BIN" --quiet "$@" >"$WORK/out.txt" 2>"$WORK/err.txt" || status=$?
     [ $status -eq 0 ] && return 0
     say_failed "exit status $status, expected 0: $*"
-    sed 's/^/    /' err.txt
+    sed 's/^/    /' "$WORK/err.txt"
     return 1
 }
 # holds DESCRIPTION COMMAND...: the command succeeds.

@@ -149,16 +149,22 @@ static void memory_bwd(struct gout_f64 dq, struct gout_f64 dk, struct gout_f64 d
     free(dM);
 }
 
-static double gate_of(double beta, int mode) { return mode == MIX_OFF ? 0 : 1 / (1 + exp(-beta)); }
+static double gate_of(double beta) { return 1 / (1 + exp(-beta)); }
 
-static void mix_fwd(double *out, const double *mem, const double *local, const double *beta, const int32_t *since, int mode,
-                    int64_t batch, int64_t segments, int64_t n, int64_t heads, int64_t e) {
+static void mix_fwd(double *out, const double *mem, const double *local, const double *beta, const int32_t *since,
+                    const int32_t *knocked, int mode, int64_t batch, int64_t segments, int64_t n, int64_t heads, int64_t e) {
     for (int64_t row = 0; row < batch * segments * n; row++)
         for (int64_t h = 0; h < heads; h++)
             for (int64_t i = 0; i < e; i++) {
                 int64_t at = (row * heads + h) * e + i;
-                double g = gate_of(beta[h], mode), a = mode == MIX_OFF || mode == MIX_ZERO ? 0 : mem[at];
-                out[at] = mode == MIX_BYPASS && since[row / n] == 0 ? local[at] : g * a + (1 - g) * local[at];
+                int way = knocked ? knocked[h] : KNOCK_NONE;
+                double g = gate_of(beta[h]);
+                if (way == KNOCK_OFF || (way == KNOCK_NONE && mode == MIX_BYPASS && since[row / n] == 0))
+                    out[at] = local[at];
+                else if (way == KNOCK_ZERO)
+                    out[at] = (1 - g) * local[at];
+                else
+                    out[at] = g * mem[at] + (1 - g) * local[at];
             }
 }
 
@@ -171,11 +177,11 @@ static void mix_bwd(struct gout_f64 dmem, struct gout_f64 dlocal, struct gout_f6
         for (int64_t h = 0; h < heads; h++)
             for (int64_t i = 0; i < e; i++) {
                 int64_t at = (row * heads + h) * e + i;
-                int passed = mode == MIX_OFF || (mode == MIX_BYPASS && since[row / n] == 0);
-                double g = gate_of(beta[h], mode), a = mode == MIX_OFF || mode == MIX_ZERO ? 0 : mem[at], d = dout[at];
-                ref_put(dmem, at, passed || mode == MIX_ZERO ? 0 : g * d);
+                int passed = mode == MIX_BYPASS && since[row / n] == 0;
+                double g = gate_of(beta[h]), d = dout[at];
+                ref_put(dmem, at, passed ? 0 : g * d);
                 ref_put(dlocal, at, passed ? d : (1 - g) * d);
-                ref_sum(dbeta, h, passed ? 0 : g * (1 - g) * (a - local[at]) * d);
+                ref_sum(dbeta, h, passed ? 0 : g * (1 - g) * (mem[at] - local[at]) * d);
             }
 }
 

@@ -1,5 +1,6 @@
 /* broken.c - wrappers around real kernels, each wrong in one way that has happened to somebody. */
 #include "broken.h"
+#include "../../harness/util.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,15 @@ static void rmsnorm_bwd_null(struct gout dx, struct gout dw, const real *dy, con
     good->rmsnorm_bwd(dx, dw, dy, x, w, rstd, dw.p ? extra : NULL, tmp, rows, width);
 }
 
+static void mix_fwd_first_head(real *out, const real *mem, const real *local, const real *beta, const int32_t *since,
+                               const int32_t *knocked, int mode, int64_t batch, int64_t segments, int64_t n, int64_t heads,
+                               int64_t e) {
+    int32_t all[64];
+    CHECK(heads <= 64, "%lld heads", (long long)heads);
+    for (int64_t h = 0; knocked && h < heads; h++) all[h] = knocked[0];
+    good->mix_fwd(out, mem, local, beta, since, knocked ? all : NULL, mode, batch, segments, n, heads, e);
+}
+
 static void topk_no_offset(int32_t *index, const real *q, const real *keys, const int32_t *head, const int32_t *since,
                            const struct bank_shape *a) {
     struct bank_shape wrong = *a;
@@ -225,6 +235,7 @@ BREAK(xent_fwd, xent_fwd_scribbles)
 BREAK(xent_bwd, xent_bwd_no_alias)
 BREAK(column_sum, column_sum_unsteady)
 BREAK(rmsnorm_bwd, rmsnorm_bwd_null)
+BREAK(mix_fwd, mix_fwd_first_head)
 BREAK(topk, topk_newest)
 BREAK(topk, topk_no_offset)
 
@@ -249,6 +260,7 @@ const struct broken_kernel broken_kernel_table[] = {
     {"xent_bwd", "wrong in place", install_xent_bwd_no_alias},
     {"column_sum", "not the same bits twice", install_column_sum_unsteady},
     {"rmsnorm_bwd", "wrong when dw is not wanted", install_rmsnorm_bwd_null},
+    {"mix_fwd", "the first head's knock-out for all", install_mix_fwd_first_head},
     {"topk", "ties to the newer row", install_topk_newest},
     {"topk", "offset dropped", install_topk_no_offset},
 };

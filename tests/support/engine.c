@@ -209,14 +209,14 @@ struct text_batch *engine_slice(const struct text_batch *b, int64_t first, int64
 
 /* Of an architecture that takes one segment a call: one after the other. */
 static double *logits_by_segment(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
-                                 enum knock_out knock_out) {
+                                 const int32_t *knocked) {
     struct error e = {""};
     struct state *own = NULL;
     int64_t piece = b->n * m->config.vocab;
     double *out = xcalloc((size_t)(b->batch * segments * piece), sizeof *out);
     if (!s) MUST(!(s = own = state_create(m, b->batch, 1, &e)), "state");
     for (int64_t i = 0; i < segments; i++) {
-        double *x = engine_logits(m, s, b, first + i, 1, knock_out);
+        double *x = engine_logits_heads(m, s, b, first + i, 1, knocked);
         for (int64_t row = 0; row < b->batch; row++)
             memcpy(out + (row * segments + i) * piece, x + row * piece, (size_t)piece * sizeof *out);
         free(x);
@@ -225,11 +225,11 @@ static double *logits_by_segment(struct model *m, struct state *s, const struct 
     return out;
 }
 
-double *engine_logits(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
-                      enum knock_out knock_out) {
+double *engine_logits_heads(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
+                            const int32_t *knocked) {
     struct error e = {""};
     struct state *own = NULL;
-    if (segments > 1 && !m->config.arch->layer_major) return logits_by_segment(m, s, b, first, segments, knock_out);
+    if (segments > 1 && !m->config.arch->layer_major) return logits_by_segment(m, s, b, first, segments, knocked);
     if (!s) MUST(!(s = own = state_create(m, b->batch, segments, &e)), "state");
     struct text_batch *x = engine_slice(b, first, segments);
     struct call c = {.batch = b->batch,
@@ -238,7 +238,7 @@ double *engine_logits(struct model *m, struct state *s, const struct text_batch 
                      .tokens = x->tokens,
                      .since = x->since,
                      .len = x->len,
-                     .knock_out = knock_out};
+                     .knocked = knocked};
     struct tape t;
     struct forward f;
     double *out = NULL;
@@ -260,6 +260,16 @@ double *engine_logits(struct model *m, struct state *s, const struct text_batch 
     tape_free(&t);
     engine_text_free(x);
     if (own) state_free(own);
+    return out;
+}
+
+double *engine_logits(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
+                      enum knock_out knock_out) {
+    int64_t heads = m->config.layers * m->config.heads;
+    int32_t *knocked = xcalloc((size_t)heads, sizeof *knocked);
+    for (int64_t i = 0; i < heads; i++) knocked[i] = (int32_t)knock_out;
+    double *out = engine_logits_heads(m, s, b, first, segments, knock_out == KNOCK_NONE ? NULL : knocked);
+    free(knocked);
     return out;
 }
 

@@ -33,6 +33,9 @@ struct batch engine_batch(const struct text_batch *b);
  */
 double *engine_logits(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
                       enum knock_out knock_out);
+/* knocked [layers,heads], or NULL: enum knock_out of each head. */
+double *engine_logits_heads(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
+                            const int32_t *knocked);
 /* Mean weighted nll of those segments' scored tokens (weights as in b), by hand from engine_logits. */
 double engine_loss(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments);
 

@@ -237,7 +237,8 @@ double fwd_memory_bwd(const struct kernel_case *c, void **p, int save) {
     return loss;
 }
 
-/* d: B S N H E mode */
+/* d: B S N H E, and of the forward how: 0 gated, 1 bypass, all heads 2 off, 3 zero, each third as is, off, zero 4 gated, 5 bypass;
+ * of the backward mode */
 static void mix_since(struct kernel_case *c) {
     int32_t *since = case_ints(c, "since", c->d[0] * c->d[1]);
     for (int64_t i = 0; i < c->d[0] * c->d[1]; i++) since[i] = i % 2 ? 9 : 0;
@@ -250,6 +251,8 @@ void make_mix_fwd(struct kernel_case *c) {
     case_in(c, "local", n, 1);
     case_in(c, "beta", c->d[3], 2);
     mix_since(c);
+    int32_t *knocked = case_ints(c, "knocked", c->d[3]);
+    for (int64_t h = 0; h < c->d[3]; h++) knocked[h] = (int32_t)(c->d[5] < 4 ? c->d[5] - 1 : h % 3);
     c->terms = 4;
 }
 
@@ -273,7 +276,7 @@ void make_mix_bwd(struct kernel_case *c) {
 double fwd_mix_bwd(const struct kernel_case *c, void **p, int save) {
     int64_t n = c->d[0] * c->d[1] * c->d[2] * c->d[3] * c->d[4];
     double *y = room(n);
-    kernels_ref()->mix_fwd(y, p[4], p[5], p[6], p[7], (int)c->d[5], c->d[0], c->d[1], c->d[2], c->d[3], c->d[4]);
+    kernels_ref()->mix_fwd(y, p[4], p[5], p[6], p[7], NULL, (int)c->d[5], c->d[0], c->d[1], c->d[2], c->d[3], c->d[4]);
     double loss = contract(p[3], y, n);
     free(y);
     (void)save;

@@ -258,26 +258,27 @@ static void memory_bwd(struct gout dq, struct gout dk, struct gout dv, real *dm,
  * Inf. */
 struct gate {
     real g, l, slope; /* slope: of g by beta */
-    int reads, gated;
+    int reads;
 };
 
-static struct gate gate_of(real beta, int mode, int first) {
-    if (mode == MIX_OFF || (mode == MIX_BYPASS && first)) return (struct gate){0, 1, 0, 0, 0};
+static struct gate gate_of(real beta, int mode, int first, int knocked) {
+    if (knocked == KNOCK_OFF || (knocked == KNOCK_NONE && mode == MIX_BYPASS && first)) return (struct gate){0, 1, 0, 0};
     real g = 1 / (1 + expf(-beta));
-    return (struct gate){g, 1 - g, g * (1 - g), mode != MIX_ZERO, 1};
+    return (struct gate){g, 1 - g, g * (1 - g), knocked == KNOCK_NONE};
 }
 
 #define GATES 16 /* heads whose gates are at hand while rows go by */
 
-static void mix_fwd(real *out, const real *mem, const real *local, const real *beta, const int32_t *since, int mode, int64_t batch,
-                    int64_t segments, int64_t n, int64_t heads, int64_t e) {
+static void mix_fwd(real *out, const real *mem, const real *local, const real *beta, const int32_t *since, const int32_t *knocked,
+                    int mode, int64_t batch, int64_t segments, int64_t n, int64_t heads, int64_t e) {
     int64_t width = heads * e;
 #pragma omp parallel for schedule(static) if (batch * segments * n * width > 32768)
     for (int64_t segment = 0; segment < batch * segments; segment++)
         for (int64_t h0 = 0; h0 < heads; h0 += GATES) {
             int64_t h1 = min64(h0 + GATES, heads);
             struct gate gates[GATES];
-            for (int64_t h = h0; h < h1; h++) gates[h - h0] = gate_of(beta[h], mode, since[segment] == 0);
+            for (int64_t h = h0; h < h1; h++)
+                gates[h - h0] = gate_of(beta[h], mode, since[segment] == 0, knocked ? knocked[h] : KNOCK_NONE);
             for (int64_t t = segment * n; t < (segment + 1) * n; t++)
                 for (int64_t h = h0; h < h1; h++) {
                     struct gate x = gates[h - h0];
@@ -302,13 +303,13 @@ static real mix_row_bwd(struct gout dmem, struct gout dlocal, const real *d, con
     for (; i + LANES <= at + e; i += LANES) {
         vf di = vf_load(d + i), zero = {0}, a = di * g, b = di * x->l;
         if (!x->reads) a = zero; /* not 0 times Inf */
-        if (x->gated) sums += di * ((x->reads ? vf_load(mem + i) : zero) - vf_load(local + i));
+        if (x->reads) sums += di * (vf_load(mem + i) - vf_load(local + i));
         if (dmem.p) vf_store(dmem.p + i, dmem.beta ? vf_load(dmem.p + i) + a : a);
         if (dlocal.p) vf_store(dlocal.p + i, dlocal.beta ? vf_load(dlocal.p + i) + b : b);
     }
     for (; i < at + e; i++) {
         real di = d[i], a = x->reads ? di * g : 0, b = di * x->l;
-        if (x->gated) sum += di * ((x->reads ? mem[i] : 0) - local[i]);
+        if (x->reads) sum += di * (mem[i] - local[i]);
         if (dmem.p) dmem.p[i] = dmem.beta ? dmem.p[i] + a : a;
         if (dlocal.p) dlocal.p[i] = dlocal.beta ? dlocal.p[i] + b : b;
     }
@@ -329,11 +330,11 @@ static void mix_bwd(struct gout dmem, struct gout dlocal, struct gout dbeta, con
             for (int64_t t = min64(part * run, rows); t < min64((part + 1) * run, rows); t++) {
                 if (t / n != last) { /* another segment */
                     last = t / n;
-                    for (int64_t h = h0; h < h1; h++) gates[h - h0] = gate_of(beta[h], mode, since[last] == 0);
+                    for (int64_t h = h0; h < h1; h++) gates[h - h0] = gate_of(beta[h], mode, since[last] == 0, KNOCK_NONE);
                 }
                 for (int64_t h = h0; h < h1; h++) {
                     real sum = mix_row_bwd(dmem, dlocal, dout, mem, local, &gates[h - h0], t * width + h * e, e);
-                    if (gates[h - h0].gated) sums[h - h0] += (double)gates[h - h0].slope * (double)sum;
+                    if (gates[h - h0].reads) sums[h - h0] += (double)gates[h - h0].slope * (double)sum;
                 }
             }
             for (int64_t h = h0; h < h1; h++) tmp[part * heads + h] = (real)sums[h - h0];
