@@ -8,6 +8,8 @@
     X(transformer)                                                                                                                 \
     X(transformer_xl)                                                                                                              \
     X(memorizing)                                                                                                                  \
+    X(autocompressor)                                                                                                              \
+    X(rmt)                                                                                                                         \
     X(infini)
 
 #define DECLARE(name) extern const struct baseline baseline_##name;

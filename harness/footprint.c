@@ -53,46 +53,8 @@ static const struct footprint compressive = {.model = "Compressive Transformer",
                                              .tokens = compressive_tokens};
 static const struct footprint *compressive_row(const struct model_config *c) { return (void)c, &compressive; }
 
-/* Bulatov et al. 2022. The table counts p prompt vectors of every layer, twice. */
-static const struct option rmt_options[] = {
-    {"prompt", OPTION_INT, "100", 1, 1e9, NULL, "RMT: prompt vectors p; 100 as in the paper's Table 2"},
-    {NULL, OPTION_INT, NULL, 0, 0, NULL, NULL},
-};
-static int64_t rmt_elements(const struct model_config *c, int64_t context) {
-    return (void)context, count_times(vectors(c, options_int(&c->options, "prompt")), 2);
-}
-static const struct footprint rmt = {.model = "RMT",
-                                     .formula = "d_model·p·l·2",
-                                     .length = "N·S",
-                                     .update = "Discarded",
-                                     .retrieval = "soft-prompt input",
-                                     .elements = rmt_elements,
-                                     .tokens = footprint_text};
-static const struct footprint *rmt_row(const struct model_config *c) { return (void)c, &rmt; }
-
-/* Chevalier et al. 2023: p summary vectors a segment, all of them kept (m + 1 = segments read), or those of m + 1 segments. */
-static const struct option auto_options[] = {
-    {"summary", OPTION_INT, "50", 1, 1e9, NULL, "AutoCompressors: summary vectors p of a segment; 50 as its authors"},
-    {"steps", OPTION_INT, "-1", -1, 1e15, NULL, "AutoCompressors: accumulation steps m; -1: of all segments, m + 1 = S"},
-    {NULL, OPTION_INT, NULL, 0, 0, NULL, NULL},
-};
-static int64_t auto_elements(const struct model_config *c, int64_t context) {
-    int64_t m = options_int(&c->options, "steps"), read = context / c->segment + (context % c->segment != 0);
-    return count_times(vectors(c, options_int(&c->options, "summary")), m < 0 ? read : count_plus(m, 1));
-}
-static const struct footprint autocompressors = {.model = "AutoCompressors",
-                                                 .formula = "d_model·p·(m + 1)·l",
-                                                 .length = "N·S",
-                                                 .update = "Discarded",
-                                                 .retrieval = "soft-prompt input",
-                                                 .elements = auto_elements,
-                                                 .tokens = footprint_text};
-static const struct footprint *auto_row(const struct model_config *c) { return (void)c, &autocompressors; }
-
 static const struct baseline formulas[] = {
     {.name = "compressive", .options = compressive_options, .footprint = compressive_row},
-    {.name = "rmt", .options = rmt_options, .footprint = rmt_row},
-    {.name = "autocompressors", .options = auto_options, .footprint = auto_row},
 };
 
 /* ---- rows ---- */

@@ -6,6 +6,9 @@ Every architecture is written over the whole row of tokens with explicit T x T m
                  has really written, w_t = v_t - sum_a f(k_t).f(k_a) w_a / (sum_a gamma_a f(k_t).f(k_a) + eps), token sums only
   transformer_xl one pass with a block mask; rows of earlier segments enter through detached copies of the layer inputs
   memorizing     dense attention over all earlier tokens of the document with a top-k mask
+  rmt, autocompressor
+                 all segments at once with their memory rows, in sweeps: each sweep reads what the sweep before wrote; after as many sweeps as
+                 segments nothing changes any more
 Parameters and inputs come from a formula that tests/support/engine.c shares: value i of NAME = offset + scale * u(NAME, i).
 
   scripts/golden.py            writes tests/golden/NAME.safetensors
@@ -38,6 +41,8 @@ GOLDENS = {
     # short segments, so that some gammas lie inside (0, 1)
     "infini_delta_gamma": ("infini", {"update": "delta_gamma"}, 2, 2, 2, 16, 2, 8),
     "infini_gqa": ("infini", {"update": "linear"}, 2, 4, 2, 8, 8, 4),
+    "rmt": ("rmt", {"memory_tokens": 3}, 2, 4, 4, 8, 8, 4),
+    "autocompressor": ("autocompressor", {"summary": 2, "kept": 2, "cut": 100}, 2, 4, 4, 8, 8, 4),
 }
 
 
@@ -63,7 +68,8 @@ def uniform(name, n):
 def offset_and_scale(name):
     last = name.split(".")[-1]
     return {"norm1": (1, 0.1), "norm2": (1, 0.1), "final_norm": (1, 0.1), "embed": (0, 1), "beta": (0, 1), "qk_scale": (3, 1),
-            "memory_gate": (0, 1), "rel_bias": (0, 1), "u": (0, 0.5), "v": (0, 0.5)}.get(last, (0, 0.3))
+            "memory_gate": (0, 1), "rel_bias": (0, 1), "u": (0, 0.5), "v": (0, 0.5),
+            "memory_init": (0, 1), "memory_norm": (1, 0.1), "summary_embed": (0, 1), "summary_norm": (1, 0.1)}.get(last, (0, 0.3))
 
 
 def parameter(name, *shape):
@@ -73,6 +79,10 @@ def parameter(name, *shape):
 
 def parameters(arch, options, layers, H, G, E):
     p = {"embed": (VOCAB, D), "head": (VOCAB, D), "final_norm": (1, D)}
+    if arch == "rmt":
+        p.update(memory_init=(options["memory_tokens"], D), memory_norm=(1, D))
+    if arch == "autocompressor":
+        p.update(summary_embed=(options["summary"], D), summary_norm=(1, D))
     for l in range(layers):
         own = {"norm1": (1, D), "norm2": (1, D), "wq": (H * E, D), "wk": (G * E, D), "wv": (G * E, D), "wo": (D, H * E),
                "w_gate": (FFN, D), "w_up": (FFN, D), "w_down": (D, FFN)}
@@ -258,6 +268,42 @@ def decoder(row, arch, options, p, layers, H, G, E, tokens):
     return rms_norm(x, p["final_norm"]) @ p["head"].T
 
 
+def with_memory_rows(row, arch, o, p, layers, H, G, E, tokens):
+    """Blocks [read; segment; write] one after the other; a pair of rows is visible within a block as the paper's mask has it."""
+    S, N = row.T // row.N, row.N
+    x0 = p["embed"][torch.tensor(tokens, dtype=torch.int64)].reshape(S, N, D)
+    age = [int(row.in_document[s * N]) // N for s in range(S)]  # segments of the document before
+    written = [None] * S  # what each segment has written in the sweep before
+    norm = p["memory_norm" if arch == "rmt" else "summary_norm"]
+    for _ in range(S):
+        read, write = [], []
+        for s in range(S):
+            if arch == "rmt":
+                before = [p["memory_init"] if age[s] == 0 or written[s - 1] is None else written[s - 1]]
+                write.append(before[0])
+            else:
+                before = [w for w in written[s - min(age[s], o["kept"]):s] if w is not None]
+                write.append(p["summary_embed"])
+            read.append(torch.cat(before) if before else x0[s, :0])
+        x = torch.cat([torch.cat([read[s], x0[s], write[s]]) for s in range(S)])
+        sizes = [(len(read[s]), N, len(write[s])) for s in range(S)]
+        block = np.concatenate([np.full(sum(z), s) for s, z in enumerate(sizes)])
+        place = np.concatenate([np.arange(sum(z)) for z in sizes])
+        kind = np.concatenate([np.repeat([0, 1, 2], z) for z in sizes])
+        same = (kind[:, None] == kind[None, :]) & (kind[:, None] != 1)
+        visible = (block[:, None] == block[None, :]) & ((place[None, :] <= place[:, None]) | same)
+        for l in range(layers):
+            P = lambda name: p[f"layers.{l}.{name}"]
+            h = rms_norm(x, P("norm1"))
+            q, k, v = heads_of(h @ P("wq").T, H), heads_of(h @ P("wk").T, G), heads_of(h @ P("wv").T, G)
+            a = softmax_over(rotate(q, place) @ rotate(k, place).transpose(1, 2) * E**-0.5, mask(visible)) @ v
+            x = x + a.transpose(0, 1).reshape(len(x), H * E) @ P("wo").T
+            h = rms_norm(x, P("norm2"))
+            x = x + (torch.nn.functional.silu(h @ P("w_gate").T) * (h @ P("w_up").T)) @ P("w_down").T
+        written = [rms_norm(x[torch.tensor((block == s) & (kind == 2))], norm) for s in range(S)]
+    return rms_norm(x[torch.tensor(kind == 1)], p["final_norm"]) @ p["head"].T
+
+
 def compute(name):
     arch, options, layers, H, G, E, N, S = GOLDENS[name]
     p = parameters(arch, options, layers, H, G, E)
@@ -266,7 +312,7 @@ def compute(name):
     for b in range(2):
         row = Row(N, S, since[b])
         row.gamma = []
-        logits.append(decoder(row, arch, options, p, layers, H, G, E, tokens[b]))
+        logits.append((decoder if arch in MIXERS else with_memory_rows)(row, arch, options, p, layers, H, G, E, tokens[b]))
         scored = targets[b] >= 0
         target = torch.tensor(targets[b][scored], dtype=torch.int64)
         nll = torch.nn.functional.cross_entropy(logits[b][scored], target, reduction="none")

@@ -285,13 +285,14 @@ static void infini(void **state) {
     model_free(m);
 }
 
-/* update = none is the transformer for which every segment is a document of its own, and infini with the gate forced to 0. */
+/* update = none is the transformer for which every segment is a document of its own, infini with the gate forced to 0, and a
+ * recurrent memory transformer without memory. */
 static void local_twins(void **state) {
     (void)state;
     static const int documents[] = {1, 1, 1, 1, 1}, lens[] = {4, 4, 4, 4, 4};
     const char *shape = "segment=4 segments=5 equal_parameters=no";
     struct model *none = filled("infini", "update=none", shape), *linear = filled("infini", "update=linear", shape);
-    struct model *full = filled("transformer", "window=0", shape);
+    struct model *full = filled("transformer", "window=0", shape), *bare = filled("rmt", "memory_tokens=0", shape);
     struct text_batch *x = engine_text(1, 5, 4, 11, NULL, lens), *y = engine_text(1, 5, 4, 11, documents, lens);
     memcpy(y->tokens, x->tokens, 20 * sizeof *x->tokens);
     double *a = engine_logits(none, NULL, x, 0, 5, KNOCK_NONE), *b = engine_logits(linear, NULL, x, 0, 5, KNOCK_OFF);
@@ -299,6 +300,9 @@ static void local_twins(void **state) {
     assert_true(engine_error(a, b, 20 * 11, 1, NULL) <= 1e-13);
     assert_true(engine_error(a, c, 20 * 11, 1, NULL) <= 1e-12);
     assert_true(engine_error(a, on, 20 * 11, 1, NULL) >= 1e-3);
+    double *d = engine_logits(bare, NULL, x, 0, 5, KNOCK_NONE);
+    assert_true(engine_error(a, d, 20 * 11, 1, NULL) <= 1e-13);
+    free(d);
     free(a);
     free(b);
     free(c);
@@ -308,6 +312,7 @@ static void local_twins(void **state) {
     model_free(none);
     model_free(linear);
     model_free(full);
+    model_free(bare);
 }
 
 /* ---- null ---- */

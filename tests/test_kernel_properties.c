@@ -41,8 +41,10 @@ static double dot_of(const double *x, const double *y, int64_t n) {
 static int may_see(const struct attention_shape *a, int64_t t, int64_t pos, int64_t since) {
     int64_t start = t - t % a->segment;
     int future = pos > t, both_lead = t < a->lead && pos < a->lead, trails = t >= a->queries - a->trail;
+    int64_t empty = attention_empty(a, since);
     if (future && !both_lead && !trails) return 0;
-    if (start - pos > a->back || start - pos > since) /* too far before the segment; of another document */
+    if (empty && (t < empty) != (pos < empty)) return 0; /* lead rows that hold nothing see only each other */
+    if (start - pos > a->back || start - pos > since)       /* too far before the segment; of another document */
         return 0;
     return !a->window || t - pos < a->window;
 }

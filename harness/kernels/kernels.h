@@ -26,6 +26,7 @@ struct attention_shape {
     int64_t lead, trail; /* memory rows around the tokens; 0, or one segment a call */
     double scale;
     int64_t distances; /* rows of rel, columns of bias; 0 without them */
+    int64_t lead_step; /* lead rows that a segment of the document adds (0: all are there); see the slot */
 };
 
 enum memory_update { MEMORY_NONE, MEMORY_LINEAR, MEMORY_DELTA, MEMORY_DELTA_GAMMA };
@@ -49,6 +50,12 @@ struct bank_shape {
 enum hyper { HYPER_LR, HYPER_C1, HYPER_C2, HYPER_ADAFACTOR_B2, HYPER_CLIP, HYPER_COUNT };
 
 #include "kernels_slots.h"
+
+/* Lead rows that hold nothing yet, `since` tokens into the document: all but the last lead_step for each whole segment. */
+static inline int64_t attention_empty(const struct attention_shape *a, int64_t since) {
+    int64_t tokens = a->segment - a->lead - a->trail, filled = a->lead_step ? a->lead_step * (since / tokens) : a->lead;
+    return filled < a->lead ? a->lead - filled : 0;
+}
 
 /* Elements of tmp for the backward kernels. Attention: delta [B,H,T], and per batch row the gradients of rel and bias. */
 static inline int64_t attention_tmp(const struct attention_shape *a) {

@@ -111,11 +111,12 @@ struct kernels {
     /* Causal segment attention over an own and a cached set of keys. For batch row b, query row t, segment s = t / segment with
      * start p = s * segment, a key at position a (relative to the first query of the call; negative = before the call) is visible
      * iff lo(t) <= a <= hi(t) lo(t) = max(p - since[b,s], p - back, window > 0 ? t - window + 1 : -inf, -cache) hi(t) = t; with
-     * memory rows (lead, trail): lead-1 for t < lead, T-1 for t >= T-trail, else t Positions a >= (own_from_segment ? p : 0) are
-     * read from k, v [B,T,G,E] row a; smaller ones from kc, vc [B,cache_rows,G,E] row a + cache. (Transformer-XL: own_from_segment
-     * 1, the cache holds detached history and the call's earlier segments.) score(t,a) = scale * (q_t . k_a + (rel ? qr_t .
-     * rel_{t-a} : 0)) + (bias ? bias[h, t-a] : 0), rel [distances,H,E] and bias [H,distances] by index t-a (never by the reshape
-     * trick); distances > the largest t-a that is visible. With rel or bias, lead = trail = 0. out[b,t,h,:] = sum_a
+     * memory rows (lead, trail): lead-1 for t < lead, T-1 for t >= T-trail, else t; with lead_step the first attention_empty() lead
+     * rows hold nothing: they see each other (so that all is finite) and nobody else sees them. Positions a >= (own_from_segment ?
+     * p : 0) are read from k, v [B,T,G,E] row a; smaller ones from kc, vc [B,cache_rows,G,E] row a + cache. (Transformer-XL:
+     * own_from_segment 1, the cache holds detached history and the call's earlier segments.) score(t,a) = scale * (q_t . k_a + (rel
+     * ? qr_t . rel_{t-a} : 0)) + (bias ? bias[h, t-a] : 0), rel [distances,H,E] and bias [H,distances] by index t-a (never by the
+     * reshape trick); distances > the largest t-a that is visible. With rel or bias, lead = trail = 0. out[b,t,h,:] = sum_a
      * softmax_a(score) v_a; lse[b,h,t] saved for backward. Every query sees at least itself. FLOP 4 E per visible (query head,
      * pair) (+ 2 E with rel). No L x L matrix: tiles. */
     void (*attention_fwd)(real *out, real *lse, const real *q, const real *k, const real *v, const real *kc, const real *vc,

@@ -9,7 +9,7 @@ row() { # model, pattern
 }
 row "Transformer-XL" " 50,331,648 .* 24,576 +3.64 +50M +3.7x$"
 row "Memorizing Transformers" " 183,451,648 .* 65,000 +1 +183M +1x$"
-row "RMT \*" " 2,457,600 .* 65,000 +74.6 +2.5M +73x$"
+row "RMT" " 2,457,600 .* 65,000 +74.6 +2.5M +73x$"
 row "Infini-Transformers" " 1,585,152 .* 65,000 +115.7 +1.6M +114x$"
 row "Transformer \(KV cache\)" " 1,597,440,000 +6,389,760,000 +6.39 GB +6.0 GiB "
 row "Infini-Transformers" " d_key·\(d_value \+ 1\)·H·l +N·S +Incremental +linear attention$"
@@ -32,8 +32,8 @@ row "Infini-Transformers" " 8.45 MB +8.45 MB +8.45 MB$"
 holds "the CSV has every row at every context" test "$(grep -c '^llama-3-8b,' m.csv)" -eq "$((3 * $(grep -c '^llama-3-8b,.*,8192,' m.csv)))"
 holds "the CSV is exact" grep -q "^llama-3-8b,Transformer (KV cache),yes,.*,1048576,68719476736,2,1,137438953472,0.0332" m.csv
 # options of an architecture change its row
-right memory --preset paper --context 65000 --prompt 50 --window 4096
-row "RMT \*" " 1,228,800 "
+right memory --preset paper --context 65000 --memory_tokens 50 --window 4096
+row "RMT" " 1,228,800 "
 row "Transformer, window W" " 100,663,296 "
 right list presets
 holds "list presets names public models and the source of their shapes" grep -q "llama-3-8b.*config file meta-llama" out.txt
@@ -47,10 +47,10 @@ wrong "rising list" memory --context 4K,2K
 wrong "exceed 2\^63" memory --context 9223372036854775807
 wrong "exceed 2\^63.*smaller" memory --context 1K --layers 4611686018427387904 --heads 4611686018427387904 --head-dim 2
 wrong "unknown preset 'lama-3-8b'.*'llama-3-8b'" memory --context 1K --preset lama-3-8b
-wrong "option 'promt'.*'prompt'" memory --context 1K --promt 5
+wrong "option 'memory_token'.*'memory_tokens'" memory --context 1K --memory_token 5
 wrong "option 'contxt'.*'context'" memory --contxt 5
 wrong "memory changes no formula" memory --context 1K --memory 65000
-wrong "prompt = 0 is out of range" memory --context 1K --prompt 0
+wrong "memory_tokens = -2 is out of range" memory --context 1K --memory_tokens -2
 wrong "rate = 'x'" memory --context 1K --rate x
 
 # the task: without a stage, and on a model

@@ -14,11 +14,14 @@ static int64_t lowest(const struct attention_shape *a, const int32_t *since, int
     int64_t s = t / a->segment, p = s * a->segment;
     int64_t lo = max64(p - since[b * segments_of(a) + s], p - a->back);
     if (a->window > 0) lo = max64(lo, t - a->window + 1);
+    int64_t empty = attention_empty(a, since[b * segments_of(a) + s]);
+    if (empty && t >= empty) lo = max64(lo, empty);
     return max64(lo, -a->cache);
 }
 
-static int64_t highest(const struct attention_shape *a, int64_t t) {
-    if (t < a->lead) return a->lead - 1;
+static int64_t highest(const struct attention_shape *a, const int32_t *since, int64_t b, int64_t t) {
+    int64_t empty = attention_empty(a, since[b * segments_of(a) + t / a->segment]);
+    if (t < a->lead) return t < empty ? empty - 1 : a->lead - 1;
     return t >= a->queries - a->trail ? a->queries - 1 : t;
 }
 
@@ -49,7 +52,7 @@ static void attention_fwd(double *out, double *lse, const double *q, const doubl
         for (int64_t t = 0; t < T; t++)
             for (int64_t h = 0; h < H; h++) {
                 int64_t at = ((b * T + t) * H + h) * E, g = h / (H / G);
-                int64_t lo = lowest(a, since, b, t), hi = highest(a, t);
+                int64_t lo = lowest(a, since, b, t), hi = highest(a, since, b, t);
                 double max = -INFINITY, sum = 0;
                 for (int64_t x = lo; x <= hi; x++) {
                     struct key_place w = place(a, b, t, x);
@@ -91,7 +94,7 @@ static void attention_bwd(struct gout_f64 dq, struct gout_f64 dk, struct gout_f6
             for (int64_t h = 0; h < H; h++) {
                 int64_t at = ((b * T + t) * H + h) * E, g = h / (H / G);
                 double delta = dot_of(dout + at, out + at, E);
-                for (int64_t x = lowest(a, since, b, t); x <= highest(a, t); x++) {
+                for (int64_t x = lowest(a, since, b, t); x <= highest(a, since, b, t); x++) {
                     struct key_place w = place(a, b, t, x);
                     int64_t kat = (w.row * G + g) * E, rat = ((t - x) * H + h) * E;
                     const double *key = (w.own ? k : kc) + kat, *value = (w.own ? v : vc) + kat;

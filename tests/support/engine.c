@@ -29,8 +29,9 @@ double formula_value(const char *param, int64_t i) {
     static const struct {
         const char *name;
         double offset, scale;
-    } table[] = {{"norm1", 1, 0.1},  {"norm2", 1, 0.1},     {"final_norm", 1, 0.1}, {"embed", 0, 1}, {"beta", 0, 1},
-                 {"qk_scale", 3, 1}, {"memory_gate", 0, 1}, {"rel_bias", 0, 1},     {"u", 0, 0.5},   {"v", 0, 0.5}};
+    } table[] = {{"norm1", 1, 0.1},     {"norm2", 1, 0.1},       {"final_norm", 1, 0.1},  {"embed", 0, 1},         {"beta", 0, 1},
+                 {"qk_scale", 3, 1},    {"memory_gate", 0, 1},   {"rel_bias", 0, 1},      {"u", 0, 0.5},           {"v", 0, 0.5},
+                 {"memory_init", 0, 1}, {"memory_norm", 1, 0.1}, {"summary_embed", 0, 1}, {"summary_norm", 1, 0.1}};
     const char *dot = strrchr(param, '.'), *last = dot ? dot + 1 : param;
     for (size_t j = 0; j < sizeof table / sizeof *table; j++)
         if (!strcmp(table[j].name, last)) return table[j].offset + table[j].scale * formula_uniform(param, i);
@@ -206,10 +207,29 @@ struct text_batch *engine_slice(const struct text_batch *b, int64_t first, int64
 
 /* ---- calls ---- */
 
+/* Of an architecture that takes one segment a call: one after the other. */
+static double *logits_by_segment(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
+                                 const int32_t *knocked) {
+    struct error e = {""};
+    struct state *own = NULL;
+    int64_t piece = b->n * m->config.vocab;
+    double *out = xcalloc((size_t)(b->batch * segments * piece), sizeof *out);
+    if (!s) MUST(!(s = own = state_create(m, b->batch, 1, &e)), "state");
+    for (int64_t i = 0; i < segments; i++) {
+        double *x = engine_logits_heads(m, s, b, first + i, 1, knocked);
+        for (int64_t row = 0; row < b->batch; row++)
+            memcpy(out + (row * segments + i) * piece, x + row * piece, (size_t)piece * sizeof *out);
+        free(x);
+    }
+    if (own) state_free(own);
+    return out;
+}
+
 double *engine_logits_heads(struct model *m, struct state *s, const struct text_batch *b, int64_t first, int64_t segments,
                             const int32_t *knocked) {
     struct error e = {""};
     struct state *own = NULL;
+    if (segments > 1 && !m->config.arch->layer_major) return logits_by_segment(m, s, b, first, segments, knocked);
     if (!s) MUST(!(s = own = state_create(m, b->batch, segments, &e)), "state");
     struct text_batch *x = engine_slice(b, first, segments);
     struct call c = {.batch = b->batch,

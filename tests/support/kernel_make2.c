@@ -14,14 +14,15 @@ static double *room(int64_t n) { return calloc((size_t)(n > 0 ? n : 1), sizeof(d
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* d: B T H G E segment back window cache cache_rows own lead trail form(1 rel, 2 bias) since */
-enum { SINCE_FAR, SINCE_MIDDLE, SINCE_VALID, SINCE_ZERO };
+/* d: B T H G E segment back window cache cache_rows own lead trail form(1 rel, 2 bias) since lead_step */
+enum { SINCE_FAR, SINCE_MIDDLE, SINCE_VALID, SINCE_ZERO, SINCE_ROWS };
 
 static void attention_shape(struct kernel_case *c) {
     const int64_t *d = c->d;
     struct attention_shape *a = &c->attention;
-    *a = (struct attention_shape){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], (int)d[10], d[11], d[12], 0, 0};
+    *a = (struct attention_shape){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], (int)d[10], d[11], d[12], 0, 0, 0};
     a->scale = 1 / sqrt((double)a->e);
+    a->lead_step = d[15];
     if (d[13]) {
         int64_t far = least(a->queries + a->cache, least(a->segment, a->queries) + least(a->back, 1 << 20));
         a->distances = a->window ? least(far, a->window) : far;
@@ -45,6 +46,9 @@ static void attention_since(struct kernel_case *c) {
         case SINCE_VALID:
             since[i] = (int32_t)(s * a->segment + (b * 5 + 3) % (a->cache + 1));
             break;
+        case SINCE_ROWS: /* batch row b is in segment b of its document */
+            since[i] = (int32_t)(b * (a->segment - a->lead - a->trail));
+            break;
         default:
             since[i] = 0;
         }
@@ -60,7 +64,10 @@ static void attention_flop(struct kernel_case *c, const int32_t *since) {
             int64_t s = t / a->segment, before = s * a->segment - a->back, reset = s * a->segment - since[b * segments + s];
             int64_t lo = before > reset ? before : reset, hi = t >= a->queries - a->trail ? a->queries - 1 : t;
             lo = a->window && t - a->window + 1 > lo ? t - a->window + 1 : lo;
-            pairs += (t < a->lead ? a->lead - 1 : hi) - (lo > -a->cache ? lo : -a->cache) + 1;
+            int64_t empty = attention_empty(a, since[b * segments + s]);
+            if (t < a->lead) hi = t < empty ? empty - 1 : a->lead - 1;
+            if (empty && t >= empty && lo < empty) lo = empty;
+            pairs += hi - (lo > -a->cache ? lo : -a->cache) + 1;
         }
     c->flop = (c->d[13] & 1 ? 6.0 : 4.0) * (double)(pairs * a->heads * a->e);
 }

@@ -22,6 +22,12 @@ const struct variant variants[] = {
     {"infini linear gqa", "infini", "update=linear", "kv_heads=1", CROSS_FULL},
     {"infini delta", "infini", "update=delta", "", CROSS_FULL},
     {"infini delta_gamma", "infini", "update=delta_gamma", "layers=1", CROSS_GAMMA},
+    {"rmt", "rmt", "memory_tokens=2", "", CROSS_FULL},
+    {"rmt gqa relu", "rmt", "memory_tokens=3", "kv_heads=1 ffn_kind=relu", CROSS_FULL},
+    {"rmt cut", "rmt", "memory_tokens=2 bptt=0", "", CROSS_FROZEN},
+    {"autocompressor", "autocompressor", "summary=2 kept=16 cut=100", "", CROSS_FULL},
+    {"autocompressor few", "autocompressor", "summary=2 kept=2 cut=100", "kv_heads=1", CROSS_FULL},
+    {"autocompressor cut", "autocompressor", "summary=1 kept=3 cut=1", "", CROSS_FROZEN},
     {NULL, NULL, NULL, NULL, CROSS_NONE},
 };
 

@@ -33,6 +33,7 @@ struct query_tile {
     int64_t b, g, h;
     int64_t t0, t1, lanes; /* queries; their number rounded up to vectors */
     int64_t floor;         /* lo without the window */
+    int64_t empty;         /* lead rows that only each other see */
     int64_t bound;         /* first position that is read from k, v */
     int64_t lo, hi;        /* keys that any query of the tile sees, hi exclusive */
     int64_t ring_from;     /* distances >= ring_from are in the ring */
@@ -47,23 +48,24 @@ struct key_tile {
 };
 
 static inline int64_t visible_from(const struct query_tile *q, int64_t t) {
+    if (q->empty) return t < q->empty ? 0 : q->empty;
     return q->a->window > 0 ? max64(q->floor, t - q->a->window + 1) : q->floor;
 }
 
 static inline int64_t visible_to(const struct query_tile *q, int64_t t) { /* exclusive */
-    if (t < q->a->lead) return q->a->lead;
+    if (t < q->a->lead) return t < q->empty ? q->empty : q->a->lead;
     return t >= q->a->queries - q->a->trail ? q->a->queries : t + 1;
 }
 
 /* First lane that sees the key at position a, and the lane after the last. */
 static inline int64_t lane_from(const struct query_tile *q, int64_t a) {
-    if (a < q->a->lead) return 0;
+    if (a < q->a->lead) return a < q->empty ? 0 : min64(max64(q->empty - q->t0, 0), q->t1 - q->t0);
     if (q->a->trail > 0) a = min64(a, q->a->queries - q->a->trail);
     return min64(max64(a - q->t0, 0), q->t1 - q->t0);
 }
 
 static inline int64_t lane_to(const struct query_tile *q, int64_t a) {
-    int64_t to = q->a->window > 0 ? min64(a + q->a->window, q->t1) : q->t1;
+    int64_t to = q->empty && a < q->empty ? min64(q->empty, q->t1) : q->a->window > 0 ? min64(a + q->a->window, q->t1) : q->t1;
     return max64(to - q->t0, 0);
 }
 
@@ -80,6 +82,7 @@ static inline void query_tile_init(struct query_tile *q, const int32_t *since) {
     int64_t seg = q->t0 / a->segment, p = seg * a->segment;
     q->lanes = lanes_up(q->t1 - q->t0);
     q->floor = max64(max64(p - since[q->b * tile_segments(a) + seg], p - a->back), -a->cache);
+    q->empty = attention_empty(a, since[q->b * tile_segments(a) + seg]);
     q->bound = a->own_from_segment ? p : 0;
     q->lo = visible_from(q, q->t0);
     q->hi = visible_to(q, q->t1 - 1);
