@@ -28,7 +28,7 @@ static const struct option options[] = {
 
 static int64_t summary(const struct model_config *c) {
     int64_t k = options_int(&c->options, "summary");
-    return k > 0 ? k : (c->segment * 50 + 2047) / 2048;
+    return k > 0 ? k : c->segment / 2048 * 50 + (c->segment % 2048 * 50 + 2047) / 2048;
 }
 static int64_t room(const struct model_config *c) { return summary(c) * options_int(&c->options, "kept"); }
 
@@ -39,7 +39,7 @@ static void declare(struct model *m, int layer) {
     if (layer >= 0) return;
     model_param(m, -1, "summary_embed", summary(c), c->d, INIT_NORMAL, 1, GROUP_NORM);
     model_param(m, -1, "summary_norm", 1, c->d, INIT_ONE, 0, GROUP_NORM);
-    model_state(m, -1, "summaries", STATE_CARRIED, 1, room(c) * c->d, NULL);
+    m->states[model_state(m, -1, "summaries", STATE_CARRIED, 1, room(c) * c->d, NULL)].step = summary(c) * c->d;
 }
 
 /* The room with the newest summary last; what a new document has not written is masked, and 0. */

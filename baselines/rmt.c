@@ -24,7 +24,7 @@ static const struct option options[] = {
 
 static int64_t memory(const struct model_config *c) {
     int64_t m = options_int(&c->options, "memory_tokens");
-    return m >= 0 ? m : (c->segment * 100 + 2047) / 2048;
+    return m >= 0 ? m : c->segment / 2048 * 100 + (c->segment % 2048 * 100 + 2047) / 2048;
 }
 
 static void rows(const struct model_config *c, int64_t *lead, int64_t *trail) { *lead = *trail = memory(c); }

@@ -24,6 +24,7 @@ struct state_spec {
     enum state_kind kind;
     int64_t rows, width; /* CARRIED: rows 1; RING: history rows an output may read */
     struct param *init;  /* initial value of a CARRIED state (copied at a reset, gradient flows to it); NULL: zero */
+    int64_t step;        /* elements of a CARRIED state that each whole segment adds until it is full; 0: all with the first */
 };
 
 /* One call: B batch rows, S segments of n tokens. Integer arrays are in backend memory. */

@@ -106,7 +106,7 @@ size_t state_bytes(const struct state *s);                                      
 /* Elements carried per row, counted from the arena: rings without their spare rows; counters apart. */
 int64_t state_carried(const struct state *s);
 /* Elements of them that hold something of the row's document by now: a ring those rows that its tokens have filled, a carried
- * tensor all once there was a write. */
+ * tensor all once there was a write, or what its segments have added. */
 int64_t state_live(const struct state *s, int64_t row);
 
 /* ---- forward ---- */

@@ -178,8 +178,9 @@ static void sizes_that_do_not_fit(void **state) {
                     {"Transformer-XL", 2 * x * h * n * l},
                     {"Memorizing Transformers", 2 * x * h * ((long double)t + n * l)},
                     {"Infini-Transformers", x * (x + 1) * h * l},
-                    {"RMT", (long double)c.d * 100 * l * 2}};
-        for (int k = 0; k < 5; k++) {
+                    {"RMT", (long double)c.d * ceill(n * 100 / 2048) * l * 2},
+                    {"AutoCompressors", (long double)c.d * ceill(n * 50 / 2048) * l * ceill((long double)t / n)}};
+        for (int k = 0; k < 6; k++) {
             int64_t got = elements(want[k].model, t);
             bool fit = want[k].size < 0x1p63L * (1 - 1e-15L);
             if (fabsl(want[k].size / 0x1p63L - 1) < 1e-15L) continue; /* decided by a digit that long double does not have */
@@ -262,6 +263,7 @@ static int check_text(const struct variant *v, struct model *m, int64_t context,
     /* As long as no ring has to forget and no open segment lies in its spare rows, what was written is what is carried. */
     bool full = false;
     for (int i = 0; i < m->state_count; i++) full = full || (m->states[i].kind == STATE_RING && whole > m->states[i].rows);
+    for (int i = 0; i < m->state_count; i++) full = full || m->states[i].step; /* its empty part is written as 0 */
     if (!full && whole == context && written(held) != live)
         bad++, fprintf(stderr, "%s: %d tokens: %d elements written, %d carried\n", v->name, (int)context, (int)written(held),
                        (int)live);
@@ -316,6 +318,11 @@ static void formula_and_carried(void **state) {
                 assert_true(formula == 2 * c->layers * c->kv_heads * c->e * context); /* carried ends at the trained length */
             else if (strcmp(v->arch, "transformer_xl") == 0)
                 assert_true(formula * c->d == carried * 2 * c->kv_heads * c->e);
+            else if (strcmp(v->arch, "rmt") == 0 && carried) /* the table counts every layer, twice; it enters at the first */
+                assert_true(formula == carried * 2 * c->layers);
+            else if (strcmp(v->arch, "autocompressor") == 0) /* every layer, and all segments where `kept` are carried */
+                assert_true(formula * options_int(&c->options, "kept") ==
+                            carried * c->layers * ((context + c->segment - 1) / c->segment));
             else if (bank && context < options_int(&c->options, "cache"))
                 assert_true(formula > carried); /* the cache is not full yet */
             else
