@@ -9,6 +9,7 @@
     X(transformer_xl)                                                                                                              \
     X(memorizing)                                                                                                                  \
     X(autocompressor)                                                                                                              \
+    X(rnn)                                                                                                                         \
     X(rmt)                                                                                                                         \
     X(infini)
 

@@ -6,6 +6,7 @@ Every architecture is written over the whole row of tokens with explicit T x T m
                  has really written, w_t = v_t - sum_a f(k_t).f(k_a) w_a / (sum_a gamma_a f(k_t).f(k_a) + eps), token sums only
   transformer_xl one pass with a block mask; rows of earlier segments enter through detached copies of the layer inputs
   memorizing     dense attention over all earlier tokens of the document with a top-k mask
+  rnn            torch.nn.LSTM and torch.nn.GRU over each document
   rmt, autocompressor
                  all segments at once with their memory rows, in sweeps: each sweep reads what the sweep before wrote; after as many sweeps as
                  segments nothing changes any more
@@ -41,6 +42,8 @@ GOLDENS = {
     # short segments, so that some gammas lie inside (0, 1)
     "infini_delta_gamma": ("infini", {"update": "delta_gamma"}, 2, 2, 2, 16, 2, 8),
     "infini_gqa": ("infini", {"update": "linear"}, 2, 4, 2, 8, 8, 4),
+    "rnn_lstm": ("rnn", {"cell": "lstm"}, 2, 4, 4, 8, 8, 4),
+    "rnn_gru": ("rnn", {"cell": "gru"}, 2, 4, 4, 8, 8, 4),
     "rmt": ("rmt", {"memory": 3}, 2, 4, 4, 8, 8, 4),
     "autocompressor": ("autocompressor", {"summary": 2, "kept": 2, "cut": 100}, 2, 4, 4, 8, 8, 4),
 }
@@ -90,6 +93,10 @@ def parameters(arch, options, layers, H, G, E):
             own["beta"] = (1, H)
         if arch == "transformer_xl":
             own.update(wr=(H * E, D), u=(1, H * E), v=(1, H * E))
+        if arch == "rnn":
+            if options["cell"] == "lstm":
+                own["w_output_gate"] = (H * E, D)
+            own.update(w_hh=((4 if options["cell"] == "lstm" else 3) * H * E, H * E), bias=(4, H * E))
         if arch == "memorizing":
             own.update(qk_scale=(1, H), rel_bias=(H, 32))
             if l == knn_layer(layers):
@@ -251,7 +258,23 @@ def memorizing(row, o, p, l, x, h, q, k, v, scale):
     return g * hits + (1 - g) * local
 
 
-MIXERS = {"transformer": transformer, "infini": infini, "transformer_xl": transformer_xl, "memorizing": memorizing}
+def rnn(row, o, p, l, x, h, q, k, v, scale):
+    """The library's own layer, its two biases per gate from ours: the LSTM's second is 0, the GRU's differ in n alone."""
+    P = lambda name: p[f"layers.{l}.{name}"]
+    width, lstm = P("w_hh").shape[1], o["cell"] == "lstm"
+    names = ["wq", "wk", "wv"] + (["w_output_gate"] if lstm else [])
+    b, zero = P("bias"), torch.zeros(width, dtype=torch.float64)
+    layer = (torch.nn.LSTM if lstm else torch.nn.GRU)(h.shape[1], width).double()
+    # What the layer computes with; tensors with a history, which its parameters cannot be.
+    layer._flat_weights = [torch.cat([P(n) for n in names]), P("w_hh"),
+                           torch.cat([b[0], b[1] + 1, b[2], b[3]] if lstm else [b[0], b[1], b[3]]),
+                           torch.cat([zero] * 4 if lstm else [zero, zero, b[2]])]
+    starts = sorted(set(row.document)) + [row.T]
+    out = [layer(h[start:end])[0] for start, end in zip(starts, starts[1:])]
+    return heads_of(torch.cat(out), q.shape[0])
+
+
+MIXERS = {"transformer": transformer, "infini": infini, "transformer_xl": transformer_xl, "memorizing": memorizing, "rnn": rnn}
 
 
 def decoder(row, arch, options, p, layers, H, G, E, tokens):
