@@ -8,6 +8,7 @@
     X(transformer)                                                                                                                 \
     X(transformer_xl)                                                                                                              \
     X(memorizing)                                                                                                                  \
+    X(compressive)                                                                                                                 \
     X(autocompressor)                                                                                                              \
     X(rnn)                                                                                                                         \
     X(rmt)                                                                                                                         \

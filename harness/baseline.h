@@ -44,9 +44,14 @@ struct forward {
     const int32_t *since;        /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
     const int32_t *len;          /* [B,S] tokens in the segment; < n: partial, never written to any memory */
     const real *whole, *partial; /* [B,S] 1 and 0 where len == n (whole), 0 and 1 elsewhere */
-    const int32_t *head;         /* [B] rows written to the rings before this call */
-    const int32_t *pos_segment;  /* [B,T] position in the segment */
-    const int32_t *pos_document; /* [B,T] position in the document */
+    /* since and len on the host, for what follows from them alone; not to be read in a dry pass. Room there for B*S of each to be
+     * uploaded by tape_ints and tape_reals. */
+    const int32_t *host_since, *host_len;
+    int32_t *host_ints;
+    real *host_reals;
+    const int32_t *head;                         /* [B] rows written to the rings before this call */
+    const int32_t *pos_segment;                  /* [B,T] position in the segment */
+    const int32_t *pos_document;                 /* [B,T] position in the document */
     struct tensor *rope_segment, *rope_document; /* made on first use by forward_rope() */
     int64_t *capacity;                           /* rows of each ring */
     int64_t first;                               /* index of the first segment of this call in its step: ring offset = first * n */

@@ -545,6 +545,22 @@ struct tensor *op_retrieve(struct tape *t, struct tensor *q, const real *keys, c
 
 /* ---- loss ---- */
 
+static void half_sumsq_back(struct tape *t, struct node *n) {
+    struct gout d = tape_grad_out(t, n->in[0]);
+    if (d.p) RUN(t, rowscale, d, tape_grad(n->out[0]), n->in[0]->data, 1, n->in[0]->n);
+}
+
+struct tensor *op_half_sumsq(struct tape *t, struct tensor *x) {
+    begin(t);
+    struct tensor *y = tape_tensor2(t, "half_sumsq", 1, 1);
+    double *tmp = arena_take(&t->scratch, t->dry, KERNEL_PARTIALS * sizeof *tmp);
+    real *sum = tape_scratch(t, 1);
+    RUN(t, sumsq, sum, x->data, tmp, x->n);
+    RUN(t, scale, (struct gout){y->data, 0}, sum, 0.5, 1);
+    RECORD("half_sumsq", half_sumsq_back, y, x);
+    return y;
+}
+
 static void xent_back(struct tape *t, struct node *n) {
     struct gout d = tape_grad_out(t, n->in[0]);
     RUN(t, xent_bwd, d, tape_grad(n->out[0]), n->in[0]->data, n->saved[0], n->ints[0], n->size[0], n->size[1]);

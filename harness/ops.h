@@ -62,6 +62,8 @@ struct tensor *op_rnn(struct tape *t, struct tensor **h1, struct tensor **c1, st
 struct tensor *op_retrieve(struct tape *t, struct tensor *q, const real *keys, const real *values, const int32_t *head,
                            const int32_t *since, const struct bank_shape *shape);
 
+/* Half the sum of the squares, [1,1]. */
+struct tensor *op_half_sumsq(struct tape *t, struct tensor *x);
 /* nll [R] of the targets (backend memory; < 0: not scored). */
 struct tensor *op_xent(struct tape *t, struct tensor *logits, const int32_t *target);
 
