@@ -161,13 +161,13 @@ struct kernels {
      * out [B,T,H] = h'. h, c [T+1,B,H]: what token t reads; h[T], c[T] what the call leaves. h[0], c[0] hold the carried state on
      * entry. since[b,s] == 0: h and c of the segment's first token are 0. len[b,s] < N: nothing is written, the next segment reads
      * what the first token of this one read. gates [T,B,4,H] = i f g o | r z n m. h, c, gates are saved for backward. GRU: x3, c
-     * NULL. FLOP per token 2 H rows of w. tmp: rnn_tmp(shape). */
+     * NULL. The same bits at any thread count. FLOP per token 2 H times the rows of w. tmp: rnn_tmp(shape). */
     void (*rnn_fwd)(real *out, real *gates, real *h, real *c, const real *x0, const real *x1, const real *x2, const real *x3,
                     const real *w, const real *bias, const int32_t *since, const int32_t *len, real *tmp,
                     const struct rnn_shape *shape);
-    /* da [T,B,4,H]: gradients of what stands beside bias0 .. bias3 (GRU: of m third), so that dbias is its column sum and dw the
-     * product of its first rows-of-w columns with h; both are the caller's. dh, dc [B,H]: on entry the gradient of h[T], c[T], on
-     * return that of h[0], c[0] before the reset. tmp: rnn_tmp(shape). */
+    /* da [T,B,4,H]: the gradients of bias0 .. bias3 before the sum over tokens. So dbias is the column sum of da, and dw [rows,H]
+     * is da^T h over tokens and batch rows, of da the first `rows` columns; both are the caller's. dx are da in another order. dh,
+     * dc [B,H]: on entry the gradient of h[T], c[T], on return that of h[0], c[0] before the reset. tmp: rnn_tmp(shape). */
     void (*rnn_bwd)(struct gout dx0, struct gout dx1, struct gout dx2, struct gout dx3, real *da, real *dh, real *dc,
                     const real *dout, const real *gates, const real *h, const real *c, const real *w, const int32_t *since,
                     const int32_t *len, real *tmp, const struct rnn_shape *shape);
