@@ -39,7 +39,9 @@ static void declare(struct model *m, int layer) {
     if (layer >= 0) return;
     model_param(m, -1, "summary_embed", summary(c), c->d, INIT_NORMAL, 1, GROUP_NORM);
     model_param(m, -1, "summary_norm", 1, c->d, INIT_ONE, 0, GROUP_NORM);
-    m->states[model_state(m, -1, "summaries", STATE_CARRIED, 1, room(c) * c->d, NULL)].step = summary(c) * c->d;
+    struct state_spec *s = m->states + model_state(m, -1, "summaries", STATE_CARRIED, 1, room(c) * c->d, NULL);
+    s->step = summary(c) * c->d;
+    s->every = c->segment;
 }
 
 /* The room with the newest summary last; what a new document has not written is masked, and 0. */

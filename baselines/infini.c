@@ -136,4 +136,5 @@ const struct baseline baseline_infini = {
     .mixing_flops = mixing_flops,
     .reach = reach,
     .layer_major = true,
+    .additive = true,
 };

@@ -8,7 +8,9 @@
     X(transformer)                                                                                                                 \
     X(transformer_xl)                                                                                                              \
     X(memorizing)                                                                                                                  \
+    X(compressive)                                                                                                                 \
     X(autocompressor)                                                                                                              \
+    X(rnn)                                                                                                                         \
     X(rmt)                                                                                                                         \
     X(infini)
 

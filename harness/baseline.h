@@ -24,7 +24,9 @@ struct state_spec {
     enum state_kind kind;
     int64_t rows, width; /* CARRIED: rows 1; RING: history rows an output may read */
     struct param *init;  /* initial value of a CARRIED state (copied at a reset, gradient flows to it); NULL: zero */
-    int64_t step;        /* elements of a CARRIED state that each whole segment adds until it is full; 0: all with the first */
+    /* A CARRIED state that fills up: `step` elements for every `every` tokens after the first `after`; every 0: all of it with the
+     * first write. */
+    int64_t step, every, after;
 };
 
 /* One call: B batch rows, S segments of n tokens. Integer arrays are in backend memory. */
@@ -43,9 +45,14 @@ struct forward {
     const int32_t *since;        /* [B,S] tokens of the document before the segment; 0: a document starts, state is reset */
     const int32_t *len;          /* [B,S] tokens in the segment; < n: partial, never written to any memory */
     const real *whole, *partial; /* [B,S] 1 and 0 where len == n (whole), 0 and 1 elsewhere */
-    const int32_t *head;         /* [B] rows written to the rings before this call */
-    const int32_t *pos_segment;  /* [B,T] position in the segment */
-    const int32_t *pos_document; /* [B,T] position in the document */
+    /* since and len on the host, for what follows from them alone; not to be read in a dry pass. Room there for B*S of each to be
+     * uploaded by tape_ints and tape_reals. */
+    const int32_t *host_since, *host_len;
+    int32_t *host_ints;
+    real *host_reals;
+    const int32_t *head;                         /* [B] rows written to the rings before this call */
+    const int32_t *pos_segment;                  /* [B,T] position in the segment */
+    const int32_t *pos_document;                 /* [B,T] position in the document */
     struct tensor *rope_segment, *rope_document; /* made on first use by forward_rope() */
     int64_t *capacity;                           /* rows of each ring */
     int64_t first;                               /* index of the first segment of this call in its step: ring offset = first * n */
@@ -109,6 +116,7 @@ struct baseline {
      * far back gives the same outputs. */
     int64_t (*reach)(const struct model_config *c);
     bool layer_major; /* may process all segments of a step layer by layer */
+    bool additive;    /* its carried states are sums over the tokens read: carried-in states mean something (docs/methods.md) */
 };
 
 extern const struct baseline *const baselines[]; /* registry.c; ends with NULL */

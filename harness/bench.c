@@ -78,21 +78,27 @@ static int add_variant(struct variant *v, int *count, const char *preset, const 
     return 0;
 }
 
-/* Every architecture; one that has `update` once for each of its choices. */
+/* The option of which each choice is an architecture of its own, NULL if there is none. */
+static const struct option *kinds_of(const struct baseline *b) {
+    for (const struct option *o = b->options; o && o->key; o++)
+        if (!strcmp(o->key, "update") || !strcmp(o->key, "cell")) return o;
+    return NULL;
+}
+
+/* Every architecture; one that has `update` or `cell` once for each of its choices. */
 static int variants(struct variant v[32], const char *preset, const char *only, struct error *e) {
     int count = 0;
     for (int i = 0; baselines[i]; i++) {
         const struct baseline *b = baselines[i];
         if (only && strcmp(only, b->name) != 0) continue;
-        const struct option *update = b->options;
-        while (update && update->key && strcmp(update->key, "update") != 0) update++;
-        if (!update || !update->key) {
+        const struct option *kinds = kinds_of(b);
+        if (!kinds) {
             if (count < 32 && add_variant(v, &count, preset, b, NULL, NULL, e)) return -1;
             continue;
         }
-        char *choices = xstrdup(update->choices), *rest = NULL;
+        char *choices = xstrdup(kinds->choices), *rest = NULL;
         for (char *c = strtok_r(choices, "|", &rest); c && count < 32; c = strtok_r(NULL, "|", &rest))
-            if (add_variant(v, &count, preset, b, "update", c, e)) {
+            if (add_variant(v, &count, preset, b, kinds->key, c, e)) {
                 free(choices);
                 return -1;
             }

@@ -205,6 +205,30 @@ static void mixers(struct bench *b, struct dims z) {
     for (int i = 0; i < p.count; i++) k->release(p.p[i], p.bytes[i]);
 }
 
+static void recurrence(struct bench *b, struct dims z) {
+    const struct kernels *k = b->k;
+    struct pool p = {.k = k};
+    char shape[64];
+    int64_t H = z.h * z.e, one = z.b * H, rows = z.r * H;
+    struct rnn_shape a = {.batch = z.b, .segments = z.s, .n = z.n, .width = H, .forget = 1};
+    snprintf(shape, sizeof shape, "%lldx%lldx%lld, width %lld", (long long)z.b, (long long)z.s, (long long)z.n, (long long)H);
+    real *x[4], *dx[4], *out = take(&p, rows, 1), *dout = take(&p, rows, 1), *gates = take(&p, 4 * rows, 1);
+    real *da = take(&p, 4 * rows, 1), *h = take(&p, rows + one, 1), *c = take(&p, rows + one, 1), *w = take(&p, 4 * H * H, 0.1);
+    real *bias = take(&p, 4 * H, 1), *dh = take(&p, one, 1), *dc = take(&p, one, 1), *tmp = take(&p, rnn_tmp(&a), 1);
+    for (int i = 0; i < 4; i++) x[i] = take(&p, rows, 1), dx[i] = take(&p, rows, 1);
+    int32_t *since = take_ints(&p, z.b * z.s, (int32_t)z.n, 0, INT32_MAX),
+            *len = take_ints(&p, z.b * z.s, (int32_t)z.n, 0, INT32_MAX);
+    for (int cell = RNN_LSTM; cell <= RNN_GRU; cell++) {
+        a.cell = cell;
+        double flop = 2 * (double)(z.r * rnn_rows(&a) * H);
+        CASE(cell == RNN_LSTM ? "rnn_fwd lstm" : "rnn_fwd gru", shape, flop, 0,
+             k->rnn_fwd(out, gates, h, c, x[0], x[1], x[2], x[3], w, bias, since, len, tmp, &a));
+        CASE(cell == RNN_LSTM ? "rnn_bwd lstm" : "rnn_bwd gru", shape, flop, 0,
+             k->rnn_bwd(OUT(dx[0]), OUT(dx[1]), OUT(dx[2]), OUT(dx[3]), da, dh, dc, dout, gates, h, c, w, since, len, tmp, &a));
+    }
+    for (int i = 0; i < p.count; i++) k->release(p.p[i], p.bytes[i]);
+}
+
 void bench_kernels(struct bench *b, const struct model_config *c) {
     struct dims z = {
         .b = c->batch, .s = c->segments, .n = c->segment, .d = c->d, .f = c->ffn, .h = c->heads, .e = c->e, .v = c->vocab};
@@ -215,4 +239,5 @@ void bench_kernels(struct bench *b, const struct model_config *c) {
     products(b, z);
     elementwise(b, z);
     mixers(b, z);
+    recurrence(b, z);
 }

@@ -30,7 +30,7 @@ struct carried_in {
 bool carried_in_possible(const struct model *m) {
     for (int i = 0; i < m->state_count; i++)
         if (m->states[i].kind != STATE_CARRIED) return false;
-    return m->state_count > 0;
+    return m->state_count > 0 && m->config.arch->additive;
 }
 
 static int check_tokens(const struct model *m, const char *what, const int32_t *tokens, int64_t n, int64_t least, struct error *e) {

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define CSV_HEADER                                                                                                                 \
-    "preset,model,runs_here,formula,context,elements,bytes_per_element,batch,bytes,ratio_to_memorizing,context_length_formula,"    \
+    "preset,model,formula,context,elements,bytes_per_element,batch,bytes,ratio_to_memorizing,context_length_formula,"              \
     "context_length,update,retrieval,paper_size,paper_ratio\n"
 #define CONTEXTS 32
 #define DETAILED 2 /* so many contexts get a table each, more of them a column each */
@@ -182,9 +182,7 @@ static int check_counts(const struct inquiry *q, struct error *e) {
 
 /* ---- output ---- */
 
-static void model_cell(struct table *t, const struct model_config *c) {
-    table_cell(t, "%s%s", c->arch->footprint(c)->model, footprint_runs(c->arch) ? "" : " *");
-}
+static void model_cell(struct table *t, const struct model_config *c) { table_cell(t, "%s", c->arch->footprint(c)->model); }
 
 static void print_shape(const struct inquiry *q) {
     const struct model_config *c = &q->shape.config;
@@ -206,7 +204,6 @@ static void print_shape(const struct inquiry *q) {
 static void print_formulas(const struct inquiry *q) {
     static const char *const heads[] = {"<model", "<memory footprint", "<context length", "<memory update", "<memory retrieval"};
     struct table t = {.heads = heads, .columns = 5};
-    bool pending = false;
     for (int i = 0; i < q->row_count; i++) {
         const struct footprint *f = q->rows[i].arch->footprint(&q->rows[i]);
         model_cell(&t, &q->rows[i]);
@@ -214,11 +211,9 @@ static void print_formulas(const struct inquiry *q) {
         table_cell(&t, "%s", f->length);
         table_cell(&t, "%s", f->update);
         table_cell(&t, "%s", f->retrieval);
-        pending = pending || !footprint_runs(q->rows[i].arch);
     }
     table_print(&t, stdout);
     table_free(&t);
-    if (pending) printf("* does not run here yet: computed from its formula\n");
     for (int i = 0; i < q->row_count; i++) {
         const struct footprint *f = q->rows[i].arch->footprint(&q->rows[i]);
         char *const *p = paper_row(q, f->model);
@@ -295,7 +290,6 @@ static int write_csv(const struct inquiry *q, const char *path, struct error *e)
             char *const *p = paper_numbers(q, f->model, q->contexts[k]);
             csv_text(&b, q->changed ? "" : q->shape.name, ',');
             csv_text(&b, f->model, ',');
-            csv_text(&b, footprint_runs(c->arch) ? "yes" : "no", ',');
             csv_text(&b, f->formula, ',');
             csv_integer(&b, q->contexts[k], ',');
             csv_integer(&b, elements_of(c, q->contexts[k]), ',');

@@ -1,7 +1,5 @@
-/* footprint.c - the rows of Table 1.
- *
- * An architecture says its own row (struct footprint in its file). Those of the table that are not in the registry stand here with
- * their formula only; a row of the same model in the registry takes their place. Nothing is built or measured. */
+/* footprint.c - the rows of Table 1: every architecture says its own (struct footprint in its file). Nothing is built or measured.
+ */
 #include "footprint.h"
 
 #include <math.h>
@@ -22,44 +20,7 @@ const struct footprint footprint_local = {.model = "Local attention only",
                                           .elements = footprint_nothing,
                                           .tokens = footprint_segment};
 
-/* ---- by formula alone ---- */
-
-/* d_model times so many vectors in every layer. */
-static int64_t vectors(const struct model_config *c, int64_t rows) { return count_times(count_times(c->d, c->layers), rows); }
-
-/* Rae et al. 2020: c compressed vectors beside a cache of one segment. */
-static const struct option compressive_options[] = {
-    {"compressed", OPTION_INT, "0", 0, 1e15, NULL, "Compressive Transformer: compressed vectors c of a layer; 0: one segment"},
-    {"rate", OPTION_INT, "2", 1, 1e9, NULL, "Compressive Transformer: tokens r of a compressed vector; 2 as for PG-19"},
-    {NULL, OPTION_INT, NULL, 0, 0, NULL, NULL},
-};
-static int64_t compressed(const struct model_config *c) {
-    int64_t n = options_int(&c->options, "compressed");
-    return n > 0 ? n : c->segment;
-}
-static int64_t compressive_elements(const struct model_config *c, int64_t context) {
-    return (void)context, vectors(c, count_plus(compressed(c), c->segment));
-}
-static int64_t compressive_tokens(const struct model_config *c, int64_t context) {
-    (void)context;
-    return count_times(count_plus(count_times(compressed(c), options_int(&c->options, "rate")), c->segment), c->layers);
-}
-static const struct footprint compressive = {.model = "Compressive Transformer",
-                                             .formula = "d_model·(c + N)·l",
-                                             .length = "(c·r + N)·l",
-                                             .update = "Discarded",
-                                             .retrieval = "dot-product attention",
-                                             .elements = compressive_elements,
-                                             .tokens = compressive_tokens};
-static const struct footprint *compressive_row(const struct model_config *c) { return (void)c, &compressive; }
-
-static const struct baseline formulas[] = {
-    {.name = "compressive", .options = compressive_options, .footprint = compressive_row},
-};
-
 /* ---- rows ---- */
-
-bool footprint_runs(const struct baseline *b) { return b->forward || b->logits; }
 
 static void add_row(struct model_config rows[FOOTPRINT_ROWS], int *count, const struct model_config *shape,
                     const struct baseline *b) {
@@ -76,7 +37,6 @@ static void add_row(struct model_config rows[FOOTPRINT_ROWS], int *count, const 
 int footprint_rows(struct model_config rows[FOOTPRINT_ROWS], const struct model_config *shape) {
     int count = 0;
     for (int i = 0; baselines[i]; i++) add_row(rows, &count, shape, baselines[i]);
-    for (size_t i = 0; i < sizeof formulas / sizeof *formulas; i++) add_row(rows, &count, shape, &formulas[i]);
     return count;
 }
 

@@ -249,6 +249,7 @@ void forward_begin(struct forward *f, struct tape *t, struct state *s, const str
     if (c->knocked) f->knocked = tape_ints(t, c->knocked, m->config.layers * m->config.heads);
     f->since = tape_ints(t, c->since, rows);
     f->len = tape_ints(t, c->len, rows);
+    f->host_since = c->since, f->host_len = c->len, f->host_ints = s->stage, f->host_reals = s->share;
     f->head = tape_ints(t, s->head, c->batch);
     int64_t all = rows * f->n;
     int32_t *pos = s->stage;

@@ -447,6 +447,70 @@ struct tensor *op_mix(struct tape *t, struct tensor *mem, struct tensor *local, 
     return y;
 }
 
+/* ---- recurrence ---- */
+
+/* in: x0..x3 w bias h0 c0; out: y, h1, c1; saved: gates, h, c of all tokens */
+static void rnn_back(struct tape *t, struct node *n) {
+    const struct rnn_shape *s = &n->shape.rnn;
+    int64_t tokens = s->batch * s->segments * s->n, H = s->width, state = s->batch * H;
+    real *tmp = tape_scratch(t, rnn_tmp(s)), *sums = tape_scratch(t, KERNEL_PARTIALS * 4 * H), *d[2] = {NULL, NULL};
+    real *da = tape_scratch(t, tokens * 4 * H);
+    struct gout back[2];
+    for (int i = 0; i < 2; i++) {
+        const real *arrived = tape_grad(n->out[1 + i]);
+        back[i] = tape_grad_out(t, n->in[6 + i]);
+        if (!n->out[1 + i]) continue;
+        d[i] = back[i].p && !back[i].beta ? back[i].p : tape_scratch(t, state);
+        if (arrived)
+            RUN(t, move, d[i], arrived, (size_t)state * sizeof(real));
+        else
+            RUN(t, fill, d[i], 0, state);
+    }
+    const real *dout = tape_grad(n->out[0]);
+    if (!dout) { /* only the final state was used */
+        real *zero = tape_scratch(t, n->out[0]->n);
+        RUN(t, fill, zero, 0, n->out[0]->n);
+        dout = zero;
+    }
+    struct gout dx[4];
+    for (int i = 0; i < 4; i++) dx[i] = tape_grad_out(t, n->in[i]);
+    struct gout dw = tape_grad_out(t, n->in[4]), db = tape_grad_out(t, n->in[5]);
+    RUN(t, rnn_bwd, dx[0], dx[1], dx[2], dx[3], da, d[0], d[1], dout, n->saved[0], n->saved[1], n->saved[2], n->in[4]->data,
+        n->ints[0], n->ints[1], tmp, s);
+    if (dw.p) RUN(t, gemm, dw.p, da, n->saved[1], 1, 0, 1, dw.beta, rnn_rows(s), H, tokens, 4 * H, H, H);
+    if (db.p) RUN(t, column_sum, db, da, sums, tokens, 4 * H);
+    for (int i = 0; i < 2; i++)
+        if (back[i].p && back[i].beta) RUN(t, scale, back[i], d[i], 1.0, state);
+}
+
+struct tensor *op_rnn(struct tape *t, struct tensor **h1, struct tensor **c1, struct tensor *const *x, struct tensor *w,
+                      struct tensor *bias, struct tensor *h0, struct tensor *c0, const int32_t *since, const int32_t *len,
+                      const struct rnn_shape *s) {
+    begin(t);
+    int64_t T = s->segments * s->n, state = s->batch * s->width;
+    CHECK(w->n == rnn_rows(s) * s->width && bias->n == 4 * s->width && h0->n == state,
+          "'%s', '%s', '%s' do not fit a state of %lld", w->name, bias->name, h0->name, (long long)s->width);
+    CHECK((c0 != NULL) == (s->cell == RNN_LSTM) && (x[3] != NULL) == (s->cell == RNN_LSTM),
+          "LSTM has four gates and a cell, GRU has three gates");
+    struct tensor *y = tape_tensor2(t, "recurrence", s->batch * T, s->width);
+    real *gates = tape_reals(t, NULL, T * 4 * state), *tmp = tape_scratch(t, rnn_tmp(s));
+    real *h = tape_reals(t, NULL, (T + 1) * state), *c = c0 ? tape_reals(t, NULL, (T + 1) * state) : NULL;
+    RUN(t, move, h, h0->data, (size_t)state * sizeof(real));
+    if (c0) RUN(t, move, c, c0->data, (size_t)state * sizeof(real));
+    RUN(t, rnn_fwd, y->data, gates, h, c, x[0]->data, x[1]->data, x[2]->data, x[3] ? x[3]->data : NULL, w->data, bias->data, since,
+        len, tmp, s);
+    *h1 = tape_leaf(t, h0->name, h + T * state, s->batch, s->width, false);
+    if (c0) *c1 = tape_leaf(t, c0->name, c + T * state, s->batch, s->width, false);
+    struct node *n = RECORD("rnn", rnn_back, y, x[0], x[1], x[2], x[3], w, bias, h0, c0);
+    if (n) {
+        n->out[1] = *h1;
+        (*h1)->needs_grad = true;
+        if (c0) n->out[2] = *c1, (*c1)->needs_grad = true;
+        n->saved[0] = gates, n->saved[1] = h, n->saved[2] = c, n->ints[0] = since, n->ints[1] = len, n->shape.rnn = *s;
+    }
+    return y;
+}
+
 /* ---- rings and retrieval ---- */
 
 void op_ring_write(struct tape *t, real *ring, struct tensor *x, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,
@@ -481,6 +545,22 @@ struct tensor *op_retrieve(struct tape *t, struct tensor *q, const real *keys, c
 }
 
 /* ---- loss ---- */
+
+static void half_sumsq_back(struct tape *t, struct node *n) {
+    struct gout d = tape_grad_out(t, n->in[0]);
+    if (d.p) RUN(t, rowscale, d, tape_grad(n->out[0]), n->in[0]->data, 1, n->in[0]->n);
+}
+
+struct tensor *op_half_sumsq(struct tape *t, struct tensor *x) {
+    begin(t);
+    struct tensor *y = tape_tensor2(t, "half_sumsq", 1, 1);
+    double *tmp = arena_take(&t->scratch, t->dry, KERNEL_PARTIALS * sizeof *tmp);
+    real *sum = tape_scratch(t, 1);
+    RUN(t, sumsq, sum, x->data, tmp, x->n);
+    RUN(t, scale, (struct gout){y->data, 0}, sum, 0.5, 1);
+    RECORD("half_sumsq", half_sumsq_back, y, x);
+    return y;
+}
 
 static void xent_back(struct tape *t, struct node *n) {
     struct gout d = tape_grad_out(t, n->in[0]);

@@ -54,10 +54,17 @@ void op_ring_write(struct tape *t, real *ring, struct tensor *x, const int32_t *
                    int64_t capacity);
 struct tensor *op_ring_read(struct tape *t, const real *ring, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,
                             int64_t capacity, int64_t width);
+/* LSTM or GRU over the tokens of the call. x: the four (GRU: three, then NULL) products with the input; h0, c0 -> *h1, *c1 (GRU: c0
+ * NULL, *c1 is left alone). */
+struct tensor *op_rnn(struct tape *t, struct tensor **h1, struct tensor **c1, struct tensor *const *x, struct tensor *w,
+                      struct tensor *bias, struct tensor *h0, struct tensor *c0, const int32_t *since, const int32_t *len,
+                      const struct rnn_shape *shape);
 /* Top-k over a bank and attention over the hits, [B,T,H,E]; gradient to q only. */
 struct tensor *op_retrieve(struct tape *t, struct tensor *q, const real *keys, const real *values, const int32_t *head,
                            const int32_t *since, const struct bank_shape *shape);
 
+/* Half the sum of the squares, [1,1]. */
+struct tensor *op_half_sumsq(struct tape *t, struct tensor *x);
 /* nll [R] of the targets (backend memory; < 0: not scored). */
 struct tensor *op_xent(struct tape *t, struct tensor *logits, const int32_t *target);
 

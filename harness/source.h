@@ -9,7 +9,8 @@
  * open documents of a checkpoint back by loading the cursor from before each of them and calling next() again.
  *
  * carried: the state with which the document starts (docs/methods.md, "Carried-in states"). It is read only where the source has a
- * filler or texts. Such a document must begin with a training step, so it and its EOS fill whole steps: n + 1 a multiple of S x N. */
+ * filler or texts. Such a document must begin with a training step, so it and its EOS fill whole steps: n + 1 a multiple of S x N.
+ */
 struct document {
     const int32_t *tokens;
     const float *weights;

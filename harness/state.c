@@ -87,9 +87,10 @@ int64_t state_live(const struct state *s, int64_t row) {
         const struct state_spec *p = s->model->states + i;
         if (p->kind == STATE_RING)
             n += (seen < p->rows ? seen : p->rows) * p->width;
-        else if (p->step)
-            n += seen / s->model->config.segment < p->width / p->step ? seen / s->model->config.segment * p->step : p->width;
-        else
+        else if (p->every) {
+            int64_t filled = seen > p->after ? (seen - p->after) / p->every * p->step : 0;
+            n += filled < p->width ? filled : p->width;
+        } else
             n += p->rows * p->width;
     }
     return n;

@@ -69,6 +69,7 @@ struct node {
         struct attention_shape attention;
         struct memory_shape memory;
         struct bank_shape bank;
+        struct rnn_shape rnn;
     } shape;
 };
 

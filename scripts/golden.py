@@ -6,6 +6,8 @@ Every architecture is written over the whole row of tokens with explicit T x T m
                  has really written, w_t = v_t - sum_a f(k_t).f(k_a) w_a / (sum_a gamma_a f(k_t).f(k_a) + eps), token sums only
   transformer_xl one pass with a block mask; rows of earlier segments enter through detached copies of the layer inputs
   memorizing     dense attention over all earlier tokens of the document with a top-k mask
+  compressive    one pass over tokens and all groups of tokens with masks; reconstruction by detached tensors
+  rnn            torch.nn.LSTM and torch.nn.GRU over each document
   rmt, autocompressor
                  all segments at once with their memory rows, in sweeps: each sweep reads what the sweep before wrote; after as many sweeps as
                  segments nothing changes any more
@@ -42,6 +44,9 @@ GOLDENS = {
     "infini_delta_gamma": ("infini", {"update": "delta_gamma"}, 2, 2, 2, 16, 2, 8),
     "infini_gqa": ("infini", {"update": "linear"}, 2, 4, 2, 8, 8, 4),
     "rmt": ("rmt", {"memory_tokens": 3}, 2, 4, 4, 8, 8, 4),
+    "compressive": ("compressive", {"cache": 8, "compressed": 6, "rate": 2}, 2, 4, 2, 8, 8, 4),
+    "rnn_lstm": ("rnn", {"cell": "lstm"}, 2, 4, 4, 8, 8, 4),
+    "rnn_gru": ("rnn", {"cell": "gru"}, 2, 4, 4, 8, 8, 4),
     "autocompressor": ("autocompressor", {"summary": 2, "kept": 2, "cut": 100}, 2, 4, 4, 8, 8, 4),
 }
 
@@ -88,8 +93,14 @@ def parameters(arch, options, layers, H, G, E):
                "w_gate": (FFN, D), "w_up": (FFN, D), "w_down": (D, FFN)}
         if arch == "infini" and options["update"] != "none":
             own["beta"] = (1, H)
-        if arch == "transformer_xl":
+        if arch == "compressive":
+            own["compress"] = (D, options["rate"] * D)
+        if arch in ("transformer_xl", "compressive"):
             own.update(wr=(H * E, D), u=(1, H * E), v=(1, H * E))
+        if arch == "rnn":
+            if options["cell"] == "lstm":
+                own["w_output_gate"] = (H * E, D)
+            own.update(w_hh=((4 if options["cell"] == "lstm" else 3) * H * E, H * E), bias=(4, H * E))
         if arch == "memorizing":
             own.update(qk_scale=(1, H), rel_bias=(H, 32))
             if l == knn_layer(layers):
@@ -227,6 +238,46 @@ def transformer_xl(row, o, p, l, x, h, q, k, v, scale):
     return (a * own) @ v + (a * ~own) @ vc
 
 
+def compressive(row, o, p, l, x, h, q, k, v, scale):
+    P = lambda name: p[f"layers.{l}.{name}"]
+    H, c, m = q.shape[0], o["rate"], o["cache"]
+    groups = x.detach().reshape(row.T // c, c * D) @ P("compress").T
+    read = lambda rows, w, stop: heads_of(rms_norm(rows, stop(P("norm1"))) @ stop(P(w)).T, P(w).shape[0] // q.shape[2])
+    wide = lambda y: y.repeat_interleave(H // y.shape[0], 0)
+    both = torch.cat([groups.detach(), x.detach()])
+    kc, vc = (wide(read(both, w, lambda y: y)) for w in ("wk", "wv"))
+    # Columns: all groups, all tokens; the place of a column before the segment's start, by the order in which rows are stored.
+    start, t = row.start[:, None], np.arange(row.T)[:, None]
+    g, a = np.arange(row.T // c)[None, :], np.arange(row.T)[None, :]
+    left = (start - m) // c - g  # 1: the newest group that has left the cache
+    sees_group = (left >= 1) & (left <= o["compressed"]) & (g * c >= row.document[:, None])
+    sees = np.concatenate([sees_group, row.near(m)], 1)
+    distance = np.concatenate([t - start + m + left, row.distance], 1)
+    delta = torch.arange(int(distance.max()) + 1, dtype=torch.float64)[:, None]
+    delta = delta * 10000.0 ** (-2 * torch.arange(D // 2, dtype=torch.float64) / D)
+    r = heads_of(torch.cat([torch.sin(delta), torch.cos(delta)], 1) @ P("wr").T, H)
+    u, w = heads_of(P("u"), H), heads_of(P("v"), H)
+    index = torch.tensor(np.maximum(distance, 0)).expand(H, -1, -1)
+    own = mask(np.concatenate([np.zeros_like(sees_group), row.own], 1))
+    pad = torch.zeros(H, row.T // c, q.shape[2], dtype=torch.float64)
+    k, v = torch.cat([pad, k], 1), torch.cat([pad, v], 1)
+    content = torch.where(own, (q + u) @ k.transpose(1, 2), (q + u) @ kc.transpose(1, 2))
+    score = content + torch.gather((q + w) @ r.transpose(1, 2), 2, index)
+    weight = softmax_over(score * scale, mask(sees))
+    stop, N = lambda y: y.detach(), row.N
+    frozen = heads_of(h.detach() @ P("wq").detach().T, H)
+    for s in range(row.T // N):
+        if row.length[s] < N or s * N - row.document[s * N] < m:
+            continue
+        old, heads = slice(s * N - m, s * N - m + N), frozen[:, s * N:(s + 1) * N]
+        outputs = []
+        for rows in (x.detach()[old], groups[old.start // c:old.stop // c]):
+            keys, values = (wide(read(rows, name, stop)) for name in ("wk", "wv"))
+            outputs.append(torch.softmax(heads @ keys.transpose(1, 2) * scale, -1) @ values)
+        row.extra.append(((outputs[0] - outputs[1]) ** 2).sum() / (2 * row.T * o["layers"]))
+    return (weight * own) @ v + (weight * ~own) @ vc
+
+
 def memorizing(row, o, p, l, x, h, q, k, v, scale):
     P = lambda name: p[f"layers.{l}.{name}"]
     unit = lambda y: y * torch.rsqrt((y * y).sum(-1, keepdim=True) + 1e-6)
@@ -251,7 +302,24 @@ def memorizing(row, o, p, l, x, h, q, k, v, scale):
     return g * hits + (1 - g) * local
 
 
-MIXERS = {"transformer": transformer, "infini": infini, "transformer_xl": transformer_xl, "memorizing": memorizing}
+def rnn(row, o, p, l, x, h, q, k, v, scale):
+    """The library's own layer, its two biases per gate from ours: the LSTM's second is 0, the GRU's differ in n alone."""
+    P = lambda name: p[f"layers.{l}.{name}"]
+    width, lstm = P("w_hh").shape[1], o["cell"] == "lstm"
+    names = ["wq", "wk", "wv"] + (["w_output_gate"] if lstm else [])
+    b, zero = P("bias"), torch.zeros(width, dtype=torch.float64)
+    layer = (torch.nn.LSTM if lstm else torch.nn.GRU)(h.shape[1], width).double()
+    # What the layer computes with; tensors with a history, which its parameters cannot be.
+    layer._flat_weights = [torch.cat([P(n) for n in names]), P("w_hh"),
+                           torch.cat([b[0], b[1] + 1, b[2], b[3]] if lstm else [b[0], b[1], b[3]]),
+                           torch.cat([zero] * 4 if lstm else [zero, zero, b[2]])]
+    starts = sorted(set(row.document)) + [row.T]
+    out = [layer(h[start:end])[0] for start, end in zip(starts, starts[1:])]
+    return heads_of(torch.cat(out), q.shape[0])
+
+
+MIXERS = {"transformer": transformer, "infini": infini, "transformer_xl": transformer_xl, "memorizing": memorizing, "rnn": rnn,
+          "compressive": compressive}
 
 
 def decoder(row, arch, options, p, layers, H, G, E, tokens):
@@ -308,21 +376,22 @@ def compute(name):
     arch, options, layers, H, G, E, N, S = GOLDENS[name]
     p = parameters(arch, options, layers, H, G, E)
     since, length, tokens, targets, weight = inputs(N, S)
-    logits, loss, gammas = [], 0, []
+    logits, loss, extra, gammas = [], 0, 0, []
     for b in range(2):
         row = Row(N, S, since[b])
-        row.gamma = []
+        row.gamma, row.extra, row.length = [], [], length[b]
         logits.append((decoder if arch in MIXERS else with_memory_rows)(row, arch, options, p, layers, H, G, E, tokens[b]))
         scored = targets[b] >= 0
         target = torch.tensor(targets[b][scored], dtype=torch.int64)
         nll = torch.nn.functional.cross_entropy(logits[b][scored], target, reduction="none")
         loss = loss + (nll * torch.tensor(weight[b][scored])).sum() / weight.sum()
         gammas += [g.flatten() for g in row.gamma]
+        extra = extra + sum(row.extra)
     if options.get("update") == "delta_gamma":
         g = torch.cat(gammas)
         inside = int(((g > 0.01) & (g < 0.99)).sum())
         assert inside >= 5, f"only {inside} gammas inside (0, 1)"
-    loss.backward()
+    (loss + extra).backward()
     tensors = {"tokens": tokens, "targets": targets, "since": since, "len": length, "weights": weight.astype(np.float32),
                "logits": torch.stack(logits).detach().numpy().astype(np.float32)}
     for k, t in p.items():

@@ -230,7 +230,7 @@ static void crossing(void **state) {
 }
 
 int main(void) {
-    struct CMUnitTest tests[32] = {cmocka_unit_test(crossing)};
+    struct CMUnitTest tests[64] = {cmocka_unit_test(crossing)};
     size_t n = 1;
     for (const struct variant *v = variants; v->name; v++)
         tests[n++] = (struct CMUnitTest){v->name, differences, NULL, NULL, (void *)(uintptr_t)v};

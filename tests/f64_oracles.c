@@ -243,33 +243,39 @@ static void reach(void **state) {
     DONE;
 }
 
-/* Exchanges the two halves of a matrix's rows (or columns). */
-static void swap_halves(struct model *m, struct param *p, int columns) {
+/* Exchanges the two halves of a matrix's columns, or of the rows of each of its blocks. */
+static void swap_halves(struct model *m, struct param *p, int columns, int64_t blocks) {
     if (!p) return;
-    int64_t R = p->shape[0], C = p->shape[1];
+    int64_t R = p->shape[0], C = p->shape[1], B = R / blocks;
     double *old = engine_download(m, p->leaf.data, p->n), *new = malloc((size_t)p->n * sizeof *new);
     for (int64_t r = 0; r < R; r++)
-        for (int64_t c = 0; c < C; c++) new[r * C + c] = old[columns ? r * C + (c + C / 2) % C : (r + R / 2) % R * C + c];
+        for (int64_t c = 0; c < C; c++)
+            new[r * C + c] = old[columns ? r * C + (c + C / 2) % C : (r / B * B + (r % B + B / 2) % B) * C + c];
     engine_upload(m, p->leaf.data, new, p->n);
     free(new);
     free(old);
 }
 
-/* Two heads change places, with all that belongs to them: the output stays. */
+/* Two heads (of a recurrence: the halves of its state) change places, with all that belongs to them: the output stays. */
 static void heads_are_alike(void **state) {
-    static const char *const rows[] = {"wq", "wk", "wv", "wr", "rel_bias"}, *const columns[] = {"wo",   "u",        "v",
-                                                                                                "beta", "qk_scale", "memory_gate"};
+    static const struct {
+        const char *name;
+        int columns;
+    } parts[] = {{"wq", 0},   {"wk", 0},       {"wv", 0},         {"wr", 0}, {"rel_bias", 0}, {"w_output_gate", 0},
+                 {"w_hh", 0}, {"w_hh", 1},     {"bias", 1},       {"wo", 1}, {"u", 1},        {"v", 1},
+                 {"beta", 1}, {"qk_scale", 1}, {"memory_gate", 1}};
     EACH {
         struct model *m = variant_model(v, "");
         struct text_batch *x = engine_text(2, 4, 4, 11, NULL, NULL);
         double *base = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE);
         for (int l = -1; l < m->config.layers; l++)
-            for (int i = 0; i < 11; i++) {
+            for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
                 char name[64];
-                snprintf(name, sizeof name, "layers.%d.%s", l, i < 5 ? rows[i] : columns[i - 5]);
-                if (l < 0) snprintf(name, sizeof name, "%s", i < 5 ? rows[i] : columns[i - 5]); /* shared by the layers */
+                snprintf(name, sizeof name, "layers.%d.%s", l, parts[i].name);
+                if (l < 0) snprintf(name, sizeof name, "%s", parts[i].name); /* shared by the layers */
                 if ((i == 1 || i == 2) && m->config.kv_heads == 1) continue;
-                swap_halves(m, model_find(m, name), i >= 5);
+                struct param *p = model_find(m, name);
+                swap_halves(m, p, parts[i].columns, strcmp(parts[i].name, "w_hh") || !p ? 1 : p->shape[0] / p->shape[1]);
             }
         double *now_ = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE), error = engine_error(now_, base, 2 * 16 * 11, 1, NULL);
         EXPECT(error <= 1e-12, "error %g", error);
@@ -281,7 +287,8 @@ static void heads_are_alike(void **state) {
     DONE;
 }
 
-/* Parameters are equal within 1 % (null exempt), and the size of the carried state is the analytic one. */
+/* Parameters are equal within 1 % (null exempt; a compressor comes on top), and the size of the carried state is the analytic one.
+ */
 static void sizes(void **state) {
     struct model *one = engine_model("transformer", "", "");
     double elements = (double)one->elements;
@@ -289,7 +296,14 @@ static void sizes(void **state) {
     EACH {
         struct error e;
         struct model *m = engine_model(v->arch, v->options, "");
-        double ratio = (double)m->elements / elements;
+        int64_t beside = 0;
+        for (int l = 0; l < m->config.layers && !strcmp(v->arch, "compressive"); l++) {
+            char name[64];
+            snprintf(name, sizeof name, "layers.%d.compress", l);
+            struct param *p = model_find(m, name);
+            beside += p ? p->n : 0;
+        }
+        double ratio = (double)(m->elements - beside) / elements;
         EXPECT(!strcmp(v->arch, "null") || (ratio > 0.99 && ratio < 1.01), "%g of the parameters of the transformer", ratio);
         struct state *s = state_create(m, 3, 2, &e);
         assert_non_null(s);

@@ -11,7 +11,7 @@
 #include <cmocka.h> /* after the engine: it has a macro fail() */
 
 /* Segments of 4, and of 36 with wider heads. */
-static const char *const shapes[] = {"", "segment=36 d_model=48 head_dim=24 ffn=56"};
+static const char *const shapes[] = {"", "segment=36 d_model=48 head_dim=24 ffn=92"};
 
 static void forwards_only(void **state) {
     int bad = 0;

@@ -44,7 +44,7 @@ static int may_see(const struct attention_shape *a, int64_t t, int64_t pos, int6
     int64_t empty = attention_empty(a, since);
     if (future && !both_lead && !trails) return 0;
     if (empty && (t < empty) != (pos < empty)) return 0; /* lead rows that hold nothing see only each other */
-    if (start - pos > a->back || start - pos > since)       /* too far before the segment; of another document */
+    if (start - pos > a->back || start - pos > since)    /* too far before the segment; of another document */
         return 0;
     return !a->window || t - pos < a->window;
 }
@@ -400,8 +400,8 @@ static void test_sampling(void **state) {
 
 static void test_thread_count_does_not_matter(void **state) {
     (void)state;
-    static const char *const promised[] = {"column_sum", "rmsnorm_bwd", "headnorm_bwd", "embed_bwd",
-                                           "mix_bwd",    "dot",         "sumsq",        "reset_rows_bwd"};
+    static const char *const promised[] = {"column_sum", "rmsnorm_bwd", "headnorm_bwd",   "embed_bwd", "mix_bwd",
+                                           "dot",        "sumsq",       "reset_rows_bwd", "rnn_fwd",   "rnn_bwd"};
     for (int i = 0; i < kernel_row_count + kernel_perf_count; i++) {
         const struct kernel_row *row = i < kernel_row_count ? &kernel_row_table[i] : &kernel_perf_table[i - kernel_row_count];
         int wanted = 0;

@@ -40,6 +40,14 @@ struct memory_shape {
 enum mix_mode { MIX_GATED, MIX_BYPASS };
 enum knock_out { KNOCK_NONE, KNOCK_OFF, KNOCK_ZERO }; /* evaluation only: g forced to 0; A_mem = 0 with (1-g) kept */
 
+enum rnn_cell { RNN_LSTM, RNN_GRU };
+
+struct rnn_shape {
+    int64_t batch, segments, n, width; /* width: of the state */
+    int cell;                          /* enum rnn_cell */
+    double forget;                     /* LSTM: added to the forget gate's bias */
+};
+
 struct bank_shape {
     int64_t batch, segments, n, heads, e;
     int64_t capacity, visible, topk; /* capacity >= visible + offset + segments * n */
@@ -65,6 +73,11 @@ static inline int64_t attention_tmp(const struct attention_shape *a) {
 static inline int64_t memory_tmp(const struct memory_shape *a) {
     return a->batch * a->heads * (a->n * (3 * a->e + 3 * a->f + 4) + a->e * (a->f + 1));
 }
+
+/* Recurrence: the matrix in another order, and a state of h and c. */
+static inline int64_t rnn_tmp(const struct rnn_shape *a) { return 4 * a->width * (a->width + 64) + 2 * a->batch * a->width; }
+/* Rows of the recurrent matrix: a gate of `width` rows each. */
+static inline int64_t rnn_rows(const struct rnn_shape *a) { return (a->cell == RNN_LSTM ? 4 : 3) * a->width; }
 
 /* What a backend found out about the machine; printed by `bench kernels`, stored with every run. */
 struct backend_info {

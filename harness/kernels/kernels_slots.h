@@ -154,6 +154,26 @@ struct kernels {
                     const real *beta, const int32_t *since, int mode, real *tmp, int64_t batch, int64_t segments, int64_t n,
                     int64_t heads, int64_t e);
 
+    /* ---- recurrence (LSTM, GRU; PyTorch's conventions) ------------------------------------------------------------------- */
+    /* A scan over the T tokens of the call, all batch rows side by side. x0 .. x3 [B,T,H] are the gates' products with the input, w
+     * [4H,H] (LSTM) or [3H,H] (GRU) is the recurrent matrix, bias [4,H]; H the state's width, s = 1/(1 + exp(-x)). With a = w h:
+     *   LSTM  i = s(x0 + a0 + bias0), f = s(x1 + a1 + bias1 + forget), g = tanh(x2 + a2 + bias2), o = s(x3 + a3 + bias3);
+     *         c' = f c + i g, h' = o tanh(c')
+     *   GRU   r = s(x0 + a0 + bias0), z = s(x1 + a1 + bias1), m = a2 + bias2, n = tanh(x2 + bias3 + r m); h' = (1 - z) n + z h
+     * out [B,T,H] = h'. h, c [T+1,B,H]: what token t reads; h[T], c[T] what the call leaves. h[0], c[0] hold the carried state on
+     * entry. since[b,s] == 0: h and c of the segment's first token are 0. len[b,s] < N: nothing is written, the next segment reads
+     * what the first token of this one read. gates [T,B,4,H] = i f g o | r z n m. h, c, gates are saved for backward. GRU: x3, c
+     * NULL. The same bits at any thread count. FLOP per token 2 H times the rows of w. tmp: rnn_tmp(shape). */
+    void (*rnn_fwd)(real *out, real *gates, real *h, real *c, const real *x0, const real *x1, const real *x2, const real *x3,
+                    const real *w, const real *bias, const int32_t *since, const int32_t *len, real *tmp,
+                    const struct rnn_shape *shape);
+    /* da [T,B,4,H]: the gradients of bias0 .. bias3 before the sum over tokens. So dbias is the column sum of da, and dw [rows,H]
+     * is da^T h over tokens and batch rows, of da the first `rows` columns; both are the caller's. dx are da in another order. dh,
+     * dc [B,H]: on entry the gradient of h[T], c[T], on return that of h[0], c[0] before the reset. tmp: rnn_tmp(shape). */
+    void (*rnn_bwd)(struct gout dx0, struct gout dx1, struct gout dx2, struct gout dx3, real *da, real *dh, real *dc,
+                    const real *dout, const real *gates, const real *h, const real *c, const real *w, const int32_t *since,
+                    const int32_t *len, real *tmp, const struct rnn_shape *shape);
+
     /* ---- banks, rings, retrieval ---------------------------------------------------------------------------------------- */
     /* A ring is [B, capacity, width]; head[b] counts rows ever written to row b of the batch (slot = count mod capacity).
      * write: ring[b, (head[b] + offset + r) mod capacity] = x[b,r], r < rows. read: the same slots into out; offset may be

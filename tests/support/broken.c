@@ -79,6 +79,33 @@ static void memory_fwd_partial_written(real *out, real *m, real *z, real *gamma,
     free(full);
 }
 
+static void rnn_fwd_no_reset(real *out, real *gates, real *h, real *c, const real *x0, const real *x1, const real *x2,
+                             const real *x3, const real *w, const real *bias, const int32_t *since, const int32_t *len, real *tmp,
+                             const struct rnn_shape *a) {
+    int32_t *far = far_since(since, a->batch * a->segments);
+    good->rnn_fwd(out, gates, h, c, x0, x1, x2, x3, w, bias, far, len, tmp, a);
+    free(far);
+}
+
+static void rnn_fwd_partial_written(real *out, real *gates, real *h, real *c, const real *x0, const real *x1, const real *x2,
+                                    const real *x3, const real *w, const real *bias, const int32_t *since, const int32_t *len,
+                                    real *tmp, const struct rnn_shape *a) {
+    int32_t *full = malloc((size_t)(a->batch * a->segments) * sizeof *full);
+    for (int64_t i = 0; i < a->batch * a->segments; i++) full[i] = (int32_t)(a->n + 0 * len[i]);
+    good->rnn_fwd(out, gates, h, c, x0, x1, x2, x3, w, bias, since, full, tmp, a);
+    free(full);
+}
+
+/* The reset gate before the product of the GRU's candidate, as other conventions have it: its gradient lacks a factor. */
+static void rnn_bwd_gate_dropped(struct gout dx0, struct gout dx1, struct gout dx2, struct gout dx3, real *da, real *dh, real *dc,
+                                 const real *dout, const real *gates, const real *h, const real *c, const real *w,
+                                 const int32_t *since, const int32_t *len, real *tmp, const struct rnn_shape *a) {
+    int64_t rows = a->batch * a->segments * a->n;
+    good->rnn_bwd(dx0, dx1, dx2, dx3, da, dh, dc, dout, gates, h, c, w, since, len, tmp, a);
+    for (int64_t r = 0; r < rows && a->cell == RNN_GRU; r++)
+        memcpy(da + (r * 4 + 2) * a->width, da + (r * 4 + 3) * a->width, (size_t)a->width * sizeof *da);
+}
+
 /* Query t stands at t - 1: it does not see itself. */
 static void attention_fwd_mask(real *out, real *lse, const real *q, const real *k, const real *v, const real *kc, const real *vc,
                                const real *qr, const real *rel, const real *bias, const int32_t *since,
@@ -220,6 +247,9 @@ BREAK(memory_fwd, memory_fwd_write_first)
 BREAK(memory_fwd, memory_fwd_stale)
 BREAK(memory_fwd, memory_fwd_no_reset)
 BREAK(memory_fwd, memory_fwd_partial_written)
+BREAK(rnn_fwd, rnn_fwd_no_reset)
+BREAK(rnn_fwd, rnn_fwd_partial_written)
+BREAK(rnn_bwd, rnn_bwd_gate_dropped)
 BREAK(attention_fwd, attention_fwd_mask)
 BREAK(attention_fwd, attention_fwd_window)
 BREAK(attention_fwd, attention_fwd_back)
@@ -245,6 +275,9 @@ const struct broken_kernel broken_kernel_table[] = {
     {"memory_fwd", "stale memory", install_memory_fwd_stale},
     {"memory_fwd", "reset dropped", install_memory_fwd_no_reset},
     {"memory_fwd", "a partial segment is written", install_memory_fwd_partial_written},
+    {"rnn_fwd", "reset dropped", install_rnn_fwd_no_reset},
+    {"rnn_fwd", "a partial segment is written", install_rnn_fwd_partial_written},
+    {"rnn_bwd", "reset gate forgotten", install_rnn_bwd_gate_dropped},
     {"attention_fwd", "causal mask off by one", install_attention_fwd_mask},
     {"attention_fwd", "window one too short", install_attention_fwd_window},
     {"attention_fwd", "back one too short", install_attention_fwd_back},

@@ -7,9 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const golden_names[] = {
-    "transformer_full", "transformer_window", "transformer_xl", "memorizing", "infini_none",    "infini_linear",
-    "infini_delta",     "infini_delta_gamma", "infini_gqa",     "rmt",        "autocompressor", NULL};
+const char *const golden_names[] = {"transformer_full",
+                                    "transformer_window",
+                                    "transformer_xl",
+                                    "memorizing",
+                                    "infini_none",
+                                    "infini_linear",
+                                    "infini_delta",
+                                    "infini_delta_gamma",
+                                    "infini_gqa",
+                                    "rmt",
+                                    "autocompressor",
+                                    "rnn_lstm",
+                                    "rnn_gru",
+                                    "compressive",
+                                    NULL};
 
 static const struct st_tensor *need(const struct st_file *f, const char *name, const char *dtype) {
     const struct st_tensor *t = st_find(f, name);

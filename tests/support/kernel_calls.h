@@ -48,6 +48,9 @@ END BEGIN(memory_bwd) k->memory_bwd(G(0), G(1), G(2), A(3), A(4), A(5), A(6), A(
 END BEGIN(mix_fwd) k->mix_fwd(A(0), A(1), A(2), A(3), I(4), D(5) < 2 ? NULL : I(5), D(5) % 4 == 1 ? MIX_BYPASS : MIX_GATED, D(0),
                               D(1), D(2), D(3), D(4));
 END BEGIN(mix_bwd) k->mix_bwd(G(0), G(1), G(2), A(3), A(4), A(5), A(6), I(7), (int)D(5), A(8), D(0), D(1), D(2), D(3), D(4));
+END BEGIN(rnn_fwd) k->rnn_fwd(A(0), A(1), A(2), A(3), A(4), A(5), A(6), A(7), A(8), A(9), I(10), I(11), A(12), &c->rnn);
+END BEGIN(rnn_bwd) k->rnn_bwd(G(0), G(1), G(2), G(3), A(4), A(5), A(6), A(7), A(8), A(9), A(10), A(11), I(12), I(13), A(14),
+                              &c->rnn);
 END BEGIN(ring_write) k->ring_write(A(0), A(1), I(2), D(4), D(0), D(1), D(2), D(3));
 END BEGIN(ring_read) k->ring_read(A(0), A(1), I(2), D(4), D(0), D(1), D(2), D(3));
 END BEGIN(topk) k->topk(I(0), A(1), A(2), I(3), I(4), &c->bank);

@@ -1,4 +1,4 @@
-/* kernel_make2.c - buffers and forwards of attention, memory, banks. */
+/* kernel_make2.c - buffers and forwards of attention, memory, recurrence, banks. */
 #include "kernel_cases.h"
 #include <math.h>
 #include <stdlib.h>
@@ -163,18 +163,20 @@ static void memory_state(struct kernel_case *c, enum buffer_role role) {
     }
 }
 
-static void memory_ints(struct kernel_case *c) {
-    const struct memory_shape *a = &c->memory;
-    int64_t S = a->segments;
-    int32_t *since = case_ints(c, "since", a->batch * S);
-    for (int64_t i = 0; i < a->batch * S; i++) {
+static void segment_ints(struct kernel_case *c, int64_t batch, int64_t S, int64_t n, int64_t starts, int64_t partial) {
+    int32_t *since = case_ints(c, "since", batch * S);
+    for (int64_t i = 0; i < batch * S; i++) {
         int64_t b = i / S, s = i % S;
         since[i] = (int32_t)(1 + s);
-        if ((c->d[8] == MEMORY_MIDDLE && s == S / 2 && b != 1) || (c->d[8] == MEMORY_FRESH && s == 0)) since[i] = 0;
+        if ((starts == MEMORY_MIDDLE && s == S / 2 && b != 1) || (starts == MEMORY_FRESH && s == 0)) since[i] = 0;
     }
-    int32_t *len = case_ints(c, "len", a->batch * S);
-    for (int64_t i = 0; i < a->batch * S; i++)
-        len[i] = (int32_t)(c->d[9] == LEN_ALL || (c->d[9] == LEN_LAST && i % S == S - 1 && i / S == 0) ? a->n - 1 : a->n);
+    int32_t *len = case_ints(c, "len", batch * S);
+    for (int64_t i = 0; i < batch * S; i++)
+        len[i] = (int32_t)(partial == LEN_ALL || (partial == LEN_LAST && i % S == S - 1 && i / S == 0) ? n - 1 : n);
+}
+
+static void memory_ints(struct kernel_case *c) {
+    segment_ints(c, c->memory.batch, c->memory.segments, c->memory.n, c->d[8], c->d[9]);
 }
 
 static void memory_inputs(struct kernel_case *c) {
@@ -234,6 +236,90 @@ double fwd_memory_bwd(const struct kernel_case *c, void **p, int save) {
     free(out);
     free(m);
     free(z);
+    return loss;
+}
+
+/* d: B S N H cell since len; s: forget */
+static void rnn_shape(struct kernel_case *c) {
+    const int64_t *d = c->d;
+    c->rnn = (struct rnn_shape){d[0], d[1], d[2], d[3], (int)d[4], c->s[0]};
+    c->flop = 2.0 * (double)(d[0] * d[1] * d[2] * d[3] * rnn_rows(&c->rnn));
+    c->terms = (double)(d[1] * d[2] + d[3] + 16);
+}
+
+/* The state before the call in the first rows, NaN in the rows to be written. */
+static void rnn_state(struct kernel_case *c, enum buffer_role role) {
+    const struct rnn_shape *a = &c->rnn;
+    int64_t one = a->batch * a->width, n = (a->segments * a->n + 1) * one;
+    for (int which = 0; which < 2; which++) {
+        double *x = case_buffer(c, which ? "c" : "h", role, TYPE_REAL, which && a->cell == RNN_GRU ? 0 : n, -1)->f;
+        for (int64_t i = 0; i < c->buf[c->count - 1].n; i++) x[i] = i < one ? (float)(2 * case_uniform(c) - 1) : NAN;
+    }
+}
+
+static void rnn_inputs(struct kernel_case *c, const char *const names[4]) {
+    const struct rnn_shape *a = &c->rnn;
+    int64_t n = a->batch * a->segments * a->n * a->width;
+    for (int i = 0; i < 4; i++) case_in(c, names[i], i == 3 && a->cell == RNN_GRU ? 0 : n, 1);
+}
+
+void make_rnn_fwd(struct kernel_case *c) {
+    static const char *const names[] = {"x0", "x1", "x2", "x3"};
+    rnn_shape(c);
+    const struct rnn_shape *a = &c->rnn;
+    int64_t n = a->batch * a->segments * a->n * a->width;
+    case_out(c, "out", n);
+    case_out(c, "gates", 4 * n);
+    rnn_state(c, ROLE_INOUT);
+    rnn_inputs(c, names);
+    case_in(c, "w", rnn_rows(a) * a->width, 1 / sqrt((double)a->width));
+    case_in(c, "bias", 4 * a->width, 1);
+    segment_ints(c, a->batch, a->segments, a->n, c->d[5], c->d[6]);
+    case_tmp(c, TYPE_REAL, rnn_tmp(a));
+}
+
+void make_rnn_bwd(struct kernel_case *c) {
+    static const char *const names[] = {"(x0)", "(x1)", "(x2)", "(x3)"};
+    rnn_shape(c);
+    const struct rnn_shape *a = &c->rnn;
+    int64_t one = a->batch * a->width, n = a->segments * a->n * one, lstm = a->cell == RNN_LSTM;
+    case_grad(c, "dx0", n, 15);
+    case_grad(c, "dx1", n, 16);
+    case_grad(c, "dx2", n, 17);
+    case_grad(c, "dx3", lstm ? n : 0, 18);
+    case_out(c, "da", 4 * n);
+    case_inout(c, "dh", one, 0.3, 9);
+    case_inout(c, "dc", lstm ? one : 0, 0.3, 10);
+    case_in(c, "dout", n, 1);
+    case_in(c, "gates", 4 * n, 1);
+    rnn_state(c, ROLE_IN);
+    case_in(c, "w", rnn_rows(a) * a->width, 1 / sqrt((double)a->width));
+    segment_ints(c, a->batch, a->segments, a->n, c->d[5], c->d[6]);
+    case_tmp(c, TYPE_REAL, rnn_tmp(a));
+    rnn_inputs(c, names); /* not arguments: what the forward had */
+    case_in(c, "(bias)", 4 * a->width, 1);
+    c->terms *= 4;
+    for (int i = 0; i < 7; i++) c->buf[i].magnitude = 0.5;
+}
+
+double fwd_rnn_bwd(const struct kernel_case *c, void **p, int save) {
+    const struct rnn_shape *a = &c->rnn;
+    int64_t one = a->batch * a->width, T = a->segments * a->n, lstm = a->cell == RNN_LSTM;
+    double *out = room(T * one), *gates = room(4 * T * one), *h = room((T + 1) * one), *cell = room((T + 1) * one);
+    memcpy(h, p[9], (size_t)one * sizeof *h);
+    if (lstm) memcpy(cell, p[10], (size_t)one * sizeof *cell);
+    kernels_ref()->rnn_fwd(out, gates, h, lstm ? cell : NULL, p[15], p[16], p[17], p[18], p[11], p[19], p[12], p[13], NULL, a);
+    double loss = contract(p[7], out, T * one) + contract(p[5], h + T * one, one);
+    if (lstm) loss += contract(p[6], cell + T * one, one);
+    if (save) {
+        memcpy(p[8], gates, (size_t)(4 * T * one) * sizeof *gates);
+        memcpy(p[9], h, (size_t)((T + 1) * one) * sizeof *h);
+        if (lstm) memcpy(p[10], cell, (size_t)((T + 1) * one) * sizeof *cell);
+    }
+    free(out);
+    free(gates);
+    free(h);
+    free(cell);
     return loss;
 }
 

@@ -25,6 +25,7 @@
     void cpu_optim_##isa(struct kernels *k);       /* sumsq, clip, adamw, adafactor */                                             \
     void cpu_attention_##isa(struct kernels *k);   /* attention_fwd, attention_bwd */                                              \
     void cpu_memory_##isa(struct kernels *k);      /* memory_fwd, memory_bwd, mix_fwd, mix_bwd */                                  \
+    void cpu_rnn_##isa(struct kernels *k);         /* rnn_fwd, rnn_bwd */                                                          \
     void cpu_bank_##isa(struct kernels *k);        /* ring_*, topk, hits_* */
 CPU_VEC_GROUPS(base)
 CPU_VEC_GROUPS(v3)
