@@ -10,6 +10,8 @@
     X(memorizing)                                                                                                                  \
     X(autocompressor)                                                                                                              \
     X(rmt)                                                                                                                         \
+    X(linear_attention)                                                                                                            \
+    X(delta_rule)                                                                                                                  \
     X(infini)
 
 #define DECLARE(name) extern const struct baseline baseline_##name;

@@ -257,19 +257,20 @@ static void swap_halves(struct model *m, struct param *p, int columns) {
 
 /* Two heads change places, with all that belongs to them: the output stays. */
 static void heads_are_alike(void **state) {
-    static const char *const rows[] = {"wq", "wk", "wv", "wr", "rel_bias"}, *const columns[] = {"wo",   "u",        "v",
-                                                                                                "beta", "qk_scale", "memory_gate"};
+    static const char *const rows[] = {"wq", "wk", "wv", "wr", "rel_bias", "w_beta", "w_decay"};
+    static const char *const columns[] = {"wo", "u", "v", "beta", "qk_scale", "memory_gate", "log_rate", "step_bias"};
+    enum { ROWS = sizeof rows / sizeof *rows, ALL = ROWS + sizeof columns / sizeof *columns };
     EACH {
         struct model *m = variant_model(v, "");
         struct text_batch *x = engine_text(2, 4, 4, 11, NULL, NULL);
         double *base = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE);
         for (int l = -1; l < m->config.layers; l++)
-            for (int i = 0; i < 11; i++) {
+            for (int i = 0; i < ALL; i++) {
                 char name[64];
-                snprintf(name, sizeof name, "layers.%d.%s", l, i < 5 ? rows[i] : columns[i - 5]);
-                if (l < 0) snprintf(name, sizeof name, "%s", i < 5 ? rows[i] : columns[i - 5]); /* shared by the layers */
+                snprintf(name, sizeof name, "layers.%d.%s", l, i < ROWS ? rows[i] : columns[i - ROWS]);
+                if (l < 0) snprintf(name, sizeof name, "%s", i < ROWS ? rows[i] : columns[i - ROWS]); /* shared by the layers */
                 if ((i == 1 || i == 2) && m->config.kv_heads == 1) continue;
-                swap_halves(m, model_find(m, name), i >= 5);
+                swap_halves(m, model_find(m, name), i >= ROWS);
             }
         double *now_ = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE), error = engine_error(now_, base, 2 * 16 * 11, 1, NULL);
         EXPECT(error <= 1e-12, "error %g", error);

@@ -37,6 +37,15 @@ struct memory_shape {
     double eps;
 };
 
+enum fast_weight_rule { FAST_WEIGHT_SUM, FAST_WEIGHT_DELTA };
+
+struct fast_weight_shape {
+    int64_t batch, segments, n, heads, kv_heads, e, f; /* e key size, f value size */
+    int rule;                                          /* enum fast_weight_rule */
+    int64_t chunk;                                     /* tokens worked out together, 1 .. 64; 0: 64. Changes rounding only */
+    double eps;                                        /* FAST_WEIGHT_SUM */
+};
+
 enum mix_mode { MIX_GATED, MIX_BYPASS, MIX_OFF, MIX_ZERO };
 
 struct bank_shape {
@@ -63,6 +72,12 @@ static inline int64_t attention_tmp(const struct attention_shape *a) {
 /* Memory: for each (batch row, key/value head, query head of its group) the rows of f(q), f(k), and three rows of values. */
 static inline int64_t memory_tmp(const struct memory_shape *a) {
     return a->batch * a->heads * (a->n * (3 * a->e + 3 * a->f + 4) + a->e * (a->f + 1));
+}
+
+/* Fast weights: for each (batch row, key/value head) the states at the chunks of a segment, a gradient, two transposed states. */
+static inline int64_t fast_weight_tmp(const struct fast_weight_shape *a) {
+    int64_t chunk = a->chunk > 0 ? a->chunk : 64, chunks = (a->n + chunk - 1) / chunk;
+    return a->batch * a->kv_heads * ((chunks + 1) * a->e * (a->f + 1) + 2 * a->f * (a->e + 16));
 }
 
 /* What a backend found out about the machine; printed by `bench kernels`, stored with every run. */

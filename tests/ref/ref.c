@@ -33,6 +33,7 @@ const struct kernels_f64 *kernels_ref(void) {
         ref_loss(&table);
         ref_attention(&table);
         ref_memory(&table);
+        ref_fast_weight(&table);
         ref_bank(&table);
         ref_optim(&table);
         table.name = "ref";
