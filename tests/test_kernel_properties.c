@@ -556,6 +556,10 @@ static void test_thread_count_does_not_matter(void **state) {
         for (size_t j = 0; j < sizeof promised / sizeof *promised; j++) wanted |= !strcmp(row->slot, promised[j]);
         if (!wanted) continue;
         struct kernel_case *c = kernel_case_new(row);
+        if (c->flop > 4e7) { /* the plain reference would take its time */
+            kernel_case_free(c);
+            continue;
+        }
         void *one[CASE_BUFFERS], *more[CASE_BUFFERS];
         kernels_cpu_threads(1);
         kernel_results(cpu, c, one);

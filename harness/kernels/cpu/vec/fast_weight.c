@@ -251,7 +251,7 @@ struct back {
     struct gout dq, dk, dv, dbeta, ddecay;
     real *ut, *dp, *du, *dkey, *rows; /* U^T [F,ld], dP [rows,ld], dU [rows,F], dK [rows,E], one more [rows,E] */
     real *st, *dst;                   /* S^T and the transposed gradient of the state after the chunk, [F, lanes_up(E)] */
-    double dc[CHUNK];                 /* of the running sums of the log decays */
+    real dc[CHUNK];                   /* of the running sums of the log decays */
 };
 
 static void put_rows(struct gout g, int64_t at, int64_t ld, const real *from, int64_t rows, int64_t width) {
@@ -262,10 +262,14 @@ static void put_rows(struct gout g, int64_t at, int64_t ld, const real *from, in
     }
 }
 
-/* An entry of D (or of P, A, which are linear in it) with its gradient: e = entry * gradient moves c_i up and c_j down. */
-static void decay_entry(double *dc, int64_t i, int64_t j, real e) {
-    dc[i] += (double)e;
-    dc[j] -= (double)e;
+/* From the entries x_ij below the diagonal of P or A, which are linear in D_ij, and their gradients y_ij: x_ij y_ij moves c_i up
+ * and c_j down. */
+static void triangle_decays(real *restrict dc, const real *x, const real *y, int64_t rows, int64_t ld) {
+    for (int64_t i = 1; i < rows; i++) {
+        dc[i] += tile_dot(x + i * ld, y + i * ld, i);
+#pragma omp simd
+        for (int64_t j = 0; j < i; j++) dc[j] -= x[i * ld + j] * y[i * ld + j];
+    }
 }
 
 /* Through S' = G_last S + (diag(L) K)^T U and z' = z + sum of keys: starts dU and dK, turns ds from after to before. */
@@ -275,8 +279,12 @@ static void write_bwd(struct chunk *w, struct back *x, const struct place *o, co
     tile_nn(x->dkey, E, w->u, F, x->dst, lde, rows, E, F, 0);
     memset(x->dc, 0, sizeof x->dc);
     if (w->decay) {
-        for (int64_t i = 0; i < rows; i++) decay_entry(x->dc, last, i, w->left[i] * tile_dot(w->u + i * F, x->du + i * F, F));
-        x->dc[last] += (double)(w->grow[last] * tile_dot(ds, s, E * F));
+        x->dc[last] = w->grow[last] * tile_dot(ds, s, E * F);
+        for (int64_t i = 0; i < last; i++) {
+            real e = w->left[i] * tile_dot(w->u + i * F, x->du + i * F, F);
+            x->dc[last] += e;
+            x->dc[i] -= e;
+        }
         scale_rows(x->du, F, w->left, x->du, F, rows, F);
         scale_rows(x->dkey, E, w->left, x->dkey, E, rows, E);
         for (int64_t i = 0; i < E * F; i++) ds[i] *= w->grow[last];
@@ -302,10 +310,8 @@ static void read_bwd(struct chunk *w, struct back *x, const struct place *o, con
     lower_tn(x->du, F, w->p, ld, g, ldg, rows, F);
     if (w->decay) {
         scale_rows(x->rows, E, w->grow, x->rows, E, rows, E);
-        for (int64_t i = 0; i < rows; i++) {
-            x->dc[i] += (double)tile_dot(q + i * o->ldq, x->rows + i * E, E);
-            for (int64_t j = 0; j < i; j++) decay_entry(x->dc, i, j, x->dp[i * ld + j] * w->p[i * ld + j]);
-        }
+        for (int64_t i = 0; i < rows; i++) x->dc[i] += tile_dot(q + i * o->ldq, x->rows + i * E, E);
+        triangle_decays(x->dc, w->p, x->dp, rows, ld);
         scale_rows(w->scaled, F, w->grow, dout, o->ldo, rows, F);
         g = w->scaled;
         ldg = F;
@@ -329,10 +335,10 @@ static void delta_bwd(struct chunk *w, struct back *x, const struct place *o, in
     int64_t E = o->a->e, F = o->a->f, rows = w->rows, ld = w->ld, lde = lanes_up(E), G = o->a->kv_heads;
     solve_transposed(x->du, w->na, ld, rows, F);
     tile_nn(x->dp, ld, x->du, F, x->ut, ld, rows, ld, F, 0); /* -dA */
+    if (w->decay) triangle_decays(x->dc, w->na, x->dp, rows, ld);
     for (int64_t i = 0; i < rows; i++) {
         real beta = w->beta[i * G], dbeta = tile_dot(x->du + i * F, w->dev + i * F, F), *row = x->dp + i * ld;
         dbeta -= tile_dot(row, w->x + i * ld, i);
-        for (int64_t j = 0; w->decay && j < i; j++) decay_entry(x->dc, i, j, row[j] * w->na[i * ld + j]);
         for (int64_t j = 0; j < ld; j++) row[j] = j < i ? -beta * w->d[i * ld + j] * row[j] : 0;
         if (x->dbeta.p) x->dbeta.p[at + i * G] = x->dbeta.beta ? x->dbeta.p[at + i * G] + dbeta : dbeta;
 #pragma omp simd
@@ -346,7 +352,7 @@ static void delta_bwd(struct chunk *w, struct back *x, const struct place *o, in
     tile_nn(x->rows, E, w->scaled, F, x->st, lde, rows, E, F, 0);
     tile_tn(ds, F, w->k, o->ldk, w->scaled, F, E, F, rows, 1);
     for (int64_t i = 0; i < rows; i++) {
-        if (w->decay) x->dc[i] += (double)tile_dot(w->k + i * o->ldk, x->rows + i * E, E);
+        if (w->decay) x->dc[i] += tile_dot(w->k + i * o->ldk, x->rows + i * E, E);
         add_row(x->dkey + i * E, 1, x->rows + i * E, E);
     }
 }
@@ -371,7 +377,7 @@ static void chunk_bwd(struct chunk *w, struct back *x, const struct place *o, co
     double sum = 0; /* a log decay is in the running sums of its token and of all after it */
     for (int64_t i = w->rows - 1; x->ddecay.p && i >= 0; i--) {
         real *to = x->ddecay.p + at + i * G;
-        sum += x->dc[i];
+        sum += (double)x->dc[i];
         *to = x->ddecay.beta ? *to + (real)sum : (real)sum;
     }
 }
