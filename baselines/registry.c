@@ -12,6 +12,8 @@
     X(autocompressor)                                                                                                              \
     X(rnn)                                                                                                                         \
     X(rmt)                                                                                                                         \
+    X(linear_attention)                                                                                                            \
+    X(delta_rule)                                                                                                                  \
     X(infini)
 
 #define DECLARE(name) extern const struct baseline baseline_##name;

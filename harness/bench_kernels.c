@@ -189,7 +189,39 @@ static void mixers(struct bench *b, struct dims z) {
         CASE(updates[i].backward, shape, 2 * flop, 0,
              k->memory_bwd(OUT(dq), OUT(dk), OUT(dv), dm, dz, dout, state, norm, q, key, v, since, len, tmp, &m));
     }
+    struct fast_weight_shape fw = {
+        .batch = z.b, .segments = z.s, .n = z.n, .heads = z.h, .kv_heads = g, .e = z.e, .f = z.e, .eps = 1e-6};
+    real *fq = take(&p, rows, 1), *fk = take(&p, rows, 1), *rinv = take(&p, z.r * z.h, 1), *strength = take(&p, z.r * g, 1);
+    real *dstrength = take(&p, z.r * g, 1), *decay = take(&p, z.r * g, 1), *room = take(&p, fast_weight_tmp(&fw), 1);
+    k->sigmoid_fwd(strength, strength, z.r * g);
+    k->fill(decay, -0.1, z.r * g);
+    static const struct {
+        int rule, gated;
+        const char *forward, *backward;
+    } rules[] = {{FAST_WEIGHT_SUM, 0, "fast_weight_fwd sum", "fast_weight_bwd sum"},
+                 {FAST_WEIGHT_DELTA, 0, "fast_weight_fwd delta", "fast_weight_bwd delta"},
+                 {FAST_WEIGHT_DELTA, 1, "fast_weight_fwd gated", "fast_weight_bwd gated"}};
+    for (int i = 0; i < 3; i++) {
+        int delta = rules[i].rule == FAST_WEIGHT_DELTA;
+        double flop = heads * (4 * e * e + (delta ? 2 * e * e : 2 * e));
+        fw.rule = rules[i].rule;
+        for (int j = 0; j < 2; j++)
+            if (delta)
+                k->headnorm_fwd(j ? fk : fq, rinv, j ? key : q, NULL, 1e-6, z.r, z.h, z.e);
+            else
+                k->feature_fwd(j ? fk : fq, j ? key : q, 0, z.r * z.h, z.e);
+        k->fill(state, 0, z.b * g * z.e * z.e);
+        CASE(rules[i].forward, shape, flop, 0,
+             k->fast_weight_fwd(out, state, delta ? NULL : norm, fq, fk, v, delta ? strength : NULL, rules[i].gated ? decay : NULL,
+                                since, len, &fw));
+        CASE(rules[i].backward, shape, 2 * flop, 0,
+             k->fast_weight_bwd(OUT(dq), OUT(dk), OUT(dv), delta ? OUT(dstrength) : NONE, NONE, dm, delta ? NULL : dz, dout, state,
+                                delta ? NULL : norm, fq, fk, v, delta ? strength : NULL, rules[i].gated ? decay : NULL, since, len,
+                                room, &fw));
+    }
     double bytes = (double)rows * (double)sizeof(real);
+    CASE("feature_fwd", shape, 0, 2 * bytes, k->feature_fwd(fq, q, 1, z.r * z.h, z.e));
+    CASE("feature_bwd", shape, 0, 3 * bytes, k->feature_bwd(OUT(dq), fq, q, 1, z.r * z.h, z.e));
     CASE("mix_fwd", shape, 0, 3 * bytes, k->mix_fwd(dq, out, v, beta, since, NULL, MIX_GATED, z.b, z.s, z.n, z.h, z.e));
     CASE("mix_bwd", shape, 0, 5 * bytes,
          k->mix_bwd(OUT(dq), OUT(dk), OUT(dbeta), dout, out, v, beta, since, MIX_GATED, tmp, z.b, z.s, z.n, z.h, z.e));

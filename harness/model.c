@@ -158,6 +158,12 @@ struct model *model_create(const struct model_config *c, const struct kernels *k
             case INIT_ONE:
                 host[j] = p->std != 0 ? (real)p->std : 1;
                 break; /* std: another constant than one */
+            case INIT_LOG_RATE:
+                host[j] = (real)log(p->std * (1 - rng_uniform(&r)));
+                break;
+            case INIT_STEP: /* log(exp(step) - 1), step = 1e-3 (std / 1e-3)^u */
+                host[j] = (real)log(expm1(1e-3 * pow(p->std / 1e-3, rng_uniform(&r))));
+                break;
             case INIT_ZERO:
                 break;
             }

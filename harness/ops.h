@@ -45,6 +45,14 @@ struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, 
 struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,
                          struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
                          const struct memory_shape *shape);
+/* Fast weights over the segments of the call: m0 (and z0 with FAST_WEIGHT_SUM, NULL else) -> *m1 (*z1). q, k with their features;
+ * beta with FAST_WEIGHT_DELTA; decay or NULL. */
+struct tensor *op_fast_weight(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,
+                              struct tensor *v, struct tensor *beta, struct tensor *decay, struct tensor *m0, struct tensor *z0,
+                              const int32_t *since, const int32_t *len, const struct fast_weight_shape *shape);
+struct tensor *op_feature(struct tape *t, struct tensor *x, bool normalised, int64_t e); /* ELU + 1 of each head, its sum 1 */
+struct tensor *op_sigmoid(struct tape *t, struct tensor *x);
+struct tensor *op_decay(struct tape *t, struct tensor *x, struct tensor *log_rate, struct tensor *bias); /* x [R,heads] */
 /* knocked [heads] in backend memory, or NULL: enum knock_out of each head; without recording only. */
 struct tensor *op_mix(struct tape *t, struct tensor *mem, struct tensor *local, struct tensor *beta, const int32_t *since,
                       const int32_t *knocked, int mode, int64_t batch, int64_t segments, int64_t n, int64_t heads);

@@ -36,7 +36,7 @@ struct tensor {
     struct param *param;   /* leaf that is a parameter: its gradient goes to the parameter's block */
 };
 
-enum init_kind { INIT_NORMAL, INIT_ZERO, INIT_ONE, INIT_UNIFORM };
+enum init_kind { INIT_NORMAL, INIT_ZERO, INIT_ONE, INIT_UNIFORM, INIT_LOG_RATE, INIT_STEP };
 enum param_group { GROUP_WEIGHT, GROUP_NORM, GROUP_GATE }; /* learning-rate multiplier and weight decay per group */
 
 struct param {
@@ -44,7 +44,8 @@ struct param {
     int64_t shape[2]; /* rows, cols; a vector is 1 x n */
     int64_t n;
     enum init_kind init;
-    double std; /* INIT_NORMAL: standard deviation; INIT_UNIFORM: half width */
+    double std; /* INIT_NORMAL: standard deviation; INIT_UNIFORM: half width; INIT_LOG_RATE: log of (0, std]; INIT_STEP: softplus^-1
+                   of log-uniform [1e-3, std] */
     enum param_group group;
     struct tensor leaf; /* data points into the parameter arena */
     real *grad;         /* into the gradient arena */
@@ -68,6 +69,7 @@ struct node {
     union {
         struct attention_shape attention;
         struct memory_shape memory;
+        struct fast_weight_shape fast_weight;
         struct bank_shape bank;
         struct rnn_shape rnn;
     } shape;

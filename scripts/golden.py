@@ -8,6 +8,10 @@ Every architecture is written over the whole row of tokens with explicit T x T m
   memorizing     dense attention over all earlier tokens of the document with a top-k mask
   compressive    one pass over tokens and all groups of tokens with masks; reconstruction by detached tensors
   rnn            torch.nn.LSTM and torch.nn.GRU over each document
+  linear_attention
+                 the parallel form: products of features under the causal mask, over their row sums
+  delta_rule     what each token writes is the solution of one dense triangular system over the whole row, w = beta (v - D * (K K^T) w)
+                 with the mask of the document; no state, no chunks
   rmt, autocompressor
                  all segments at once with their memory rows, in sweeps: each sweep reads what the sweep before wrote; after as many sweeps as
                  segments nothing changes any more
@@ -47,6 +51,10 @@ GOLDENS = {
     "compressive": ("compressive", {"cache": 8, "compressed": 6, "rate": 2}, 2, 4, 2, 8, 8, 4),
     "rnn_lstm": ("rnn", {"cell": "lstm"}, 2, 4, 4, 8, 8, 4),
     "rnn_gru": ("rnn", {"cell": "gru"}, 2, 4, 4, 8, 8, 4),
+    "linear_attention": ("linear_attention", {}, 2, 4, 2, 8, 8, 4),
+    "delta_rule_sum": ("delta_rule", {"features": "sum"}, 2, 4, 4, 8, 8, 4),
+    "delta_rule_l2": ("delta_rule", {"features": "l2"}, 2, 4, 2, 8, 8, 4),
+    "delta_rule_gated": ("delta_rule", {"features": "l2", "gated": "yes"}, 2, 4, 4, 8, 8, 4),
     "autocompressor": ("autocompressor", {"summary": 2, "kept": 2, "cut": 100}, 2, 4, 4, 8, 8, 4),
 }
 
@@ -74,7 +82,7 @@ def offset_and_scale(name):
     last = name.split(".")[-1]
     return {"norm1": (1, 0.1), "norm2": (1, 0.1), "final_norm": (1, 0.1), "embed": (0, 1), "beta": (0, 1), "qk_scale": (3, 1),
             "memory_gate": (0, 1), "rel_bias": (0, 1), "u": (0, 0.5), "v": (0, 0.5),
-            "memory_init": (0, 1), "memory_norm": (1, 0.1), "summary_embed": (0, 1), "summary_norm": (1, 0.1)}.get(last, (0, 0.3))
+            "memory_init": (0, 1), "memory_norm": (1, 0.1), "summary_embed": (0, 1), "summary_norm": (1, 0.1), "head_norm": (1, 0.1)}.get(last, (0, 0.3))
 
 
 def parameter(name, *shape):
@@ -95,6 +103,12 @@ def parameters(arch, options, layers, H, G, E):
             own["beta"] = (1, H)
         if arch == "compressive":
             own["compress"] = (D, options["rate"] * D)
+        if arch == "delta_rule":
+            own["w_beta"] = (G, D)
+            if options.get("gated") == "yes":
+                own.update(w_decay=(G, D), log_rate=(1, G), step_bias=(1, G))
+            if options["features"] == "l2":
+                own["head_norm"] = (1, E)
         if arch in ("transformer_xl", "compressive"):
             own.update(wr=(H * E, D), u=(1, H * E), v=(1, H * E))
         if arch == "rnn":
@@ -318,8 +332,35 @@ def rnn(row, o, p, l, x, h, q, k, v, scale):
     return heads_of(torch.cat(out), q.shape[0])
 
 
+def linear_attention(row, o, p, l, x, h, q, k, v, scale):
+    f = lambda y: torch.nn.functional.elu(y) + 1
+    weight = f(q) @ f(k).transpose(1, 2) * mask(row.causal)
+    return weight @ v / (weight.sum(-1, keepdim=True) + MEM_EPS)
+
+
+def delta_rule(row, o, p, l, x, h, q, k, v, scale):
+    P = lambda name: p[f"layers.{l}.{name}"]
+    for_queries = lambda y: y.T.repeat_interleave(q.shape[0] // P("w_beta").shape[0], 0)  # [T, G] -> [H, T]
+    if o["features"] == "l2":
+        f = lambda y: y / torch.sqrt((y * y).sum(-1, keepdim=True) + MEM_EPS)
+    else:
+        f = lambda y: (torch.nn.functional.elu(y) + 1) / (torch.nn.functional.elu(y) + 1).sum(-1, keepdim=True)
+    q, k, decay = f(q), f(k), torch.zeros(q.shape[:2], dtype=torch.float64)
+    beta = for_queries(torch.sigmoid(h @ P("w_beta").T))[:, :, None]
+    if o.get("gated") == "yes":
+        step = torch.nn.functional.softplus(h @ P("w_decay").T + P("step_bias"))
+        decay = for_queries(-torch.exp(P("log_rate")) * step)
+    c = torch.cumsum(decay, 1)
+    visible = mask(row.causal)
+    kept = torch.exp(torch.where(visible, c[:, :, None] - c[:, None, :], torch.tensor(-math.inf, dtype=torch.float64)))
+    before = torch.tril(k @ k.transpose(1, 2) * kept, -1)
+    written = torch.linalg.solve(torch.eye(row.T, dtype=torch.float64) + beta * before, beta * v)
+    out = (q @ k.transpose(1, 2) * kept * scale) @ written
+    return rms_norm(out, P("head_norm")) if o["features"] == "l2" else out
+
+
 MIXERS = {"transformer": transformer, "infini": infini, "transformer_xl": transformer_xl, "memorizing": memorizing, "rnn": rnn,
-          "compressive": compressive}
+          "compressive": compressive, "linear_attention": linear_attention, "delta_rule": delta_rule}
 
 
 def decoder(row, arch, options, p, layers, H, G, E, tokens):

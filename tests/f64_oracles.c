@@ -261,9 +261,10 @@ static void heads_are_alike(void **state) {
     static const struct {
         const char *name;
         int columns;
-    } parts[] = {{"wq", 0},   {"wk", 0},       {"wv", 0},         {"wr", 0}, {"rel_bias", 0}, {"w_output_gate", 0},
-                 {"w_hh", 0}, {"w_hh", 1},     {"bias", 1},       {"wo", 1}, {"u", 1},        {"v", 1},
-                 {"beta", 1}, {"qk_scale", 1}, {"memory_gate", 1}};
+    } parts[] = {{"wq", 0},         {"wk", 0},      {"wv", 0},       {"wr", 0},        {"rel_bias", 0}, {"w_output_gate", 0},
+                 {"w_beta", 0},     {"w_decay", 0}, {"log_rate", 1}, {"step_bias", 1}, {"w_hh", 0},     {"w_hh", 1},
+                 {"bias", 1},       {"wo", 1},      {"u", 1},        {"v", 1},         {"beta", 1},     {"qk_scale", 1},
+                 {"memory_gate", 1}};
     EACH {
         struct model *m = variant_model(v, "");
         struct text_batch *x = engine_text(2, 4, 4, 11, NULL, NULL);

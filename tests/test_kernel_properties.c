@@ -203,6 +203,154 @@ static void test_delta_writes_only_news(void **state) {
     for (int i = 0; i < E; i++) assert_true(fabs((double)z[2 * E + i] - 2 * (double)z[E + i]) < 1e-5);
 }
 
+/* ---- fast weights ---------------------------------------------------------------------------------------------------------- */
+
+enum { FW_OUT, FW_M, FW_Z, FW_Q, FW_K, FW_V, FW_BETA, FW_DECAY, FW_SINCE, FW_LEN };
+
+/* The sum in its parallel form: y = (f(Q) f(K)^T below and on the diagonal) V over the row sums, from the carried state on. */
+static void test_sum_is_linear_attention(void **state) {
+    (void)state;
+    for (int r = 0; r < kernel_row_count; r++) {
+        if (strcmp(kernel_row_table[r].slot, "fast_weight_fwd") || kernel_row_table[r].d[7] != FAST_WEIGHT_SUM) continue;
+        struct kernel_case *c = kernel_case_new(&kernel_row_table[r]);
+        const struct fast_weight_shape *a = &c->fast_weight;
+        int64_t S = a->segments, N = a->n, T = S * N, H = a->heads, G = a->kv_heads, E = a->e, F = a->f;
+        double *out = room(c->buf[FW_OUT].n);
+        for (int64_t row = 0; row < a->batch * T * H; row++) {
+            int64_t h = row % H, t = row / H % T, b = row / H / T, g = h * G / H, first = t / N;
+            const int32_t *since = c->buf[FW_SINCE].i + b * S, *len = c->buf[FW_LEN].i + b * S;
+            const double *q = c->buf[FW_Q].f + row * E;
+            double *o = out + row * F, mass = a->eps;
+            while (first > 0 && since[first] != 0) first--;
+            if (since[first] != 0) /* what the call began with is still there */
+                for (int64_t e = 0; e < E; e++) {
+                    mass += q[e] * c->buf[FW_Z].f[(b * G + g) * E + e];
+                    for (int64_t f = 0; f < F; f++) o[f] += q[e] * c->buf[FW_M].f[((b * G + g) * E + e) * F + f];
+                }
+            for (int64_t u = first * N; u <= t; u++) {
+                if (len[u / N] < N && u / N != t / N) continue; /* an open segment is seen by its own tokens only */
+                double w = dot_of(q, c->buf[FW_K].f + ((b * T + u) * G + g) * E, E);
+                mass += w;
+                for (int64_t f = 0; f < F; f++) o[f] += w * c->buf[FW_V].f[((b * T + u) * G + g) * F + f];
+            }
+            for (int64_t f = 0; f < F; f++) o[f] /= mass;
+        }
+        demand(c, FW_OUT, out, 2e-5, "parallel form of linear attention");
+        free(out);
+        kernel_case_free(c);
+    }
+}
+
+/* The same tokens with log decays of 0, in other chunks, with other strengths: the state after the call. */
+static void delta_state(double *after, const struct kernel_case *c, double strength, int zero_decay, int64_t chunk, double *out) {
+    struct kernel_case other = *c;
+    double *beta = room(c->buf[FW_BETA].n), *decay = room(c->buf[FW_BETA].n);
+    void *p[CASE_BUFFERS];
+    for (int64_t i = 0; i < c->buf[FW_BETA].n; i++) beta[i] = strength < 0 ? c->buf[FW_BETA].f[i] : strength;
+    other.buf[FW_BETA].f = beta;
+    if (zero_decay) {
+        other.buf[FW_DECAY].n = c->buf[FW_BETA].n;
+        other.buf[FW_DECAY].f = decay;
+    }
+    other.fast_weight.chunk = chunk;
+    kernel_results(cpu, &other, p);
+    int64_t per = c->buf[FW_M].n / (c->fast_weight.segments + 1);
+    memcpy(after, (double *)p[FW_M] + c->fast_weight.segments * per, (size_t)per * sizeof *after);
+    if (out) memcpy(out, p[FW_OUT], (size_t)c->buf[FW_OUT].n * sizeof *out);
+    for (int i = 0; i < c->count; i++) free(p[i]);
+    free(beta);
+    free(decay);
+}
+
+static void test_delta_rule_limits(void **state) {
+    (void)state;
+    const struct kernel_row row = {"fast_weight_fwd", {2, 2, 83, 4, 2, 16, 8, FAST_WEIGHT_DELTA, 0, 0, 0, 0}, {0}};
+    struct kernel_case *c = kernel_case_new(&row);
+    int64_t per = c->buf[FW_M].n / 3, n = c->buf[FW_OUT].n;
+    double *plain = room(per), *other = room(per), *out = room(n), *same = room(n);
+    delta_state(plain, c, -1, 0, 0, out);
+    delta_state(other, c, 0, 0, 0, NULL);
+    for (int64_t i = 0; i < per; i++) assert_true(other[i] == c->buf[FW_M].f[i]); /* strength 0 writes nothing */
+    delta_state(other, c, -1, 1, 0, same);
+    close_to(other, plain, per, 1e-5, c, "gated with log decay 0");
+    close_to(same, out, n, 1e-5, c, "read of gated with log decay 0");
+    static const int64_t chunks[] = {1, 16, 32, 63};
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        delta_state(other, c, -1, 0, chunks[i], same);
+        close_to(other, plain, per, 1e-5, c, "state in other chunks");
+        close_to(same, out, n, 1e-5, c, "read in other chunks");
+    }
+    void *all[] = {plain, other, out, same};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    kernel_case_free(c);
+}
+
+/* Orthonormal keys with strength 1: every value comes back exactly, and a key that comes again overwrites. */
+static void test_delta_rule_recalls(void **state) {
+    (void)state;
+    enum { E = 24, F = 5, T = 2 * E };
+    struct fast_weight_shape shape = {1, 1, T, 1, 1, E, F, FAST_WEIGHT_DELTA, 7, 0};
+    static real q[T * E], k[T * E], v[T * F], out[T * F], m[2 * E * F], beta[T];
+    int32_t since = 0, len = T;
+    for (int t = 0; t < T; t++) { /* a rotation of the unit vectors by cosines (DCT), twice in another order */
+        int r = t < E ? t : (5 * t) % E;
+        for (int i = 0; i < E; i++) k[t * E + i] = (real)(sqrt((r ? 2.0 : 1.0) / E) * cos(3.14159265358979 * (i + 0.5) * r / E));
+        for (int i = 0; i < F; i++) v[t * F + i] = (real)((t * 7 + i * 3) % 11 - 5);
+        beta[t] = 1;
+    }
+    memcpy(q, k, sizeof q);
+    cpu->fast_weight_fwd(out, m, NULL, q, k, v, beta, NULL, &since, &len, &shape);
+    for (int i = 0; i < T * F; i++) assert_true(fabs((double)out[i] - (double)v[i]) < 1e-4);
+    for (int t = E; t < T; t++) /* the second values are what the end holds */
+        for (int j = 0; j < F; j++) {
+            double read = 0;
+            for (int i = 0; i < E; i++) read += (double)k[t * E + i] * (double)m[E * F + i * F + j];
+            assert_true(fabs(read - (double)v[t * F + j]) < 1e-4);
+        }
+}
+
+/* Infini-attention with segments of one token: its linear memory holds what linear attention holds and reads it one token earlier;
+ * its delta, which compares with the segment's start, is another rule than the delta rule already within the first segment. */
+static void test_infini_memory_beside_fast_weights(void **state) {
+    (void)state;
+    enum { E = 8, F = 5, T = 6 };
+    struct memory_shape memory = {1, T, 1, 1, 1, E, F, MEMORY_LINEAR, 0};
+    struct fast_weight_shape sum = {1, T, 1, 1, 1, E, F, FAST_WEIGHT_SUM, 0, 0};
+    real k[T * E], f[T * E], v[T * F], m[2][(T + 1) * E * F], z[2][(T + 1) * E], out[2][T * F], beta[T];
+    int32_t since[T], len[T];
+    memset(m, 0, sizeof m);
+    memset(z, 0, sizeof z);
+    for (int t = 0; t < T; t++) {
+        for (int i = 0; i < E; i++) k[t * E + i] = (real)sin(i + 2.5 * t);
+        for (int i = 0; i < F; i++) v[t * F + i] = (real)cos(3.0 * i + t);
+        since[t] = t;
+        len[t] = 1;
+        beta[t] = 1;
+    }
+    cpu->feature_fwd(f, k, 0, T, E);
+    real query[T * E], features[T * E]; /* the same query at every token */
+    for (int i = 0; i < T * E; i++) query[i] = k[i % E];
+    cpu->feature_fwd(features, query, 0, T, E);
+    cpu->memory_fwd(out[0], m[0], z[0], NULL, query, k, v, since, len, &memory);
+    cpu->fast_weight_fwd(out[1], m[1], z[1], features, f, v, NULL, NULL, since, len, &sum);
+    for (int i = 0; i < (T + 1) * E * F; i++) assert_true(fabs((double)m[0][i] - (double)m[1][i]) < 1e-5);
+    for (int i = 0; i < (T + 1) * E; i++) assert_true(fabs((double)z[0][i] - (double)z[1][i]) < 1e-5);
+    for (int i = 0; i < (T - 1) * F; i++) assert_true(fabs((double)out[0][F + i] - (double)out[1][i]) < 1e-5);
+    memory = (struct memory_shape){1, 1, T, 1, 1, E, F, MEMORY_DELTA, 0};
+    sum = (struct fast_weight_shape){1, 1, T, 1, 1, E, F, FAST_WEIGHT_DELTA, 0, 0};
+    len[0] = T;
+    cpu->feature_fwd(f, k, 1, T, E);
+    cpu->memory_fwd(out[0], m[0], z[0], NULL, query, k, v, since, len, &memory);
+    cpu->fast_weight_fwd(out[1], m[1], NULL, f, f, v, beta, NULL, since, len, &sum);
+    double scale = 0, apart = 0, mixed = 0; /* not even up to a factor */
+    for (int i = E * F; i < 2 * E * F; i++) {
+        scale += (double)m[0][i] * (double)m[0][i];
+        mixed += (double)m[0][i] * (double)m[1][i];
+        apart += (double)m[1][i] * (double)m[1][i];
+    }
+    assert_true(mixed * mixed < 0.99 * scale * apart);
+}
+
 /* ---- banks -------------------------------------------------------------------------------------------------------------- */
 
 /* With k at least as large as the bank, top-k and hits are softmax attention over the rows that are visible. */
@@ -400,14 +548,19 @@ static void test_sampling(void **state) {
 
 static void test_thread_count_does_not_matter(void **state) {
     (void)state;
-    static const char *const promised[] = {"column_sum", "rmsnorm_bwd", "headnorm_bwd",   "embed_bwd", "mix_bwd",
-                                           "dot",        "sumsq",       "reset_rows_bwd", "rnn_fwd",   "rnn_bwd"};
+    static const char *const promised[] = {"column_sum", "rmsnorm_bwd", "headnorm_bwd",   "embed_bwd",       "mix_bwd",
+                                           "dot",        "sumsq",       "reset_rows_bwd", "fast_weight_fwd", "fast_weight_bwd",
+                                           "decay_bwd",  "rnn_fwd",     "rnn_bwd"};
     for (int i = 0; i < kernel_row_count + kernel_perf_count; i++) {
         const struct kernel_row *row = i < kernel_row_count ? &kernel_row_table[i] : &kernel_perf_table[i - kernel_row_count];
         int wanted = 0;
         for (size_t j = 0; j < sizeof promised / sizeof *promised; j++) wanted |= !strcmp(row->slot, promised[j]);
         if (!wanted) continue;
         struct kernel_case *c = kernel_case_new(row);
+        if (c->flop > 4e7) { /* the plain reference would take its time */
+            kernel_case_free(c);
+            continue;
+        }
         void *one[CASE_BUFFERS], *more[CASE_BUFFERS];
         kernels_cpu_threads(1);
         kernel_results(cpu, c, one);
@@ -440,6 +593,10 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_relative_shift),
         cmocka_unit_test(test_linear_memory_is_linear_attention),
         cmocka_unit_test(test_delta_writes_only_news),
+        cmocka_unit_test(test_sum_is_linear_attention),
+        cmocka_unit_test(test_delta_rule_limits),
+        cmocka_unit_test(test_delta_rule_recalls),
+        cmocka_unit_test(test_infini_memory_beside_fast_weights),
         cmocka_unit_test(test_all_hits_are_dense_attention),
         cmocka_unit_test(test_ring_returns_what_was_written),
         cmocka_unit_test(test_rope_is_relative),

@@ -48,6 +48,15 @@ struct rnn_shape {
     double forget;                     /* LSTM: added to the forget gate's bias */
 };
 
+enum fast_weight_rule { FAST_WEIGHT_SUM, FAST_WEIGHT_DELTA };
+
+struct fast_weight_shape {
+    int64_t batch, segments, n, heads, kv_heads, e, f; /* e key size, f value size */
+    int rule;                                          /* enum fast_weight_rule */
+    int64_t chunk;                                     /* tokens worked out together, 1 .. 64; 0: 64. Changes rounding only */
+    double eps;                                        /* FAST_WEIGHT_SUM */
+};
+
 struct bank_shape {
     int64_t batch, segments, n, heads, e;
     int64_t capacity, visible, topk; /* capacity >= visible + offset + segments * n */
@@ -78,6 +87,11 @@ static inline int64_t memory_tmp(const struct memory_shape *a) {
 static inline int64_t rnn_tmp(const struct rnn_shape *a) { return 4 * a->width * (a->width + 64) + 2 * a->batch * a->width; }
 /* Rows of the recurrent matrix: a gate of `width` rows each. */
 static inline int64_t rnn_rows(const struct rnn_shape *a) { return (a->cell == RNN_LSTM ? 4 : 3) * a->width; }
+/* Fast weights: for each (batch row, key/value head) the states at the chunks of a segment, a gradient, two transposed states. */
+static inline int64_t fast_weight_tmp(const struct fast_weight_shape *a) {
+    int64_t chunk = a->chunk > 0 ? a->chunk : 64, chunks = (a->n + chunk - 1) / chunk;
+    return a->batch * a->kv_heads * ((chunks + 1) * a->e * (a->f + 1) + 2 * a->f * (a->e + 16));
+}
 
 /* What a backend found out about the machine; printed by `bench kernels`, stored with every run. */
 struct backend_info {

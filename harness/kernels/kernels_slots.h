@@ -174,6 +174,36 @@ struct kernels {
                     const real *dout, const real *gates, const real *h, const real *c, const real *w, const int32_t *since,
                     const int32_t *len, real *tmp, const struct rnn_shape *shape);
 
+    /* ---- fast weights (linear attention, arXiv 2006.16236; delta rule, 2102.11174; chunkwise 2406.06484, gated 2412.06464) ------
+     */
+    /* For every batch row and key/value head a scan over the tokens of the call; token t writes, then is read for:
+     * S = exp(decay_t) S;  sum: u = v_t, z = z + k_t;  delta: u = beta_t (v_t - S^T k_t);  S = S + k_t u^T;
+     * out_t = S^T q_t (delta), S^T q_t / (q_t . z + eps) (sum).
+     * q, k come with their features. since[b,s] == 0: S and z are 0 at the start of that segment. len[b,s] < N: its tokens see each
+     * other, but the state after the segment is the one before it. q [B,T,H,E], k [B,T,G,E], v [B,T,G,F], out [B,T,H,F], m
+     * [S+1,B,G,E,F], z [S+1,B,G,E] (sum; NULL with delta): m[0], z[0] are inputs, the others outputs, all are saved for backward.
+     * beta [B,T,G] (delta; NULL with sum), decay [B,T,G] <= 0 or NULL (delta only). Query head h reads state h/(H/G). FLOP per
+     * token and head, of the recurrence: read 2EF (sum 2E(F+1)), write 2EF, delta + 2EF; in chunks of C about C(E+F) more. The same
+     * bits at any thread count. */
+    void (*fast_weight_fwd)(real *out, real *m, real *z, const real *q, const real *k, const real *v, const real *beta,
+                            const real *decay, const int32_t *since, const int32_t *len, const struct fast_weight_shape *shape);
+    /* dm [B,G,E,F], dz [B,G,E] (or NULL): on entry the gradient of m[S], z[S], on return that of m[0], z[0]. tmp:
+     * fast_weight_tmp(shape). */
+    void (*fast_weight_bwd)(struct gout dq, struct gout dk, struct gout dv, struct gout dbeta, struct gout ddecay, real *dm,
+                            real *dz, const real *dout, const real *m, const real *z, const real *q, const real *k, const real *v,
+                            const real *beta, const real *decay, const int32_t *since, const int32_t *len, real *tmp,
+                            const struct fast_weight_shape *shape);
+    /* y = f(x), f = x > 0 ? x + 1 : exp(x); normalised 1: each row of E divided by its sum. */
+    void (*feature_fwd)(real *y, const real *x, int normalised, int64_t rows, int64_t e);
+    void (*feature_bwd)(struct gout dx, const real *dy, const real *x, int normalised, int64_t rows, int64_t e);
+    void (*sigmoid_fwd)(real *y, const real *x, int64_t n);                        /* y = 1/(1 + exp(-x)) */
+    void (*sigmoid_bwd)(struct gout dx, const real *dy, const real *x, int64_t n); /* dx = dy y (1 - y) */
+    /* y[r,h] = -exp(log_rate[h]) log(1 + exp(x[r,h] + bias[h])): the log decay of a gated delta rule. */
+    void (*decay_fwd)(real *y, const real *x, const real *log_rate, const real *bias, int64_t rows, int64_t heads);
+    /* tmp: 2 * KERNEL_PARTIALS * heads; rows are cut as in column_sum. */
+    void (*decay_bwd)(struct gout dx, struct gout dlog_rate, struct gout dbias, const real *dy, const real *x, const real *log_rate,
+                      const real *bias, real *tmp, int64_t rows, int64_t heads);
+
     /* ---- banks, rings, retrieval ---------------------------------------------------------------------------------------- */
     /* A ring is [B, capacity, width]; head[b] counts rows ever written to row b of the batch (slot = count mod capacity).
      * write: ring[b, (head[b] + offset + r) mod capacity] = x[b,r], r < rows. read: the same slots into out; offset may be

@@ -106,6 +106,68 @@ static void rnn_bwd_gate_dropped(struct gout dx0, struct gout dx1, struct gout d
         memcpy(da + (r * 4 + 2) * a->width, da + (r * 4 + 3) * a->width, (size_t)a->width * sizeof *da);
 }
 
+static void fast_weight_bwd_sign(struct gout dq, struct gout dk, struct gout dv, struct gout dbeta, struct gout ddecay, real *dm,
+                                 real *dz, const real *dout, const real *m, const real *z, const real *q, const real *k,
+                                 const real *v, const real *beta, const real *decay, const int32_t *since, const int32_t *len,
+                                 real *tmp, const struct fast_weight_shape *a) {
+    good->fast_weight_bwd(dq, dk, dv, dbeta, ddecay, dm, dz, dout, m, z, q, k, v, beta, decay, since, len, tmp, a);
+    for (int64_t i = 0; dbeta.p && i < a->batch * a->segments * a->n * a->kv_heads; i++) dbeta.p[i] = -dbeta.p[i];
+}
+
+/* The state at the start of the call gets the gradient of that at its end. */
+static void fast_weight_bwd_cut(struct gout dq, struct gout dk, struct gout dv, struct gout dbeta, struct gout ddecay, real *dm,
+                                real *dz, const real *dout, const real *m, const real *z, const real *q, const real *k,
+                                const real *v, const real *beta, const real *decay, const int32_t *since, const int32_t *len,
+                                real *tmp, const struct fast_weight_shape *a) {
+    int64_t n = a->batch * a->kv_heads * a->e * a->f;
+    real *keep = copy_of(dm, n);
+    good->fast_weight_bwd(dq, dk, dv, dbeta, ddecay, dm, dz, dout, m, z, q, k, v, beta, decay, since, len, tmp, a);
+    memcpy(dm, keep, (size_t)n * sizeof *dm);
+    free(keep);
+}
+
+/* Token t + 1 reads what token t has left: its own write is not in it. */
+static void fast_weight_fwd_read_first(real *out, real *m, real *z, const real *q, const real *k, const real *v, const real *beta,
+                                       const real *decay, const int32_t *since, const int32_t *len,
+                                       const struct fast_weight_shape *a) {
+    int64_t T = a->segments * a->n, row = a->heads * a->e, width = a->heads * a->f, n = a->batch * T * row;
+    real *moved = copy_of(q, n);
+    for (int64_t b = 0; b < a->batch; b++) memmove(moved + b * T * row, q + (b * T + 1) * row, (size_t)((T - 1) * row) * sizeof *q);
+    good->fast_weight_fwd(out, m, z, moved, k, v, beta, decay, since, len, a);
+    for (int64_t b = 0; b < a->batch; b++)
+        memmove(out + (b * T + 1) * width, out + b * T * width, (size_t)((T - 1) * width) * sizeof *q);
+    free(moved);
+}
+
+static void fast_weight_fwd_no_reset(real *out, real *m, real *z, const real *q, const real *k, const real *v, const real *beta,
+                                     const real *decay, const int32_t *since, const int32_t *len,
+                                     const struct fast_weight_shape *a) {
+    int32_t *far = far_since(since, a->batch * a->segments);
+    good->fast_weight_fwd(out, m, z, q, k, v, beta, decay, far, len, a);
+    free(far);
+}
+
+static void fast_weight_fwd_partial_written(real *out, real *m, real *z, const real *q, const real *k, const real *v,
+                                            const real *beta, const real *decay, const int32_t *since, const int32_t *len,
+                                            const struct fast_weight_shape *a) {
+    int32_t *full = malloc((size_t)(a->batch * a->segments) * sizeof *full);
+    for (int64_t i = 0; i < a->batch * a->segments; i++) full[i] = (int32_t)(a->n + 0 * len[i]);
+    good->fast_weight_fwd(out, m, z, q, k, v, beta, decay, since, full, a);
+    free(full);
+}
+
+static void fast_weight_fwd_no_decay(real *out, real *m, real *z, const real *q, const real *k, const real *v, const real *beta,
+                                     const real *decay, const int32_t *since, const int32_t *len,
+                                     const struct fast_weight_shape *a) {
+    (void)decay;
+    good->fast_weight_fwd(out, m, z, q, k, v, beta, NULL, since, len, a);
+}
+
+static void feature_bwd_plain(struct gout dx, const real *dy, const real *x, int normalised, int64_t rows, int64_t e) {
+    (void)normalised;
+    good->feature_bwd(dx, dy, x, 0, rows, e);
+}
+
 /* Query t stands at t - 1: it does not see itself. */
 static void attention_fwd_mask(real *out, real *lse, const real *q, const real *k, const real *v, const real *kc, const real *vc,
                                const real *qr, const real *rel, const real *bias, const int32_t *since,
@@ -250,6 +312,13 @@ BREAK(memory_fwd, memory_fwd_partial_written)
 BREAK(rnn_fwd, rnn_fwd_no_reset)
 BREAK(rnn_fwd, rnn_fwd_partial_written)
 BREAK(rnn_bwd, rnn_bwd_gate_dropped)
+BREAK(fast_weight_bwd, fast_weight_bwd_sign)
+BREAK(fast_weight_bwd, fast_weight_bwd_cut)
+BREAK(fast_weight_fwd, fast_weight_fwd_read_first)
+BREAK(fast_weight_fwd, fast_weight_fwd_no_reset)
+BREAK(fast_weight_fwd, fast_weight_fwd_partial_written)
+BREAK(fast_weight_fwd, fast_weight_fwd_no_decay)
+BREAK(feature_bwd, feature_bwd_plain)
 BREAK(attention_fwd, attention_fwd_mask)
 BREAK(attention_fwd, attention_fwd_window)
 BREAK(attention_fwd, attention_fwd_back)
@@ -278,6 +347,13 @@ const struct broken_kernel broken_kernel_table[] = {
     {"rnn_fwd", "reset dropped", install_rnn_fwd_no_reset},
     {"rnn_fwd", "a partial segment is written", install_rnn_fwd_partial_written},
     {"rnn_bwd", "reset gate forgotten", install_rnn_bwd_gate_dropped},
+    {"fast_weight_bwd", "sign of dbeta", install_fast_weight_bwd_sign},
+    {"fast_weight_bwd", "gradient of the state passed by", install_fast_weight_bwd_cut},
+    {"fast_weight_fwd", "reads before it writes", install_fast_weight_fwd_read_first},
+    {"fast_weight_fwd", "reset dropped", install_fast_weight_fwd_no_reset},
+    {"fast_weight_fwd", "a partial segment is written", install_fast_weight_fwd_partial_written},
+    {"fast_weight_fwd", "decay dropped", install_fast_weight_fwd_no_decay},
+    {"feature_bwd", "the sum taken for a constant", install_feature_bwd_plain},
     {"attention_fwd", "causal mask off by one", install_attention_fwd_mask},
     {"attention_fwd", "window one too short", install_attention_fwd_window},
     {"attention_fwd", "back one too short", install_attention_fwd_back},

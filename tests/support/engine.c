@@ -29,9 +29,11 @@ double formula_value(const char *param, int64_t i) {
     static const struct {
         const char *name;
         double offset, scale;
-    } table[] = {{"norm1", 1, 0.1},     {"norm2", 1, 0.1},       {"final_norm", 1, 0.1},  {"embed", 0, 1},         {"beta", 0, 1},
-                 {"qk_scale", 3, 1},    {"memory_gate", 0, 1},   {"rel_bias", 0, 1},      {"u", 0, 0.5},           {"v", 0, 0.5},
-                 {"memory_init", 0, 1}, {"memory_norm", 1, 0.1}, {"summary_embed", 0, 1}, {"summary_norm", 1, 0.1}};
+    } table[] = {{"norm1", 1, 0.1},       {"norm2", 1, 0.1},        {"final_norm", 1, 0.1},
+                 {"embed", 0, 1},         {"beta", 0, 1},           {"qk_scale", 3, 1},
+                 {"memory_gate", 0, 1},   {"rel_bias", 0, 1},       {"u", 0, 0.5},
+                 {"v", 0, 0.5},           {"memory_init", 0, 1},    {"memory_norm", 1, 0.1},
+                 {"summary_embed", 0, 1}, {"summary_norm", 1, 0.1}, {"head_norm", 1, 0.1}};
     const char *dot = strrchr(param, '.'), *last = dot ? dot + 1 : param;
     for (size_t j = 0; j < sizeof table / sizeof *table; j++)
         if (!strcmp(table[j].name, last)) return table[j].offset + table[j].scale * formula_uniform(param, i);

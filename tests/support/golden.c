@@ -21,6 +21,10 @@ const char *const golden_names[] = {"transformer_full",
                                     "rnn_lstm",
                                     "rnn_gru",
                                     "compressive",
+                                    "linear_attention",
+                                    "delta_rule_sum",
+                                    "delta_rule_l2",
+                                    "delta_rule_gated",
                                     NULL};
 
 static const struct st_tensor *need(const struct st_file *f, const char *name, const char *dtype) {

@@ -45,6 +45,15 @@ END BEGIN(attention_bwd) k->attention_bwd(G(0), G(1), G(2), G(3), G(4), G(5), G(
 END BEGIN(memory_fwd) k->memory_fwd(A(0), A(1), A(2), A(3), A(4), A(5), A(6), I(7), I(8), &c->memory);
 END BEGIN(memory_bwd) k->memory_bwd(G(0), G(1), G(2), A(3), A(4), A(5), A(6), A(7), A(8), A(9), A(10), I(11), I(12), A(13),
                                     &c->memory);
+END BEGIN(fast_weight_fwd) k->fast_weight_fwd(A(0), A(1), A(2), A(3), A(4), A(5), A(6), A(7), I(8), I(9), &c->fast_weight);
+END BEGIN(fast_weight_bwd) k->fast_weight_bwd(G(0), G(1), G(2), G(3), G(4), A(5), A(6), A(7), A(8), A(9), A(10), A(11), A(12),
+                                              A(13), A(14), I(15), I(16), A(17), &c->fast_weight);
+END BEGIN(feature_fwd) k->feature_fwd(A(0), A(1), (int)D(2), D(0), D(1));
+END BEGIN(feature_bwd) k->feature_bwd(G(0), A(1), A(2), (int)D(2), D(0), D(1));
+END BEGIN(sigmoid_fwd) k->sigmoid_fwd(A(0), A(1), D(0));
+END BEGIN(sigmoid_bwd) k->sigmoid_bwd(G(0), A(1), A(2), D(0));
+END BEGIN(decay_fwd) k->decay_fwd(A(0), A(1), A(2), A(3), D(0), D(1));
+END BEGIN(decay_bwd) k->decay_bwd(G(0), G(1), G(2), A(3), A(4), A(5), A(6), A(7), D(0), D(1));
 END BEGIN(mix_fwd) k->mix_fwd(A(0), A(1), A(2), A(3), I(4), D(5) < 2 ? NULL : I(5), D(5) % 4 == 1 ? MIX_BYPASS : MIX_GATED, D(0),
                               D(1), D(2), D(3), D(4));
 END BEGIN(mix_bwd) k->mix_bwd(G(0), G(1), G(2), A(3), A(4), A(5), A(6), I(7), (int)D(5), A(8), D(0), D(1), D(2), D(3), D(4));

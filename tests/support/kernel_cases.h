@@ -30,6 +30,7 @@ struct kernel_case {
     double s[CASE_SCALARS];
     struct attention_shape attention;
     struct memory_shape memory;
+    struct fast_weight_shape fast_weight;
     struct bank_shape bank;
     struct rnn_shape rnn;
     struct buffer buf[CASE_BUFFERS];
@@ -95,11 +96,14 @@ void case_alias(struct kernel_case *c, int output, int input);
     X(fill)                                                                                                                        \
     X(add)                                                                                                                         \
     X(scale)                                                                                                                       \
-    X(axpby) X(rowscale) X(add_bias) X(column_sum) X(reset_rows) B(reset_rows_bwd) X(rmsnorm_fwd) B(rmsnorm_bwd)                   \
-        X(add_rmsnorm_fwd) X(headnorm_fwd) B(headnorm_bwd) X(embed_fwd) B(embed_bwd) X(rope_table) B(rope) X(swiglu_fwd)           \
-            B(swiglu_bwd) X(relu_fwd) B(relu_bwd) X(xent_fwd) B(xent_bwd) X(dot) X(attention_fwd) B(attention_bwd) X(memory_fwd)   \
-                B(memory_bwd) X(mix_fwd) B(mix_bwd) X(rnn_fwd) B(rnn_bwd) X(ring_write) X(ring_read) X(topk) X(hits_fwd)           \
-                    B(hits_bwd) X(sumsq) X(clip) X(adamw) X(adafactor) X(sample) X(first_bad)
+    X(axpby)                                                                                                                       \
+    X(rowscale)                                                                                                                    \
+    X(add_bias) X(column_sum) X(reset_rows) B(reset_rows_bwd) X(rmsnorm_fwd) B(rmsnorm_bwd) X(add_rmsnorm_fwd) X(headnorm_fwd)     \
+        B(headnorm_bwd) X(embed_fwd) B(embed_bwd) X(rope_table) B(rope) X(swiglu_fwd) B(swiglu_bwd) X(relu_fwd) B(relu_bwd)        \
+            X(xent_fwd) B(xent_bwd) X(dot) X(attention_fwd) B(attention_bwd) X(memory_fwd) B(memory_bwd) X(fast_weight_fwd)        \
+                B(fast_weight_bwd) X(feature_fwd) B(feature_bwd) X(sigmoid_fwd) B(sigmoid_bwd) X(decay_fwd) B(decay_bwd)           \
+                    X(mix_fwd) B(mix_bwd) X(rnn_fwd) B(rnn_bwd) X(ring_write) X(ring_read) X(topk) X(hits_fwd) B(hits_bwd)         \
+                        X(sumsq) X(clip) X(adamw) X(adafactor) X(sample) X(first_bad)
 #define KERNEL_MAKE(name) void make_##name(struct kernel_case *c);
 #define KERNEL_MAKE_BWD(name) KERNEL_MAKE(name) double fwd_##name(const struct kernel_case *c, void **p, int save);
 KERNEL_SLOTS(KERNEL_MAKE, KERNEL_MAKE_BWD)

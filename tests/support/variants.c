@@ -34,6 +34,12 @@ const struct variant variants[] = {
     {"autocompressor", "autocompressor", "summary=2 kept=16 cut=100", "", CROSS_FULL},
     {"autocompressor few", "autocompressor", "summary=2 kept=2 cut=100", "kv_heads=1", CROSS_FULL},
     {"autocompressor cut", "autocompressor", "summary=1 kept=3 cut=1", "", CROSS_FROZEN},
+    {"linear_attention", "linear_attention", "", "", CROSS_FULL},
+    {"linear_attention gqa relu", "linear_attention", "", "kv_heads=1 ffn_kind=relu", CROSS_FULL},
+    {"delta_rule sum", "delta_rule", "features=sum", "", CROSS_FULL},
+    {"delta_rule l2", "delta_rule", "", "", CROSS_FULL},
+    {"delta_rule gated", "delta_rule", "gated=yes", "", CROSS_FULL},
+    {"delta_rule gated sum gqa", "delta_rule", "features=sum gated=yes", "kv_heads=1", CROSS_FULL},
     {NULL, NULL, NULL, NULL, CROSS_NONE},
 };
 

@@ -179,6 +179,8 @@ static struct kernels table;
         cpu_attention_##isa(&table);                                                                                               \
         cpu_memory_##isa(&table);                                                                                                  \
         cpu_rnn_##isa(&table);                                                                                                     \
+        cpu_fast_weight_##isa(&table);                                                                                             \
+        cpu_feature_##isa(&table);                                                                                                 \
         cpu_bank_##isa(&table);                                                                                                    \
     } while (0)
 

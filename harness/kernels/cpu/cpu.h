@@ -26,6 +26,8 @@
     void cpu_attention_##isa(struct kernels *k);   /* attention_fwd, attention_bwd */                                              \
     void cpu_memory_##isa(struct kernels *k);      /* memory_fwd, memory_bwd, mix_fwd, mix_bwd */                                  \
     void cpu_rnn_##isa(struct kernels *k);         /* rnn_fwd, rnn_bwd */                                                          \
+    void cpu_fast_weight_##isa(struct kernels *k); /* fast_weight_fwd, fast_weight_bwd */                                          \
+    void cpu_feature_##isa(struct kernels *k);     /* feature, sigmoid, decay */                                                   \
     void cpu_bank_##isa(struct kernels *k);        /* ring_*, topk, hits_* */
 CPU_VEC_GROUPS(base)
 CPU_VEC_GROUPS(v3)
