@@ -415,10 +415,12 @@ static int run_stage(struct pair *p, const struct stage_spec *stage, struct erro
     struct model *m = model_after(p, stage, &result, e);
     if (!m) return result ? result : -1;
     result = 0;
-    for (int i = 0; i < s->x->task_count && result == 0; i++)
-        if (todo[i]) result = run_task(p, m, stage, &s->x->tasks[i], cells[i], e);
-    json_object_set_new(p->json, "peak_resident_bytes", json_integer((json_int_t)peak_resident()));
-    if (result == 0 && results_save_run(s->r, p->run, p->json, e) != 0) result = -2;
+    for (int i = -1; i < s->x->task_count && result == 0; i++) { /* -1: the training; saved after each, so that a kill loses none */
+        if (i >= 0 && !todo[i]) continue;
+        if (i >= 0) result = run_task(p, m, stage, &s->x->tasks[i], cells[i], e);
+        json_object_set_new(p->json, "peak_resident_bytes", json_integer((json_int_t)peak_resident()));
+        if (result == 0 && results_save_run(s->r, p->run, p->json, e) != 0) result = -2;
+    }
     model_free(m);
     return result;
 }
