@@ -74,7 +74,7 @@ reproduce: deps
 	@echo; echo "Against the committed results:"
 	@$(BIN) compare results/local/quick-passkey results/quick-passkey
 	@echo; echo "A committed model of table3-micro (Infini-attention, linear, carried in), prompts of 32K tokens:"
-	$(BIN) eval passkey --model tasks/data/passkey-linear.safetensors --length 32K --samples 20
+	$(BIN) eval passkey --model results/table3-micro/models/infini_linear-s1-carried_in.safetensors --length 32K --samples 20
 test: deps
 	@$(MAKE) --no-print-directory -j2 all tests
 	@scripts/prepare_kjv.sh build/data/kjv

@@ -2,7 +2,7 @@
 # gates.sh - the task gates from outside: the head of the committed model that retrieves is found, a model without gates stands in an
 # experiment, a rerun measures nothing twice, bad input.
 . "$(dirname "$0")/lib.sh"
-model=$ROOT/tasks/data/passkey-linear.safetensors
+model=$ROOT/results/table3-micro/models/infini_linear-s1-carried_in.safetensors
 cd "$ROOT" || exit 2 # the model names its tokenizer by a path from here
 value() { awk -F, -v m="$2" -v c="$3" -v p="$4" 'NR > 1 && $12 == m && index($11, c) && $15 == p { print $17 }' "$1/results.csv"; }
 right eval gates --model "$model" --measure passkey --knock_out zero --length 1K --samples 4 --heads 0.1,2.2 --out "$WORK/keys"

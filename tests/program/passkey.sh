@@ -1,7 +1,7 @@
 #!/bin/bash
 # passkey.sh - the model that comes with the program retrieves, by greedy decoding and by forced scoring alike; bad input of the task.
 . "$(dirname "$0")/lib.sh"
-model=$ROOT/tasks/data/passkey-linear.safetensors
+model=$ROOT/results/table3-micro/models/infini_linear-s1-carried_in.safetensors
 cd "$ROOT" || exit 2 # the model names its tokenizer by a path from here
 value() { awk -F, -v m="$2" -v p="$3" 'NR > 1 && $12 == m && $15 == p { print $17 }' "$1/results.csv" | head -n 1; }
 for decoding in greedy forced; do
