@@ -3,8 +3,7 @@
  * `summary` learnt rows (kappa) stand after the tokens of a segment; their outputs of the last layer are the segment's summary.
  * Every segment is preceded by the summaries of all earlier segments of its document, oldest first: [summaries; x; learnt rows].
  * Tokens see the summaries and the tokens up to themselves; the learnt rows see everything. The gradient flows through the
- * summaries and is cut after every second segment of a step
- * (`cut`), as the authors train.
+ * summaries and is cut after every second segment of a step (`cut`), as the authors train.
  *
  * What is carried grows with the document. Shapes may not: there is room for the summaries of `kept` segments, beyond which the
  * oldest go (the paper's longest runs have 15 segments); the rows of summaries that are not there yet are masked. kept = 1 is the
@@ -15,8 +14,6 @@
  * the newest summary is always next to the first token; learnt rows start independently (the authors start all from the embedding
  * of EOS). */
 #include "../harness/model.h"
-
-#include <math.h>
 
 static const struct option options[] = {
     {"summary", OPTION_INT, "-1", -1, 1024, NULL,
@@ -71,25 +68,7 @@ static void end(struct forward *f, struct tensor *lead, struct tensor *trail) {
 }
 
 static struct tensor *forward(struct forward *f, int layer, struct mixer_input in) {
-    const struct model_config *c = &f->model->config;
-    const struct layer_params *p = f->model->layer + layer;
-    struct tape *t = f->tape;
-    struct attention_shape shape = {.batch = f->batch,
-                                    .queries = f->n,
-                                    .heads = c->heads,
-                                    .kv_heads = c->kv_heads,
-                                    .e = c->e,
-                                    .segment = f->lead + c->segment + f->trail,
-                                    .own_from_segment = 1,
-                                    .lead = f->lead,
-                                    .trail = f->trail,
-                                    .lead_step = summary(c),
-                                    .scale = 1 / sqrt((double)c->e)};
-    struct tensor *q = op_linear(t, in.h, &p->wq->leaf, NULL), *k = op_linear(t, in.h, &p->wk->leaf, NULL);
-    struct tensor *v = op_linear(t, in.h, &p->wv->leaf, NULL), *rope = forward_rope(f, false);
-    struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), op_rope(t, k, rope, c->kv_heads), v, NULL, NULL, NULL, NULL,
-                                    NULL, f->since, &shape);
-    return op_linear(t, a, &p->wo->leaf, NULL);
+    return forward_with_rows(f, layer, in, summary(&f->model->config));
 }
 
 static double extra_params(const struct model_config *c) { return (double)((summary(c) + 1) * c->d) / (double)c->layers; }

@@ -12,8 +12,6 @@
  * partial segment writes no memory; the memory starts anew with a document. */
 #include "../harness/model.h"
 
-#include <math.h>
-
 static const struct option options[] = {
     {"memory_tokens", OPTION_INT, "-1", -1, 4096, NULL,
      "rows read and written (m); -1: 100 for a segment of 2,048 (the best of 50, 100, 150 in Infini-attention's Table 2), in "
@@ -59,28 +57,11 @@ static void end(struct forward *f, struct tensor *lead, struct tensor *trail) {
     f->out[layer_state(f->model, -1, "memory")] = forward_keep(f, next, current(f));
 }
 
-static struct tensor *forward(struct forward *f, int layer, struct mixer_input in) {
-    const struct model_config *c = &f->model->config;
-    const struct layer_params *p = f->model->layer + layer;
-    struct tape *t = f->tape;
-    struct attention_shape shape = {.batch = f->batch,
-                                    .queries = f->n,
-                                    .heads = c->heads,
-                                    .kv_heads = c->kv_heads,
-                                    .e = c->e,
-                                    .segment = f->n,
-                                    .own_from_segment = 1,
-                                    .lead = f->lead,
-                                    .trail = f->trail,
-                                    .scale = 1 / sqrt((double)c->e)};
-    struct tensor *q = op_linear(t, in.h, &p->wq->leaf, NULL), *k = op_linear(t, in.h, &p->wk->leaf, NULL);
-    struct tensor *v = op_linear(t, in.h, &p->wv->leaf, NULL), *rope = forward_rope(f, false);
-    struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), op_rope(t, k, rope, c->kv_heads), v, NULL, NULL, NULL, NULL,
-                                    NULL, f->since, &shape);
-    return op_linear(t, a, &p->wo->leaf, NULL);
-}
+static struct tensor *forward(struct forward *f, int layer, struct mixer_input in) { return forward_with_rows(f, layer, in, 0); }
 
-static double extra_params(const struct model_config *c) { return (double)((memory(c) + 1) * c->d) / (double)c->layers; }
+static double extra_params(const struct model_config *c) {
+    return memory(c) ? (double)((memory(c) + 1) * c->d) / (double)c->layers : 0;
+}
 
 /* The paper's table counts m vectors of every layer, twice; what is carried are m vectors. */
 static int64_t table_elements(const struct model_config *c, int64_t context) {

@@ -126,6 +126,9 @@ struct tensor *forward_rope(struct forward *f, bool document);
 /* The successor of a carried state in a call of one segment: next where the segment is whole, previous where it is partial (a
  * partial segment is never written to a memory). Shapes [B, ...]. */
 struct tensor *forward_keep(struct forward *f, struct tensor *next, struct tensor *previous);
+/* The mixer of architectures whose memory is rows around the tokens: softmax attention over [lead; tokens; trail] of one segment
+ * with rotary positions by row, A W_O. lead_step: see struct attention_shape. */
+struct tensor *forward_with_rows(struct forward *f, int layer, struct mixer_input in, int64_t lead_step);
 /* For footprints (footprint.c): nothing; the whole text; the open segment; keys and values of so many positions in every layer. */
 int64_t footprint_nothing(const struct model_config *c, int64_t context);
 int64_t footprint_text(const struct model_config *c, int64_t context);

@@ -303,6 +303,28 @@ struct tensor *forward_keep(struct forward *f, struct tensor *next, struct tenso
     return op_axpby(f->tape, f->whole, next, f->partial, previous, f->batch);
 }
 
+struct tensor *forward_with_rows(struct forward *f, int layer, struct mixer_input in, int64_t lead_step) {
+    const struct model_config *c = &f->model->config;
+    const struct layer_params *p = f->model->layer + layer;
+    struct tape *t = f->tape;
+    struct attention_shape shape = {.batch = f->batch,
+                                    .queries = f->n,
+                                    .heads = c->heads,
+                                    .kv_heads = c->kv_heads,
+                                    .e = c->e,
+                                    .segment = f->lead + c->segment + f->trail,
+                                    .own_from_segment = 1,
+                                    .lead = f->lead,
+                                    .trail = f->trail,
+                                    .lead_step = lead_step,
+                                    .scale = 1 / sqrt((double)c->e)};
+    struct tensor *q = op_linear(t, in.h, &p->wq->leaf, NULL), *k = op_linear(t, in.h, &p->wk->leaf, NULL);
+    struct tensor *v = op_linear(t, in.h, &p->wv->leaf, NULL), *rope = forward_rope(f, false);
+    struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), op_rope(t, k, rope, c->kv_heads), v, NULL, NULL, NULL, NULL,
+                                    NULL, f->since, &shape);
+    return op_linear(t, a, &p->wo->leaf, NULL);
+}
+
 void add_loss(struct forward *f, const char *name, struct tensor *node, double weight) {
     CHECK(f->extras < 8, "more than 8 extra losses");
     f->extra[f->extras].name = name;
