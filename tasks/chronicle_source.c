@@ -1,6 +1,7 @@
 /* chronicle_source.c - training on chronicles: narrative, marker and summary with a weight per token, each document a function of
  * seed and number alone, so a cursor is a number. It does not know models; carried-in states are only asked for here (source.h). */
 #include "chronicle.h"
+#include "lessons.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,39 +11,21 @@
 #define HAYSTACK_STREAM 0x63686879u
 #define SAMPLE_STREAM 0x6368736du
 
-struct room { /* of one batch row: a document stays valid until the row's next */
-    int32_t *tokens;
-    float *weights;
-};
 struct lessons {
     struct source source;
     struct chronicle_text *text;
     struct haystack haystack;
     struct narrative narrative;
     uint64_t seed, identity;
-    int64_t length, shortest, next, rows, most; /* most: tokens of a document */
+    int64_t length, shortest, next, most; /* most: tokens of a document */
     double answer_weight, carried;
-    struct room *room;
+    struct lesson_rows rows;
     int32_t *filler;
 };
 
-static struct room *row_room(struct lessons *l, int64_t row) {
-    if (row >= l->rows) {
-        l->room = xrealloc(l->room, (size_t)(row + 1), sizeof *l->room);
-        memset(l->room + l->rows, 0, (size_t)(row + 1 - l->rows) * sizeof *l->room);
-        l->rows = row + 1;
-    }
-    struct room *m = &l->room[row];
-    if (!m->tokens) {
-        m->tokens = xcalloc((size_t)l->most, sizeof *m->tokens);
-        m->weights = xcalloc((size_t)l->most, sizeof *m->weights);
-    }
-    return m;
-}
-
 static void lessons_next(struct source *s, int64_t row, struct document *d) {
     struct lessons *l = s->data;
-    struct room *m = row_room(l, row);
+    struct lesson_row *m = lesson_row(&l->rows, row, l->most);
     const struct chronicle_shape *shape = &l->text->shape;
     const struct stretch *marker = &l->text->marker;
     struct rng r;
@@ -77,30 +60,17 @@ static void lessons_next(struct source *s, int64_t row, struct document *d) {
 
 static char *lessons_save(const struct source *s) {
     const struct lessons *l = s->data;
-    return xprintf("chronicle %016" PRIx64 " seed %" PRIu64 " document %" PRId64, l->identity, l->seed, l->next);
+    return lesson_save("chronicle", l->identity, l->seed, l->next);
 }
 
 static int lessons_load(struct source *s, const char *text, struct error *e) {
     struct lessons *l = s->data;
-    uint64_t identity, seed;
-    int64_t next;
-    int end = -1;
-    if (sscanf(text, "chronicle %" SCNx64 " seed %" SCNu64 " document %" SCNd64 "%n", &identity, &seed, &next, &end) != 3 ||
-        end < 0 || text[end] || next < 0)
-        return fail(e, "the data cursor '%.60s' is none of the task chronicle", text);
-    if (identity != l->identity || seed != l->seed)
-        return fail(e, "the checkpoint read chronicles of other options, another seed, tokenizer or other books; start afresh");
-    l->next = next;
-    return 0;
+    return lesson_load("chronicle", text, l->identity, l->seed, &l->next, e);
 }
 
 static void lessons_free(struct source *s) {
     struct lessons *l = s->data;
-    for (int64_t i = 0; i < l->rows; i++) {
-        free(l->room[i].tokens);
-        free(l->room[i].weights);
-    }
-    free(l->room);
+    lesson_rows_free(&l->rows);
     free(l->filler);
     haystack_free(&l->haystack);
     chronicle_text_free(l->text);

@@ -1,6 +1,7 @@
 /* passkey_source.c - training on passkey prompts: documents with a weight per token, each a function of seed and number alone, so a
  * cursor is a number. It does not know models; carried-in states are only asked for here (source.h). */
 #include "passkey.h"
+#include "lessons.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -11,20 +12,16 @@
 #define SAMPLE_STREAM 0x706b736du
 #define TEXT_TOKENS 2097152 /* most that are read of a haystack that has no period */
 
-struct room { /* of one batch row: a document stays valid until the row's next */
-    int32_t *tokens;
-    float *weights;
-};
 struct lessons {
     struct source source;
     struct passkey_text *text;
     struct haystack haystack;
     struct prompt prompt;
     uint64_t seed, identity;
-    int64_t length, shortest, next, rows;
+    int64_t length, shortest, next;
     double end_share, answer_weight, carried;
     bool anywhere;
-    struct room *room;
+    struct lesson_rows rows;
     int32_t *filler;
 };
 
@@ -34,23 +31,9 @@ double draw_carried(double most, struct rng *r) {
     return quarter < 0.25 ? 0 : exp(u * log(most));
 }
 
-static struct room *row_room(struct lessons *l, int64_t row) {
-    if (row >= l->rows) {
-        l->room = xrealloc(l->room, (size_t)(row + 1), sizeof *l->room);
-        memset(l->room + l->rows, 0, (size_t)(row + 1 - l->rows) * sizeof *l->room);
-        l->rows = row + 1;
-    }
-    struct room *m = &l->room[row];
-    if (!m->tokens) {
-        m->tokens = xcalloc((size_t)l->length, sizeof *m->tokens);
-        m->weights = xcalloc((size_t)l->length, sizeof *m->weights);
-    }
-    return m;
-}
-
 static void lessons_next(struct source *s, int64_t row, struct document *d) {
     struct lessons *l = s->data;
-    struct room *m = row_room(l, row);
+    struct lesson_row *m = lesson_row(&l->rows, row, l->length);
     const struct passkey_shape *shape = &l->text->shape;
     struct passkey_sample sample;
     struct rng r;
@@ -74,32 +57,17 @@ static void lessons_next(struct source *s, int64_t row, struct document *d) {
 
 static char *lessons_save(const struct source *s) {
     const struct lessons *l = s->data;
-    return xprintf("passkey %016" PRIx64 " seed %" PRIu64 " document %" PRId64, l->identity, l->seed, l->next);
+    return lesson_save("passkey", l->identity, l->seed, l->next);
 }
 
 static int lessons_load(struct source *s, const char *text, struct error *e) {
     struct lessons *l = s->data;
-    uint64_t identity, seed;
-    int64_t next;
-    int end = -1;
-    if (sscanf(text, "passkey %" SCNx64 " seed %" SCNu64 " document %" SCNd64 "%n", &identity, &seed, &next, &end) != 3 ||
-        end < 0 || text[end] || next < 0)
-        return fail(e, "the data cursor '%.60s' is none of the task passkey", text);
-    if (identity != l->identity)
-        return fail(e, "the checkpoint read passkey prompts of other options, another tokenizer or other books; start afresh");
-    if (seed != l->seed)
-        return fail(e, "the checkpoint read passkey prompts with seed %" PRIu64 ", this run has %" PRIu64, seed, l->seed);
-    l->next = next;
-    return 0;
+    return lesson_load("passkey", text, l->identity, l->seed, &l->next, e);
 }
 
 static void lessons_free(struct source *s) {
     struct lessons *l = s->data;
-    for (int64_t i = 0; i < l->rows; i++) {
-        free(l->room[i].tokens);
-        free(l->room[i].weights);
-    }
-    free(l->room);
+    lesson_rows_free(&l->rows);
     free(l->filler);
     haystack_free(&l->haystack);
     passkey_text_free(l->text);

@@ -1,6 +1,7 @@
 /* summarize_source.c - training on books and their summaries: the first tokens of the text, the marker, a summary; the loss is on
  * the summary. A document is a function of seed and number alone, so a cursor is a number. */
 #include "summarize.h"
+#include "lessons.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,20 +18,16 @@ struct entry { /* a book as tokens */
     struct tokens text, *summary;
     int summaries;
 };
-struct room { /* of one batch row: a document stays valid until the row's next */
-    int32_t *tokens;
-    float *weights;
-};
 struct lessons {
     struct source source;
     struct entry *entry;
     int count;
     struct tokens marker;
     uint64_t seed, identity;
-    int64_t next, rows, length, most, epoch; /* epoch: of the order */
+    int64_t next, length, most, epoch; /* epoch: of the order */
     int *order;
     float text_weight;
-    struct room *room;
+    struct lesson_rows rows;
 };
 
 /* The order of an epoch depends on seed and epoch alone. */
@@ -46,24 +43,9 @@ static void shuffle(struct lessons *l, int64_t epoch) {
     l->epoch = epoch;
 }
 
-static struct room *row_room(struct lessons *l, int64_t row) {
-    if (row >= l->rows) {
-        l->room = xrealloc(l->room, (size_t)(row + 1), sizeof *l->room);
-        memset(l->room + l->rows, 0, (size_t)(row + 1 - l->rows) * sizeof *l->room);
-        l->rows = row + 1;
-    }
-    struct room *m = &l->room[row];
-    size_t n = (size_t)(l->length + l->marker.n + l->most);
-    if (!m->tokens) {
-        m->tokens = xcalloc(n, sizeof *m->tokens);
-        m->weights = xcalloc(n, sizeof *m->weights);
-    }
-    return m;
-}
-
 static void lessons_next(struct source *s, int64_t row, struct document *d) {
     struct lessons *l = s->data;
-    struct room *m = row_room(l, row);
+    struct lesson_row *m = lesson_row(&l->rows, row, l->length + l->marker.n + l->most);
     int64_t number = l->next++;
     if (number / l->count != l->epoch) shuffle(l, number / l->count);
     const struct entry *x = &l->entry[l->order[number % l->count]];
@@ -82,36 +64,23 @@ static void lessons_next(struct source *s, int64_t row, struct document *d) {
 
 static char *lessons_save(const struct source *s) {
     const struct lessons *l = s->data;
-    return xprintf("summarize %016" PRIx64 " seed %" PRIu64 " document %" PRId64, l->identity, l->seed, l->next);
+    return lesson_save("summarize", l->identity, l->seed, l->next);
 }
 
 static int lessons_load(struct source *s, const char *text, struct error *e) {
     struct lessons *l = s->data;
-    uint64_t identity, seed;
-    int64_t next;
-    int end = -1;
-    if (sscanf(text, "summarize %" SCNx64 " seed %" SCNu64 " document %" SCNd64 "%n", &identity, &seed, &next, &end) != 3 ||
-        end < 0 || text[end] || next < 0)
-        return fail(e, "the data cursor '%.60s' is none of the task summarize", text);
-    if (identity != l->identity || seed != l->seed)
-        return fail(e, "the checkpoint read summaries of other options, another seed, tokenizer or other books; start afresh");
-    l->next = next;
-    return 0;
+    return lesson_load("summarize", text, l->identity, l->seed, &l->next, e);
 }
 
 static void lessons_free(struct source *s) {
     struct lessons *l = s->data;
-    for (int64_t i = 0; i < l->rows; i++) {
-        free(l->room[i].tokens);
-        free(l->room[i].weights);
-    }
+    lesson_rows_free(&l->rows);
     for (int i = 0; i < l->count; i++) {
         for (int k = 0; k < l->entry[i].summaries; k++) free(l->entry[i].summary[k].token);
         free(l->entry[i].summary);
         free(l->entry[i].text.token);
     }
     free(l->entry);
-    free(l->room);
     free(l->order);
     free(l->marker.token);
     free(l);
