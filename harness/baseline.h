@@ -116,7 +116,7 @@ struct baseline {
      * far back gives the same outputs. */
     int64_t (*reach)(const struct model_config *c);
     bool layer_major; /* may process all segments of a step layer by layer */
-    bool additive;    /* its carried states are sums over the tokens read: carried-in states mean something (docs/methods.md) */
+    bool additive;    /* its carried states grow by what is read: carried-in states mean something (docs/methods.md) */
 };
 
 extern const struct baseline *const baselines[]; /* registry.c; ends with NULL */

@@ -3,7 +3,6 @@
 #include "footprint.h"
 
 #include <math.h>
-#include <string.h>
 
 int64_t footprint_nothing(const struct model_config *c, int64_t context) { return (void)c, (void)context, 0; }
 int64_t footprint_text(const struct model_config *c, int64_t context) { return (void)c, context; }
@@ -28,8 +27,6 @@ static void add_row(struct model_config rows[FOOTPRINT_ROWS], int *count, const 
     struct model_config c = *shape;
     c.arch = b;
     options_init(&c.options, b->options);
-    for (int i = 0; i < *count; i++)
-        if (strcmp(rows[i].arch->footprint(&rows[i])->model, b->footprint(&c)->model) == 0) return;
     CHECK(*count < FOOTPRINT_ROWS, "more than %d rows of Table 1", FOOTPRINT_ROWS);
     rows[(*count)++] = c;
 }
