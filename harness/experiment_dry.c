@@ -57,7 +57,7 @@ static int dry_stage(const struct experiment *x, const struct row_spec *r, const
     if (carried_in)
         fprintf(out, "; starts from carried-in states, %d segments of filler", CARRIED_IN_SEGMENTS);
     else if (config.carried_in)
-        fprintf(out, "; no carried-in states: %s carries no state of fixed size", c.arch->name);
+        fprintf(out, "; no carried-in states: %s carries no state that grows by what is read", c.arch->name);
     fprintf(out, "\n");
     struct trainer *t = trainer_create(m, &config, NULL, e);
     if (!t)

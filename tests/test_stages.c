@@ -313,7 +313,7 @@ static void dry(void **state) {
         "made.length = 63",
         "a training step: 4 rows x 2 segments x 32 tokens = 256 tokens",
         "7 rows x 4 segments x 32 tokens = 896 tokens; starts from carried-in states, 6 segments of filler",
-        "= 896 tokens; no carried-in states: transformer_xl carries no state of fixed size",
+        "= 896 tokens; no carried-in states: transformer_xl carries no state that grows by what is read",
         "    memory: ",
         "total"};
     for (size_t i = 0; i < sizeof says / sizeof *says; i++)
