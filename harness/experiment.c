@@ -321,15 +321,15 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
     return 0;
 }
 
-int parse_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint32_t *rows) {
+int parse_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint64_t *rows) {
     *rows = 0;
     for (const char *at = k->value; *at;) {
         size_t n = strcspn(at, ", \t");
         char word[64];
         snprintf(word, sizeof word, "%.*s", (int)n, at);
-        uint32_t bit = 0;
+        uint64_t bit = 0;
         for (int i = 0; i < x->row_count; i++)
-            if (n && strcmp(x->rows[i].name, word) == 0) bit = 1u << i;
+            if (n && strcmp(x->rows[i].name, word) == 0) bit = UINT64_C(1) << i;
         if (n && !bit) {
             const char *names[EXPERIMENT_LIMIT];
             char more[512];
@@ -397,7 +397,7 @@ static int read_task(struct parse *p, struct experiment *x, struct section *s) {
     char where[64] = "[experiment]";
     if (stage) snprintf(where, sizeof where, "[stage %s]", stage->name);
     if (parse_some_seeds(p, s, seeds, stage ? &stage->seeds : &x->seeds, where, &t->seeds) != 0) return -1;
-    t->rows = UINT32_MAX;
+    t->rows = UINT64_MAX;
     if (rows && parse_rows(p, x, rows, &t->rows) != 0) return -1;
     if (part_of && read_part_of(p, x, part_of, t) != 0) return -1;
     options_init(&t->options, t->task->options);

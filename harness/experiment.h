@@ -20,7 +20,7 @@
 #include "task.h"
 #include "train.h"
 
-#define EXPERIMENT_LIMIT 32
+#define EXPERIMENT_LIMIT 64
 struct seed_list {
     int64_t seed[16];
     int count;
@@ -34,7 +34,7 @@ struct stage_spec {
     int64_t limit;
     struct seed_list seeds;                     /* those of the experiment's seeds that go through this stage */
     struct seed_list keep;                      /* those of them whose models stay with the results */
-    uint32_t rows;                              /* bit i: row i goes through it */
+    uint64_t rows;                              /* bit i: row i goes through it */
     struct options train;                       /* resolved: budget, stage; a row's own keys come on top */
     int64_t batch, segments;                    /* shape of the step; 0: the row's */
     struct stage_option options[STAGE_OPTIONS]; /* of tasks in the source */
@@ -52,7 +52,7 @@ struct task_spec {
     const struct task *task;
     struct options options;
     struct seed_list seeds; /* of those of its stage */
-    uint32_t rows;          /* bit i: measured on row i */
+    uint64_t rows;          /* bit i: measured on row i */
 };
 struct experiment {
     char *path, name[64], *title, *paper; /* name: file name without folder and ending */

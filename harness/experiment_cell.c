@@ -151,9 +151,9 @@ static void add_seeds(struct text_buffer *b, const char *key, const struct seed_
 }
 
 /* "only = a, b"; nothing where they are all. */
-static void add_rows(struct text_buffer *b, const struct experiment *x, uint32_t rows) {
+static void add_rows(struct text_buffer *b, const struct experiment *x, uint64_t rows) {
     int n = 0;
-    for (int i = 0; i < x->row_count && rows != UINT32_MAX; i++)
+    for (int i = 0; i < x->row_count && rows != UINT64_MAX; i++)
         if (rows >> i & 1) buffer_printf(b, "%s%s", n++ ? ", " : "only = ", x->rows[i].name);
     if (n) buffer_printf(b, "\n");
 }

@@ -43,7 +43,7 @@ int parse_unknown(struct parse *p, const struct section *s, const struct entry *
 int parse_some_seeds(struct parse *p, const struct section *s, const struct entry *t, const struct seed_list *of, const char *where,
                      struct seed_list *out);
 /* "a, b": names of rows, as bits. */
-int parse_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint32_t *rows);
+int parse_rows(struct parse *p, const struct experiment *x, const struct entry *k, uint64_t *rows);
 
 /* experiment_stage.c */
 int read_stage(struct parse *p, struct experiment *x, struct section *s, const struct options *train, const struct model_config *c);

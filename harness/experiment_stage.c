@@ -46,7 +46,7 @@ int read_stage(struct parse *p, struct experiment *x, struct section *s, const s
     struct entry *source = parse_entry(s, "source"), *limit = parse_entry(s, "limit"), *from = parse_entry(s, "from");
     struct entry *seeds = parse_entry(s, "seeds"), *keep = parse_entry(s, "keep");
     parse_entry(s, "only"); /* waits for the rows */
-    g->rows = UINT32_MAX;
+    g->rows = UINT64_MAX;
     snprintf(g->name, sizeof g->name, "%.39s", s->name);
     if (!source) return parse_complain(p, s->line, "[stage %s] needs a source, for example source = kjv", s->name);
     if (strlen(source->value) >= sizeof g->source)
