@@ -123,7 +123,7 @@ static void curve_gates(struct training *w, const struct trainer *t) {
     model_gates(m, gate, NULL);
     for (int64_t i = 0; i < all; i++)
         if (!isnan(gate[i]))
-            fprintf(w->curve, "%lld %lld gate.%lld.%lld %.9g\n", (long long)t->step, (long long)t->tokens, (long long)(i / heads),
+            fprintf(w->curve, "%lld %lld gate.%lld.%lld %.5g\n", (long long)t->step, (long long)t->tokens, (long long)(i / heads),
                     (long long)(i % heads), gate[i]);
     free(gate);
 }
@@ -148,7 +148,7 @@ static void curve_memory(struct training *w, const struct trainer *t) {
                 sum += sqrt(square) / (double)heads;
             }
             free(values);
-            fprintf(w->curve, "%lld %lld %s.%d %.9g\n", (long long)t->step, (long long)t->tokens, metrics[k], s->layer, sum);
+            fprintf(w->curve, "%lld %lld %s.%d %.5g\n", (long long)t->step, (long long)t->tokens, metrics[k], s->layer, sum);
         }
 }
 
@@ -164,13 +164,17 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
     w->last_loss = w->loss_sum / (double)w->loss_count;
     progress_update(&w->progress, t->step - w->first, "step %lld/%lld  loss %.4f  %.0f tokens/s", (long long)t->step,
                     (long long)t->config.steps, r->loss, t->seconds > 0 ? (double)t->tokens / t->seconds : 0);
-    if (t->step % w->every != 0 && t->step != t->config.steps) return;
+    bool last = t->step == t->config.steps;
+    if (t->step % w->every != 0 && !last) return;
     if (w->curve) {
         fprintf(w->curve, "%lld %lld loss %.9g\n", (long long)t->step, (long long)t->tokens, w->last_loss);
         fprintf(w->curve, "%lld %lld lr %.9g\n", (long long)t->step, (long long)t->tokens, r->lr);
         fprintf(w->curve, "%lld %lld grad_norm %.9g\n", (long long)t->step, (long long)t->tokens, r->grad_norm);
-        curve_gates(w, t);
-        curve_memory(w, t);
+        /* By layer and head: many, and slow to change. */
+        if (last || t->step % (5 * w->every) == 0) {
+            curve_gates(w, t);
+            curve_memory(w, t);
+        }
         fflush(w->curve);
     }
     w->loss_sum = 0;
