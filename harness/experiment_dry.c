@@ -74,6 +74,12 @@ static int dry_stage(const struct experiment *x, const struct row_spec *r, const
     return 0;
 }
 
+static bool goes_through(const struct experiment *x, const struct row_spec *r, const struct stage_spec *stage) {
+    bool any = false;
+    for (int i = 0; i < r->seeds.count; i++) any = any || row_trained(x, r, stage, r->seeds.seed[i]);
+    return any;
+}
+
 static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *out, struct error *e) {
     const struct model_config *c = &r->config;
     struct model *m = model_create(c, NULL, 1, e);
@@ -98,13 +104,11 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
     }
     fprintf(out, "  %.4g MFLOP a token in training (forward and backward), mean over a document of %d tokens\n",
             training_flops(c) / 1e6, PLAN_DOCUMENT);
-    for (int i = 0; i < x->stage_count; i++)
-        if (dry_stage(x, r, &x->stages[i], i == 0, out, e) != 0) {
-            model_free(m);
-            return -1;
-        }
+    int status = 0, shown = 0;
+    for (int i = 0; i < x->stage_count && status == 0; i++)
+        if (goes_through(x, r, &x->stages[i])) status = dry_stage(x, r, &x->stages[i], shown++ == 0, out, e);
     model_free(m);
-    return 0;
+    return status;
 }
 
 int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e) {

@@ -302,7 +302,8 @@ static void carried_in(void **state) {
 static void dry(void **state) {
     (void)state;
     struct experiment *x = parsed(HEAD BUDGET STAGE "segments = 2\nmade.length = 63\n[stage two]\nsource = task:made\nbatch = "
-                                                    "7\nmade.filler = 2\n" ROWS TASK);
+                                                    "7\nmade.filler = 2\n"
+                                                    "[stage three]\nonly = xl\nsource = task:made\n" ROWS TASK);
     char *text = NULL;
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
@@ -318,6 +319,9 @@ static void dry(void **state) {
         "total"};
     for (size_t i = 0; i < sizeof says / sizeof *says; i++)
         if (!strstr(text, says[i])) fail_msg("'%s' is not in:\n%s", says[i], text);
+    int three = 0;
+    for (const char *at = text; (at = strstr(at, "[stage three]")); at++) three++;
+    assert_int_equal(three, 1); /* of the row that goes through it */
     free(text);
     experiment_free(x);
 }
