@@ -48,8 +48,8 @@ TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*
 
 .PHONY: help all deps reproduce test check bench plots asan clean format
 help:
-	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini and quick-passkey.ini into results/local, print"
-	@echo "                tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
+	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini, quick-passkey.ini and quick-chronicle.ini into"
+	@echo "                results/local, print tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
 	@echo "make test       install what is missing, build, run all tests"
 	@echo "make all        build $(BIN)          make deps    install the libraries (Debian, Ubuntu)"
 	@echo "make bench      kernels and training steps against this machine's own GEMM roof; streaming at 32K and 1M tokens;"
@@ -73,6 +73,10 @@ reproduce: deps
 	@$(BIN) report results/local/quick-passkey
 	@echo; echo "Against the committed results:"
 	@$(BIN) compare results/local/quick-passkey results/quick-passkey
+	$(BIN) run tasks/experiments/quick-chronicle.ini --jobs 2 --out results/local/quick-chronicle
+	@$(BIN) report results/local/quick-chronicle
+	@echo; echo "Against the committed results:"
+	@$(BIN) compare results/local/quick-chronicle results/quick-chronicle
 	@echo; echo "A committed model of table3-micro (Infini-attention, linear, carried in), prompts of 32K tokens:"
 	$(BIN) eval passkey --model results/table3-micro/models/infini_linear-s1-carried_in.safetensors --length 32K --samples 20
 test: deps

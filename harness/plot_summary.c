@@ -85,6 +85,9 @@ int summary_plots(struct plots *p, const struct report_data *d, int section, str
         if (result == 0 && chronicle)
             result = length_plot(p, &g[k], "events_named", 100, false, "chronicle-events", "events named (%)",
                                  "Share of the events within reach that are named exactly", e);
+        if (result == 0 && chronicle)
+            result = length_plot(p, &g[k], "words_named", 100, false, "chronicle-words", "words right (%)",
+                                 "Who, where and what of the events within reach said in their year's sentence, chance 6.25 %", e);
     }
     return result;
 }

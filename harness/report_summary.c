@@ -201,7 +201,6 @@ static void details(struct table *t, const struct group *g) {
     } lines[] = {{"rouge1", "ROUGE-1", 1, 1},
                  {"rouge2", "ROUGE-2", 1, 1},
                  {"rougeL", "ROUGE-L", 1, 1},
-                 {"words_named", "words right (%)", 100, 1},
                  {"events_invented", "events invented, a summary", 1, 2},
                  {"rumours_named", "of them rumours", 1, 2},
                  {"output_words", "words said", 1, 1},
@@ -235,6 +234,9 @@ static void chronicle_group(struct page *doc, const struct group *g, const struc
     metric_lines(&t, g, NULL, "events_named", 100, 1);
     length_line(&t, g, NULL, NULL, "events within reach (of a narrative)", NULL, "events_within", 1, 2);
     report_table(doc, &t, out, "Events named exactly, of those within what was read (%)");
+    length_heads(&t, g, NULL);
+    metric_lines(&t, g, NULL, "words_named", 100, 1);
+    if (t.count) report_table(doc, &t, out, "Words right: who, where and what of the events within what was read (%; chance 6.25)");
     questions(doc, g, true);
     by_writes(&t, g);
     if (t.count) report_table(doc, &t, out, "Events named (%) by memory writes since the event was read, all lengths together");

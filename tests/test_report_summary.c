@@ -55,6 +55,7 @@ static void fill_chronicle(struct cell_writer *w, int row, int64_t seed) {
             double named = named_of(row, seed, way, b);
             put_value(w, "generated", c, "overall", budgets[b], "all", -1, 20 + 40 * named + 10 * b, 2);
             put_value(w, "generated", c, "events_named", budgets[b], "all", -1, named, 0.1);
+            put_value(w, "generated", c, "words_named", budgets[b], "all", -1, 0.5 + named / 2, 0.1);
             put_value(w, "generated", c, "ceiling_overall", budgets[b], "all", -1, b ? 100 : 31.25, 0);
             put_value(w, "generated", c, "floor_overall", budgets[b], "all", -1, b ? 61.5 : 17.5, 1);
             put_value(w, "generated", c, "events_within", budgets[b], "all", -1, b ? 8 : 1, 0);
@@ -168,6 +169,9 @@ static void reports(void **state) {
     free(tsv);
     tsv = content("r/chronicle-events.tsv");
     has(tsv, "infini_none - 1024 0 -10 10 20\n");
+    free(tsv);
+    tsv = content("r/chronicle-words.tsv");
+    has(tsv, "infini_none - 1024 50 40 60 20\n");
     free(tsv);
 }
 
