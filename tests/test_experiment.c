@@ -63,14 +63,14 @@ static int teardown(void **state) {
 
 static struct experiment *parsed(const char *text) {
     put("x.ini", text);
-    struct experiment *x = experiment_read("x.ini", &e);
+    struct experiment *x = experiment_read("x.ini", NULL, &e);
     if (!x) fail_msg("%s", e.text);
     return x;
 }
 
 static void refused(const char *text, const char *says, const char *also) {
     put("x.ini", text);
-    struct experiment *x = experiment_read("x.ini", &e);
+    struct experiment *x = experiment_read("x.ini", NULL, &e);
     if (x) fail_msg("accepted, should say '%s'", says);
     assert_says(says);
     assert_says(also);
@@ -112,7 +112,7 @@ static void errors(void **state) {
     refused(HEAD BUDGET, "x.ini", "no [row NAME]");
     refused(HEAD BUDGET ROWS "nonsense\n", "x.ini:14:", "key = value");
     refused("preset = nano\n", "x.ini:1:", "before the first section");
-    assert_null(experiment_read("nowhere.ini", &e));
+    assert_null(experiment_read("nowhere.ini", NULL, &e));
     assert_says("nowhere.ini");
 }
 
@@ -144,7 +144,7 @@ static void resolving(void **state) {
     /* the resolved text reads back as itself */
     char *one = experiment_resolved(x);
     put("again/x.ini", one);
-    struct experiment *y = experiment_read("again/x.ini", &e);
+    struct experiment *y = experiment_read("again/x.ini", NULL, &e);
     if (!y) fail_msg("%s", e.text);
     char *two = experiment_resolved(y);
     assert_string_equal(one, two);
