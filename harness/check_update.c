@@ -84,7 +84,6 @@ static int new_expectation(const struct update *u, const struct cell *c, const s
     if (!(fabs(c->mean) < INFINITY))
         return fail(e, "%s of %s (%s, %s) is not a finite number", c->key.metric, c->key.row, c->key.task, check_place(&c->key));
     if (x->kind == CHECK_EXACT) {
-        x->value = c->least;
         if (c->most - c->least <= x->spread) return 0;
         return fail(e, "%s of %s (%s, %s) is exact within %g by the rules, but seeds differ from %.9g to %.9g", c->key.metric,
                     c->key.row, c->key.task, check_place(&c->key), x->spread, c->least, c->most);
@@ -130,7 +129,7 @@ static int decide(struct update *u, const struct check_options *o, struct error 
             l->change = BEYOND;
         else if (l->tolerance > WIDER * l->before)
             l->change = WIDENED;
-        else if (u->anew || (old->kind == CHECK_EXACT && (l->new.value != old->value || l->new.spread != old->spread)))
+        else if (u->anew || (old->kind == CHECK_EXACT && l->new.spread != old->spread))
             l->change = REPLACED;
         else
             l->new = *old;
