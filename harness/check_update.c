@@ -206,12 +206,13 @@ static int write_history(const struct update *u, const struct check_options *o, 
     int result = before ? 0 : -1;
     json_t *program = json_object();
     run_program(program);
+    const char *commit = json_string_value(json_object_get(program, "commit")); /* NULL: this is no git tree */
     if (before) buffer_printf(&b, "%s", before);
     for (int i = 0; i < u->count; i++) {
         const struct line *l = &u->x[i];
         if (l->change == KEPT || l->change == REPLACED || (l->change == ADDED && !o->reason)) continue;
         csv_text(&b, json_string_value(json_object_get(program, "date")), ',');
-        csv_text(&b, json_string_value(json_object_get(program, "commit")), ',');
+        csv_text(&b, commit ? commit : "", ',');
         csv_text(&b, l->key->row, ',');
         csv_text(&b, l->key->stage, ',');
         csv_text(&b, l->key->task, ',');
