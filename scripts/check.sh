@@ -13,12 +13,12 @@ expected=${EXPECTED:-results/regression/expected.csv}
 out=${OUT:-$2/$1}
 jobs=2
 
-# Trained models that an earlier program left there would hide what this one does.
+# What an earlier program left there would hide what this one does.
 fresh() { [ -n "${RESUME:-}" ] || rm -rf "$1"; }
 run() { # program, folder, arguments
     local program=$1 folder=$2
     shift 2
-    "$program" --quiet run "$experiment" --jobs $jobs --out "$folder/results" --checkpoints "$folder/checkpoints" "$@"
+    "$program" run "$experiment" --jobs $jobs --out "$folder/results" --checkpoints "$folder/checkpoints" "$@"
 }
 
 gate() {
