@@ -89,7 +89,7 @@ test: deps
 tests: $(BIN) $(TESTS)
 check check-clean check-measure: deps
 	@$(MAKE) --no-print-directory -j2 all
-	@scripts/check.sh $(or $(@:check-%=%),gate) $(B)
+	@scripts/check.sh $(patsubst check,gate,$(@:check-%=%)) $(B)
 check-power: deps
 	@$(MAKE) --no-print-directory -j2 all $(FAULTS_BIN)
 	@scripts/check.sh power $(B)
