@@ -44,9 +44,13 @@ REF_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/ref/*.c))
 SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 # The whole engine once more in double precision on the reference kernels: gradients by finite differences, golden states, oracles.
 F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) $(wildcard tests/ref/*.c tests/support/*.c)) $(SHIM_O)
+# Faults planted for make check-power (harness/faults.h): what has one is compiled once more, the rest is that of the product.
+FAULTY := $(shell grep -rlE 'include ".*faults.h"' --include=*.c harness baselines tasks)
+FAULTY_O := $(patsubst %.c,%.o,$(filter-out $(VEC),$(FAULTY))) $(foreach i,$(ISAS),$(patsubst %.c,%.$(i).o,$(filter $(VEC),$(FAULTY))))
+FAULTS_BIN := $(B)/faults/infinibench
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*.c))
 
-.PHONY: help all deps reproduce test check bench plots asan clean format
+.PHONY: help all deps reproduce test check check-power check-clean check-measure bench plots asan clean format
 help:
 	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini, quick-passkey.ini and quick-chronicle.ini into"
 	@echo "                results/local, print tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
@@ -55,7 +59,9 @@ help:
 	@echo "make bench      kernels and training steps against this machine's own GEMM roof; streaming at 32K and 1M tokens;"
 	@echo "                ROUGE, beside the Python package where it is installed"
 	@echo "make plots      draw the pictures of every folder in results/ again"
-	@echo "make check      the accuracy gate: what make reproduce measured against tests/reference/quick.csv"
+	@echo "make check      the accuracy gate: trains every architecture for seconds, holds it against results/regression/expected.csv"
+	@echo "                (docs/ci.md). Of the gate itself: make check-power plants faults that it must catch; make check-clean: ten"
+	@echo "                other seeds must pass; make check-measure: expectations from 20 seeds"
 	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
 	@echo "make format     clang-format over the tree          make clean   remove build/"
 	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0 (the CPU backend is complete without the toolkit)"
@@ -85,9 +91,12 @@ test: deps
 	@scripts/run_tests.sh $(B)
 .PHONY: tests
 tests: $(BIN) $(TESTS)
-check: all
-	@[ -f results/local/quick/results.csv ] || { echo "make check: nothing measured yet; run make reproduce first" >&2; exit 2; }
-	$(BIN) check results/local/quick --against tests/reference/quick.csv
+check check-clean check-measure: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@scripts/check.sh $(patsubst check,gate,$(@:check-%=%)) $(B)
+check-power: deps
+	@$(MAKE) --no-print-directory -j2 all $(FAULTS_BIN)
+	@scripts/check.sh power $(B)
 bench: deps
 	@$(MAKE) --no-print-directory -j2 all
 	$(BIN) bench kernels
@@ -109,6 +118,8 @@ clean:
 
 $(BIN): $(B)/harness/main.o $(LIB_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
+$(FAULTS_BIN): $(B)/harness/main.o $(filter-out $(FAULTY_O:%=$(B)/%),$(LIB_O)) $(FAULTY_O:%=$(B)/faults/%) $(B)/tests/faults.o
+	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
 $(B)/tests/test_%: $(B)/tests/test_%.o $(LIB_O) $(REF_O) $(SUPPORT_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 # A suite with a registry of tasks of its own.
@@ -121,8 +132,14 @@ define VEC_RULE
 $(B)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
+$(B)/faults/%.$(1).o: %.c
+	@mkdir -p $$(@D)
+	$(Q)$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -DINFINIBENCH_FAULTS -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call VEC_RULE,$(i))))
+$(B)/faults/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -DINFINIBENCH_FAULTS -c -o $@ $<
 $(B)/f64/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -DINFINI_REAL=double -c -o $@ $<

@@ -17,6 +17,7 @@
  *
  * Easy to get wrong: reading after writing (leaks the segment into itself); rotated keys in the memory; z forgotten in the delta.
  */
+#include "../harness/faults.h"
 #include "../harness/model.h"
 
 enum { NONE, LINEAR, DELTA, DELTA_GAMMA }; /* order of the choices below and of enum memory_update */
@@ -58,8 +59,8 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                     .back = 0,
                                     .own_from_segment = 1,
                                     .scale = 1 / __builtin_sqrt((double)c->e)};
-    struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), op_rope(t, k, rope, c->kv_heads), v, NULL, NULL, NULL, NULL,
-                                    NULL, f->since, &local);
+    struct tensor *rotated = op_rope(t, k, rope, c->kv_heads);
+    struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), rotated, v, NULL, NULL, NULL, NULL, NULL, f->since, &local);
     if (update(c) != NONE) {
         if (f->watch) {
             f->watch(f->watch_data, layer, "query", q);
@@ -75,7 +76,8 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                       .update = update(c),
                                       .eps = options_real(&c->options, "epsilon")};
         int sm = layer_state(m, layer, "memory"), sz = layer_state(m, layer, "memory_norm");
-        struct tensor *read = op_memory(t, &f->out[sm], &f->out[sz], q, k, v, f->in[sm], f->in[sz], f->since, f->len, &memory);
+        struct tensor *read = op_memory(t, &f->out[sm], &f->out[sz], q, FAULT(rope_memory) ? rotated : k, v, f->in[sm], f->in[sz],
+                                        f->since, f->len, &memory);
         int mode = options_choice(&c->options, "first_segment") == 1 ? MIX_BYPASS : MIX_GATED;
         const int32_t *knocked = f->knocked ? f->knocked + layer * c->heads : NULL;
         a = op_mix(t, read, a, &layer_param(m, layer, "beta")->leaf, f->since, knocked, mode, f->batch, f->segments, f->n,

@@ -13,6 +13,7 @@
  * family); scale starts at sqrt(E), which gives the logits of unnormalised attention at initialisation (the code's 1 starts nearly
  * uniform); self-attention includes the position itself (the code's shift excludes it); empty bank: V_m = 0, (1 - g) kept as in the
  * code. */
+#include "../harness/faults.h"
 #include "../harness/model.h"
 
 #include <math.h>
@@ -128,7 +129,7 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                   .capacity = f->capacity[bk],
                                   .visible = options_int(&c->options, "memory"),
                                   .topk = options_int(&c->options, "topk"),
-                                  .offset = offset};
+                                  .offset = offset - (FAULT(knn_segment) ? f->n : 0)};
         struct tensor *hits = op_retrieve(t, q, f->ring[bk], f->ring[bv], f->head, f->since, &bank);
         const int32_t *knocked = f->knocked ? f->knocked + layer * c->heads : NULL;
         a = op_mix(t, hits, a, &layer_param(m, layer, "memory_gate")->leaf, f->since, knocked, MIX_GATED, f->batch, f->segments,

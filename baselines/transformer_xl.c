@@ -9,6 +9,7 @@
  * Open points: u, v per layer (`untie = yes`, as the authors' best configurations; no: shared by all layers, their PyTorch
  * default); cache = segment length by default (the papers' setting); state reset at document starts (the paper runs on through
  * them). */
+#include "../harness/faults.h"
 #include "../harness/model.h"
 
 #include <math.h>
@@ -34,7 +35,7 @@ static void declare(struct model *m, int layer) {
         double *r = xcalloc((size_t)(rows * c->d), sizeof *r);
         for (int64_t i = 0; i < rows; i++)
             for (int64_t k = 0; k < half; k++) {
-                double angle = (double)i * pow(10000, -2.0 * (double)k / (double)c->d);
+                double angle = (double)(i + FAULT(relative_shift)) * pow(10000, -2.0 * (double)k / (double)c->d);
                 r[i * c->d + k] = sin(angle);
                 r[i * c->d + half + k] = cos(angle);
             }

@@ -1,5 +1,6 @@
 /* batcher.c - lays the documents of a source into batch rows of segments (layout: source.h). One step is S segments of N tokens per
  * row; it knows nothing of models. Rows are filled one after the other, so the order of documents depends on the shape alone. */
+#include "faults.h"
 #include "source.h"
 
 #include <inttypes.h>
@@ -93,12 +94,12 @@ void batcher_next(struct batcher *b, struct batch *out) {
                     x->carried[i] = d->carried, x->text[i] = d->text;
             }
             int64_t cell = i * b->segments + s, at = cell * b->n, left = d->n + 1 - r->position, len = left < b->n ? left : b->n;
-            x->since[cell] = (int32_t)r->position;
+            x->since[cell] = (int32_t)(r->position + (FAULT(stale_cache) ? b->n : 0)); /* the fault: no document begins anew */
             x->len[cell] = (int32_t)len;
             for (int64_t j = 0; j < b->n; j++) {
                 int64_t p = r->position + j; /* index of the target; the input is the token before it */
                 bool inside = j < len;
-                float w = inside ? weight_of(d, p) : 0;
+                float w = inside && !(FAULT(skip_last) && j == b->n - 1) ? weight_of(d, p) : 0;
                 x->tokens[at + j] = inside && p > 0 ? d->tokens[p - 1] : 0;
                 x->targets[at + j] = !inside ? -1 : p < d->n ? d->tokens[p] : 0;
                 x->weights[at + j] = w;

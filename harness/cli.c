@@ -8,8 +8,7 @@
 const struct command commands[] = {
     {"list", "list [architectures|tasks|experiments|presets]", "what there is to choose from, with options and defaults",
      command_list},
-    {"run", "run X.ini [--only ROW] [--seed N] [--jobs J] [--dry-run] [--out DIR]",
-     "trains and measures an experiment; goes on where it stopped, does nothing twice", command_run},
+    {"run", RUN_USAGE, "trains and measures an experiment; goes on where it stopped, does nothing twice", command_run},
     {"train", "train X.ini --row ROW --out CKPT [--seed N] [--dry-run]", "trains one model of an experiment and saves it",
      command_train},
     {"eval", "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]", "one measurement of one model",
@@ -26,8 +25,8 @@ const struct command commands[] = {
     {"report", "report DIR", "tables and pictures of a results folder as Markdown, HTML, SVG and PNG", command_report},
     {"compare", "compare DIR DIR [--row ROW] [--with ROW]",
      "paired differences between two results folders: rows of equal name, or one row with one of another name", command_compare},
-    {"check", "check DIR --against FILE", "the accuracy gate: exit status 1 when a number left its band; writes DIR/check.xml",
-     command_check},
+    {"check", CHECK_USAGE,
+     "the accuracy gate: exit status 1 when a number left its tolerance; --update: new expectations (docs/ci.md)", command_check},
     {"bench", BENCH_USAGE,
      "kernels and training steps against this machine's own GEMM roof; streaming at growing context; ROUGE, pairs per second",
      command_bench},
@@ -164,7 +163,7 @@ static void list_experiments(void) {
     }
     for (size_t i = 0; i < g.gl_pathc; i++) {
         struct error e;
-        struct experiment *x = experiment_read(g.gl_pathv[i], &e);
+        struct experiment *x = experiment_read(g.gl_pathv[i], NULL, &e);
         if (!x) {
             printf("  %s: cannot be read: %s\n", g.gl_pathv[i], e.text);
             continue;

@@ -30,6 +30,14 @@ const char *flag_value(const struct arguments *a, const char *name); /* NULL: no
 int flag_int(const struct arguments *a, const char *name, int64_t fallback, int64_t min, int64_t *value, struct error *e);
 int flag_real(const struct arguments *a, const char *name, double fallback, double min, double max, double *value, struct error *e);
 
+#define RUN_USAGE                                                                                                                  \
+    "run X.ini [--only ROW[,ROW]] [--tasks TASK[,TASK]] [--seed N] [--seeds LIST] [--jobs J] [--dry-run] [--out DIR] "             \
+    "[--checkpoints DIR]"
+
+#define CHECK_USAGE                                                                                                                \
+    "check DIR --against FILE [--partial] [--seed N] [--all] [--rules FILE] [--junit FILE] [--json FILE] | "                       \
+    "--update [--reason TEXT]"
+
 #define SCORE_USAGE                                                                                                                \
     "score TASK --nll FOLDER --row NAME --out DIR [--tokenizer T] [--segment N] [--seed N] [--replace] [--OPTION VALUE ...]"
 

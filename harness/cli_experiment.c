@@ -1,7 +1,7 @@
 /* cli_experiment.c - commands on experiments and results: run, train, eval, report, compare, check. */
+#include "check.h"
 #include "checkpoint.h"
 #include "cli.h"
-#include "gate_check.h"
 #include "report.h"
 #include <dirent.h>
 #include <math.h>
@@ -11,19 +11,26 @@
 #include <unistd.h>
 
 int command_run(int count, char **argv, const struct setting *s, struct error *e) {
-    struct flag flags[] = {{"only", false, NULL},   {"seed", false, NULL}, {"jobs", false, NULL},
-                           {"dry-run", true, NULL}, {"out", false, NULL},  {NULL, false, NULL}};
+    struct flag flags[] = {{"only", false, NULL},  {"tasks", false, NULL},       {"seed", false, NULL},
+                           {"seeds", false, NULL}, {"jobs", false, NULL},        {"dry-run", true, NULL},
+                           {"out", false, NULL},   {"checkpoints", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     int64_t seed, jobs;
-    if (arguments_read(&a, count, argv, "run X.ini [--only ROW] [--seed N] [--jobs J] [--dry-run] [--out DIR]", 1, 1, e) ||
-        flag_int(&a, "seed", -1, 0, &seed, e) || flag_int(&a, "jobs", 1, 1, &jobs, e))
+    if (arguments_read(&a, count, argv, RUN_USAGE, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e) ||
+        flag_int(&a, "jobs", 1, 1, &jobs, e))
         return -1;
-    struct experiment *x = experiment_read(a.word[0], e);
+    struct experiment *x = experiment_read(a.word[0], flag_value(&a, "seeds"), e);
     if (!x) return -1;
+    if (flag_value(&a, "checkpoints")) {
+        free(x->checkpoints);
+        x->checkpoints = xstrdup(flag_value(&a, "checkpoints"));
+    }
     struct backend_info info;
     const struct kernels *k = backend(s, &info);
     struct run_options o = {.only = flag_value(&a, "only"),
                             .seed = seed,
+                            .tasks = flag_value(&a, "tasks"),
+                            .seeds = flag_value(&a, "seeds"),
                             .jobs = (int)jobs,
                             .dry_run = flag_value(&a, "dry-run") != NULL,
                             .out = flag_value(&a, "out"),
@@ -45,7 +52,7 @@ int command_train(int count, char **argv, const struct setting *s, struct error 
     if (!flag_value(&a, "row")) return fail(e, "--row is needed: which row of %s; usage: infinibench %s", a.word[0], usage);
     if (!flag_value(&a, "out") && !flag_value(&a, "dry-run"))
         return fail(e, "--out is needed: where the model goes; usage: infinibench %s", usage);
-    struct experiment *x = experiment_read(a.word[0], e);
+    struct experiment *x = experiment_read(a.word[0], NULL, e);
     if (!x) return -1;
     struct backend_info info;
     const struct kernels *k = backend(s, &info);
@@ -216,12 +223,25 @@ int command_compare(int count, char **argv, const struct setting *s, struct erro
 }
 
 int command_check(int count, char **argv, const struct setting *s, struct error *e) {
-    const char *usage = "check DIR --against FILE";
-    struct flag flags[] = {{"against", false, NULL}, {NULL, false, NULL}};
+    struct flag flags[] = {{"against", false, NULL}, {"rules", false, NULL}, {"partial", true, NULL}, {"seed", false, NULL},
+                           {"all", true, NULL},      {"junit", false, NULL}, {"json", false, NULL},   {"update", true, NULL},
+                           {"reason", false, NULL},  {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
+    int64_t seed;
     (void)s;
-    if (arguments_read(&a, count, argv, usage, 1, 1, e)) return -1;
-    if (!flag_value(&a, "against")) return fail(e, "--against is needed: the committed reference; usage: infinibench %s", usage);
-    int status = gate_check(a.word[0], flag_value(&a, "against"), stdout, e);
-    return status == 2 ? -1 : status; /* 1: something left its band */
+    if (arguments_read(&a, count, argv, CHECK_USAGE, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e)) return -1;
+    struct check_options o = {.folder = a.word[0],
+                              .against = flag_value(&a, "against"),
+                              .rules = flag_value(&a, "rules"),
+                              .junit = flag_value(&a, "junit"),
+                              .json = flag_value(&a, "json"),
+                              .partial = flag_value(&a, "partial") != NULL,
+                              .seed = seed,
+                              .all = flag_value(&a, "all") != NULL,
+                              .reason = flag_value(&a, "reason")};
+    bool update = flag_value(&a, "update") != NULL;
+    if (!o.against) return fail(e, "--against is needed: the committed expectations; usage: infinibench %s", CHECK_USAGE);
+    if (o.reason && !update) return fail(e, "--reason goes with --update; usage: infinibench %s", CHECK_USAGE);
+    if (update && (o.junit || o.json)) return fail(e, "--update judges nothing: no --junit, no --json");
+    return update ? check_update(&o, stdout, e) : check_run(&o, stdout, e);
 }

@@ -1,6 +1,6 @@
 /* csv_io.h - reading CSV (libcsv) with line numbers, writing it with RFC 4180 quoting, and the growing text that writers fill.
  *
- * It does not know any of the tables; results.c, report_data.c and gate_check.c do. */
+ * It does not know any of the tables; results.c, report_data.c and check_cells.c do. */
 #ifndef INFINIBENCH_CSV_IO_H
 #define INFINIBENCH_CSV_IO_H
 

@@ -158,24 +158,34 @@ int parse_unknown(struct parse *p, const struct section *s, const struct entry *
 }
 
 /* ---- sections ---- */
-static int parse_seeds(struct parse *p, const struct entry *t, struct seed_list *l) {
+/* "1, 2, 5-8" */
+static int read_seeds(const char *text, struct seed_list *l, struct error *e) {
     l->count = 0;
-    for (const char *at = t->value; *at;) {
+    for (const char *at = text; *at;) {
         size_t n = strcspn(at, ", \t");
-        char word[32];
-        int64_t seed;
+        char word[48], *dash;
+        int64_t seed, last;
         if (n) {
             snprintf(word, sizeof word, "%.*s", (int)n, at);
-            if (n >= sizeof word || parse_int(word, &seed) != 0 || seed < 0)
-                return parse_complain(p, t->line, "seed '%.*s' is not a whole number of at least 0", (int)n, at);
-            if (l->count == 16) return parse_complain(p, t->line, "more than 16 seeds");
-            if (seed_listed(l, seed)) return parse_complain(p, t->line, "seed %s is given twice", word);
-            l->seed[l->count++] = seed;
+            if ((dash = strchr(word, '-'))) *dash = 0;
+            if (n >= sizeof word || parse_int(word, &seed) != 0 || seed < 0 || (dash && parse_int(dash + 1, &last) != 0))
+                return fail(e, "seed '%.*s' is not a whole number of at least 0, nor a range such as 1-20", (int)n, at);
+            if (!dash) last = seed;
+            if (last < seed) return fail(e, "the range of seeds '%.*s' is empty", (int)n, at);
+            for (; seed <= last; seed++) {
+                if (l->count == SEED_LIMIT) return fail(e, "more than %d seeds", SEED_LIMIT);
+                if (seed_listed(l, seed)) return fail(e, "seed %lld is given twice", (long long)seed);
+                l->seed[l->count++] = seed;
+            }
         }
         at += n + (at[n] != 0);
     }
-    if (l->count == 0) return parse_complain(p, t->line, "seeds is empty; give at least one, for example seeds = 1");
-    return 0;
+    return l->count ? 0 : fail(e, "seeds is empty; give at least one, for example seeds = 1");
+}
+
+static int parse_seeds(struct parse *p, const struct entry *t, struct seed_list *l) {
+    struct error inner;
+    return read_seeds(t->value, l, &inner) ? parse_complain(p, t->line, "%s", inner.text) : 0;
 }
 
 int parse_some_seeds(struct parse *p, const struct section *s, const struct entry *t, const struct seed_list *of, const char *where,
@@ -201,7 +211,11 @@ static int read_experiment(struct parse *p, struct experiment *x) {
             return parse_complain(p, t->line, "table = '%s' is not the name of a file NAME.csv in results/paper", t->value);
         snprintf(x->table, sizeof x->table, "%s", t->value);
     }
-    if ((t = parse_entry(s, "seeds"))) {
+    t = parse_entry(s, "seeds");
+    if (p->seeds) { /* said in place of the file's */
+        struct error inner;
+        if (read_seeds(p->seeds, &x->seeds, &inner) != 0) return fail(p->e, "--seeds: %s", inner.text);
+    } else if (t) {
         if (parse_seeds(p, t, &x->seeds) != 0) return -1;
     } else {
         x->seeds = (struct seed_list){.seed = {1}, .count = 1};
@@ -259,12 +273,29 @@ static int read_budget(struct parse *p, struct experiment *x, struct model_confi
     return 0;
 }
 
+/* The file is hashed here: what is in it is part of the row. */
+static int read_start(struct parse *p, const struct entry *k, struct row_spec *r) {
+    if (strlen(k->value) >= sizeof r->start)
+        return parse_complain(p, k->line, "'%s' is longer than %zu characters", k->key, sizeof r->start - 1);
+    char *path = project_file(k->value);
+    struct error inner;
+    size_t size;
+    char *bytes = path ? read_file(path, &size, &inner) : NULL;
+    if (!path) fail(&inner, "there is no such file");
+    free(path);
+    if (!bytes) return parse_complain(p, k->line, "start = %s: %s", k->value, inner.text);
+    snprintf(r->start, sizeof r->start, "%s", k->value);
+    r->start_hash = hash64(bytes, size, 0);
+    free(bytes);
+    return 0;
+}
+
 static int read_row(struct parse *p, struct experiment *x, struct section *s, const struct model_config *c,
                     const struct options *train) {
-    static const char *const keys[] = {"architecture", "seeds"};
+    static const char *const keys[] = {"architecture", "seeds", "start"};
     if (x->row_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d rows", EXPERIMENT_LIMIT);
     struct row_spec *r = &x->rows[x->row_count];
-    struct entry *architecture = parse_entry(s, "architecture"), *seeds = parse_entry(s, "seeds");
+    struct entry *architecture = parse_entry(s, "architecture"), *seeds = parse_entry(s, "seeds"), *start = parse_entry(s, "start");
     struct error inner;
     snprintf(r->name, sizeof r->name, "%s", s->name);
     const char *names[64];
@@ -310,13 +341,14 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
             snprintf(r->overrides[r->override_count++][1], 64, "%.63s", canonical);
             known = true;
         }
-        if (!known) return parse_unknown(p, s, k, keys, 2, true, r->config.arch->options, train_options);
+        if (!known) return parse_unknown(p, s, k, keys, 3, true, r->config.arch->options, train_options);
     }
     const struct tokenizer *t = tokenizer_open(x->tokenizer, &inner);
     if (!t || r->config.vocab < t->vocab)
         return parse_complain(p, s->line, "[row %s]: vocab = %lld, the tokenizer %s has %lld symbols", s->name,
                               (long long)r->config.vocab, x->tokenizer, t ? (long long)t->vocab : -1);
     if (config_finish(&r->config, &inner) != 0) return parse_complain(p, s->line, "[row %s]: %s", s->name, inner.text);
+    if (start && read_start(p, start, r) != 0) return -1;
     x->row_count++;
     return 0;
 }
@@ -431,7 +463,7 @@ static int resolve(struct parse *p, struct experiment *x) {
     return 0;
 }
 
-struct experiment *experiment_read(const char *path, struct error *e) {
+struct experiment *experiment_read(const char *path, const char *seeds, struct error *e) {
     size_t size;
     char *text = read_file(path, &size, e);
     if (!text) {
@@ -439,12 +471,13 @@ struct experiment *experiment_read(const char *path, struct error *e) {
         fail(e, "%.500s; `infinibench list experiments` prints those that are here", why.text);
         return NULL;
     }
-    struct parse p = {.path = path, .text = text, .e = e};
+    struct parse p = {.path = path, .text = text, .seeds = seeds, .e = e};
     struct experiment *x = xcalloc(1, sizeof *x);
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
     size_t n = dot && dot > name ? (size_t)(dot - name) : strlen(name);
     int result = 0;
     x->path = xstrdup(path);
+    x->checkpoints = xstrdup("build/checkpoints");
     if (strlen(text) != size)
         result = fail(e, "%s: holds a byte 0; an experiment is a text file", path);
     else if (n >= sizeof x->name)
@@ -476,5 +509,6 @@ void experiment_free(struct experiment *x) {
     free(x->path);
     free(x->title);
     free(x->paper);
+    free(x->checkpoints);
     free(x);
 }

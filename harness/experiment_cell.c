@@ -82,6 +82,7 @@ static int add_row(struct text_buffer *b, const struct experiment *x, const stru
     buffer_printf(b, "row=%s seed=%lld\ntokenizer=%s %016llx\narchitecture version=%d\n%s\n", row->name, (long long)seed, t->name,
                   (unsigned long long)t->hash, row->config.arch->version, config);
     free(config);
+    if (*row->start) buffer_printf(b, "start=%016llx\n", (unsigned long long)row->start_hash);
     if (tokenizer) *tokenizer = t;
     return add_chain(b, x, row, stage, t, e);
 }
@@ -221,6 +222,7 @@ char *experiment_resolved(const struct experiment *x) {
         for (int j = 0; j < r->override_count; j++)
             if (strcmp(r->overrides[j][0], "gate_rate") != 0)
                 buffer_printf(&b, "%s = %s\n", r->overrides[j][0], r->overrides[j][1]);
+        if (*r->start) buffer_printf(&b, "start = %s\n", r->start);
         add_seeds(&b, "seeds", &r->seeds, &x->seeds);
         buffer_printf(&b, "; ffn width after compensation: %lld\n", (long long)r->config.ffn_used);
         free(config);

@@ -116,7 +116,7 @@ int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, 
             x->seeds.count == 1 ? "" : "s", x->stage_count, x->stage_count == 1 ? "" : "s", x->task_count,
             x->task_count == 1 ? "" : "s");
     for (int i = 0; i < x->row_count; i++) {
-        if (o->only && strcmp(o->only, x->rows[i].name) != 0) continue;
+        if (!row_wanted(o, &x->rows[i])) continue;
         if (dry_row(x, &x->rows[i], out, e) != 0) return -1;
     }
     return 0;

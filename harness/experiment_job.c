@@ -122,7 +122,12 @@ static int start(struct session *s, struct job *job, int threads, struct error *
     if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0) _exit(2);
     setenv("OMP_NUM_THREADS", count, 1);
     setenv(JOB_VARIABLE, results_folder(s->r), 1);
-    execl(exe, exe, "run", s->x->path, "--only", job->row->name, "--seed", seed, "--out", job->folder, (char *)NULL);
+    const char *words[16] = {exe,  "run",   s->x->path,  "--only",        job->row->name,   "--seed",
+                             seed, "--out", job->folder, "--checkpoints", s->x->checkpoints};
+    int count_words = 11;
+    if (s->o->seeds) words[count_words++] = "--seeds", words[count_words++] = s->o->seeds;
+    if (s->o->tasks) words[count_words++] = "--tasks", words[count_words++] = s->o->tasks;
+    execv(exe, (char **)words);
     dprintf(2, "cannot start %s: %s\n", exe, strerror(errno));
     _exit(2);
 }

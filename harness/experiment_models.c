@@ -1,7 +1,8 @@
 /* experiment_models.c - where the models of an experiment are: checkpoints of this machine, and models kept with the results.
  *
- * Checkpoints (build/checkpoints) are large and stay on the machine; a model that is kept (`keep` of its stage) comes with the
- * results, so that something new can be measured on it, or a later stage trained, without training it again. */
+ * Checkpoints (build/checkpoints, or where --checkpoints says) are large and stay on the machine; a model that is kept (`keep` of
+ * its stage) comes with the results, so that something new can be measured on it, or a later stage trained, without training it
+ * again. */
 #include "checkpoint.h"
 #include "experiment_private.h"
 #include "run_info.h"
@@ -14,7 +15,7 @@ char *checkpoint_folder(const struct experiment *x, const struct row_spec *row, 
                         struct error *e) {
     char hash[20];
     if (chain_hash(hash, x, row, seed, stage, e) != 0) return NULL;
-    return xprintf("build/checkpoints/%s/%s-seed%lld-%s/%s", x->name, row->name, (long long)seed, hash, stage->name);
+    return xprintf("%s/%s/%s-seed%lld-%s/%s", x->checkpoints, x->name, row->name, (long long)seed, hash, stage->name);
 }
 
 char *kept_path(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage) {

@@ -20,7 +20,7 @@ struct section {
     int count;
 };
 struct parse {
-    const char *path, *text;
+    const char *path, *text, *seeds; /* seeds: in place of those of [experiment], or NULL */
     size_t at;
     int line;
     bool indented, bad;

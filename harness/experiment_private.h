@@ -56,7 +56,7 @@ struct session {
     bool (*have)(const struct session *s, const char *cell);
 };
 /* ---- where models are (experiment_models.c) ---- */
-/* build/checkpoints/EXPERIMENT/ROW-seedN-HASH/STAGE; NULL and a sentence on failure. */
+/* CHECKPOINTS/EXPERIMENT/ROW-seedN-HASH/STAGE; NULL and a sentence on failure. */
 char *checkpoint_folder(const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
                         struct error *e);
 /* RESULTS/models/ROW-sN-STAGE.safetensors of a stage that keeps models. */
@@ -69,7 +69,13 @@ int keep_model(const struct session *s, const struct row_spec *row, int64_t seed
 /* A model that is to stay with the results and is not there, but whose checkpoint is here. */
 bool unkept(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage);
 
-/* Whether the row has this seed and the call asks for it (--only, --seed). */
+/* ---- what a call asks for (experiment_wanted.c) ---- */
+const struct row_spec *find_row(const struct experiment *x, const char *name, struct error *e); /* NULL: there is none */
+int find_wanted(const struct experiment *x, const struct run_options *o, struct error *e);      /* -1: a name that is not there */
+/* Whether the call asks for the row (--only), for the task (--tasks). */
+bool row_wanted(const struct run_options *o, const struct row_spec *row);
+bool task_wanted(const struct run_options *o, const struct task_spec *task);
+/* The same, and whether the row has this seed and the call asks for it (--seed). */
 bool pair_wanted(const struct session *s, const struct row_spec *row, int64_t seed);
 bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e);
 /* 0, -1: this pair failed, -2: results cannot be saved (fatal). */

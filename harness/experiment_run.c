@@ -267,13 +267,25 @@ static struct model *with_shape(struct model *m, const struct model_config *c, c
     return to;
 }
 
+/* Initialised, or the model that the row says it starts from. */
+static struct model *initial_model(struct pair *p, struct error *e) {
+    struct model *m = model_create(&p->row->config, p->s->o->k, (uint64_t)p->seed, e);
+    if (!m || !*p->row->start) return m;
+    char *path = project_file(p->row->start);
+    int result = path ? model_load_into(m, path, e) : fail(e, "start = %s: there is no such file any more", p->row->start);
+    free(path);
+    if (result == 0) return m;
+    model_free(m);
+    return NULL;
+}
+
 /* The model after a stage (NULL: initialised): loaded if it was trained and recorded, else trained. *status: -1 or -2 on failure.
  */
 static struct model *model_after(struct pair *p, const struct stage_spec *stage, int *status, struct error *e) {
     struct session *s = p->s;
     char cell[20];
     *status = -1;
-    if (!stage) return model_create(&p->row->config, s->o->k, (uint64_t)p->seed, e);
+    if (!stage) return initial_model(p, e);
     char *folder = checkpoint_folder(s->x, p->row, p->seed, stage, e);
     if (!folder || training_cell(cell, s->x, p->row, p->seed, stage, e) != 0) {
         free(folder);
@@ -311,7 +323,8 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
         t = source ? trainer_create(m, &config, source, e) : NULL;
         result = t ? make_folders(folder, e) : -1;
         if (t && source_carries(source) && !t->carried_in && !progress_quiet)
-            fprintf(stderr, "%s seed %lld %s: %s carries no state that grows by what is read: its documents start from the empty state\n",
+            fprintf(stderr,
+                    "%s seed %lld %s: %s carries no state that grows by what is read: its documents start from the empty state\n",
                     p->row->name, (long long)p->seed, stage->name, shape.arch->name);
         if (result == 0) {
             char *label = xprintf("%s seed %lld %s", p->row->name, (long long)p->seed, stage->name);
@@ -354,21 +367,16 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
 }
 
 /* ---- one (row, seed) ---- */
-bool pair_wanted(const struct session *s, const struct row_spec *row, int64_t seed) {
-    return (!s->o->only || strcmp(s->o->only, row->name) == 0) && (s->o->seed < 0 || s->o->seed == seed) &&
-           seed_listed(&row->seeds, seed);
-}
-
 bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e) {
     char cell[20];
     *missing = false;
-    for (int i = 0; i < s->x->stage_count; i++) {
+    for (int i = 0; i < s->x->stage_count && !s->o->tasks; i++) {
         if (!row_trained(s->x, row, &s->x->stages[i], seed)) continue;
         if (training_cell(cell, s->x, row, seed, &s->x->stages[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell) || unkept(s, row, seed, &s->x->stages[i]);
     }
     for (int i = 0; i < s->x->task_count; i++) {
-        if (!row_measured(s->x, row, &s->x->tasks[i], seed)) continue;
+        if (!row_measured(s->x, row, &s->x->tasks[i], seed) || !task_wanted(s->o, &s->x->tasks[i])) continue;
         if (experiment_cell(cell, s->x, row, seed, &s->x->tasks[i], e) != 0) return false;
         *missing = *missing || !s->have(s, cell);
     }
@@ -405,11 +413,12 @@ static int run_stage(struct pair *p, const struct stage_spec *stage, struct erro
     bool todo[EXPERIMENT_LIMIT] = {false}, any = false;
     for (int i = 0; i < s->x->task_count; i++) {
         if (strcmp(s->x->tasks[i].after, name) != 0 || !row_measured(s->x, p->row, &s->x->tasks[i], p->seed)) continue;
+        if (!task_wanted(s->o, &s->x->tasks[i])) continue;
         if (experiment_cell(cells[i], s->x, p->row, p->seed, &s->x->tasks[i], e) != 0) return -1;
         todo[i] = !s->have(s, cells[i]);
         any = any || todo[i];
     }
-    if (stage && !any) {
+    if (stage && !any && !s->o->tasks) {
         char cell[20];
         if (training_cell(cell, s->x, p->row, p->seed, stage, e) != 0) return -1;
         any = !s->have(s, cell) || unkept(s, p->row, p->seed, stage);
@@ -469,23 +478,6 @@ static int read_elsewhere(const char *folder, struct error *e) {
     return 0;
 }
 
-static const struct row_spec *find_row(const struct experiment *x, const char *name, struct error *e) {
-    const char *names[EXPERIMENT_LIMIT];
-    for (int i = 0; i < x->row_count; i++) {
-        if (strcmp(x->rows[i].name, name) == 0) return &x->rows[i];
-        names[i] = x->rows[i].name;
-    }
-    const char *near = nearest_name(name, names, x->row_count);
-    struct text_buffer all = {0};
-    for (int i = 0; i < x->row_count; i++) buffer_printf(&all, "%s %s", i ? "," : "", names[i]);
-    if (near)
-        fail(e, "%s has no row '%s'; the nearest is '%s'", x->path, name, near);
-    else
-        fail(e, "%s has no row '%s'; its rows are%s", x->path, name, all.data);
-    buffer_free(&all);
-    return NULL;
-}
-
 static int save_resolved(const struct session *s, struct error *e) {
     char *text = experiment_resolved(s->x), *path = xprintf("%s/experiment.ini", results_folder(s->r));
     struct text_buffer b = {0};
@@ -526,9 +518,10 @@ static int run_pairs(struct session *s, struct error *e) {
 }
 
 int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e) {
-    if (o->only && !find_row(x, o->only, e)) return -1;
+    if (find_wanted(x, o, e) != 0) return -1;
     if (o->seed >= 0 && !seed_listed(&x->seeds, o->seed))
-        return fail(e, "%s has no seed %lld; add it to seeds in [experiment]", x->path, (long long)o->seed);
+        return fail(e, "%s has no seed %lld; add it to seeds in [experiment], or say --seeds %lld", x->path, (long long)o->seed,
+                    (long long)o->seed);
     if (o->dry_run) return dry_run(x, o, stdout, e);
     const char *parent = getenv(JOB_VARIABLE);
     char *folder = o->out ? xstrdup(o->out) : xprintf("results/%s", x->name);

@@ -1,5 +1,6 @@
 /* ops_sequence.c - operations that scan the tokens of a call with a carried state: compressive memory and its gate, fast weights
  * and their features, the recurrence. As in ops.c nothing allocates outside the tape's arenas, and nothing branches on values. */
+#include "faults.h"
 #include "ops_private.h"
 
 /* ---- compressive memory ---- */
@@ -53,6 +54,13 @@ static void memory_back(struct tape *t, struct node *n) {
     carried_end(t, n, &c);
 }
 
+/* The state that rows carry into a call. */
+static void enter(struct tape *t, real *to, const struct tensor *from, int64_t batch) {
+    int64_t row = from->n / batch, first = FAULT(other_row) ? row : 0; /* the fault: that of the next row */
+    RUN(t, move, to, from->data + first, (size_t)(from->n - first) * sizeof(real));
+    if (first) RUN(t, move, to + from->n - first, from->data, (size_t)first * sizeof(real));
+}
+
 struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,
                          struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
                          const struct memory_shape *s) {
@@ -62,8 +70,8 @@ struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1,
           (long long)z0->n, (long long)nm, (long long)nz);
     struct tensor *y = tape_tensor2(t, "memory_read", s->batch * s->segments * s->n, s->heads * s->f);
     real *m = tape_reals(t, NULL, (s->segments + 1) * nm), *z = tape_reals(t, NULL, (s->segments + 1) * nz);
-    RUN(t, move, m, m0->data, (size_t)nm * sizeof(real));
-    RUN(t, move, z, z0->data, (size_t)nz * sizeof(real));
+    enter(t, m, m0, s->batch);
+    enter(t, z, z0, s->batch);
     RUN(t, memory_fwd, y->data, m, z, NULL, q->data, k->data, v->data, since, len, s);
     *m1 = tape_leaf(t, "memory", m + s->segments * nm, s->batch, nm / s->batch, false);
     *z1 = tape_leaf(t, "memory_norm", z + s->segments * nz, s->batch, nz / s->batch, false);

@@ -1,6 +1,6 @@
 /* report_data.h - a results folder as reports need it: current cells only, rows in experiment order, documents paired.
  *
- * For report.c, report_tables.c, plot.c and gate_check.c. */
+ * For report.c, report_tables.c, plot.c and check_cells.c. */
 #ifndef INFINIBENCH_REPORT_DATA_H
 #define INFINIBENCH_REPORT_DATA_H
 
@@ -10,7 +10,7 @@
 
 #define REPORT_ROWS 64
 #define REPORT_SECTIONS 64
-#define REPORT_SEEDS 16
+#define REPORT_SEEDS 32
 #define POSITIONS 5
 extern const char *const position_names[POSITIONS + 1]; /* "1" .. "65+", NULL */
 

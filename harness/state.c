@@ -1,4 +1,5 @@
 /* state.c - what is carried between calls: storage for B rows, counted, reset and copied row by row. */
+#include "faults.h"
 #include "model.h"
 
 #include <stdlib.h>
@@ -59,7 +60,7 @@ void state_free(struct state *s) {
 }
 
 void state_reset(struct state *s, int64_t row) {
-    for (int64_t b = 0; b < s->batch; b++)
+    for (int64_t b = 0; b < s->batch && !FAULT(stale_cache); b++)
         if (row < 0 || b == row) s->since[b] = 0;
 }
 

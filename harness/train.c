@@ -1,5 +1,6 @@
 /* train.c - one training step in its three ways (layer by layer, segment by segment, recomputed segment by segment), the optimisers
  * and the schedule. The loop with checkpoints is in train_loop.c. */
+#include "faults.h"
 #include "train.h"
 
 #include <math.h>
@@ -313,7 +314,10 @@ static void optimizer_step(struct trainer *t) {
     RUN(tape, clip, t->hyper, t->norm2, c->clip);
     for (int i = 0; i < m->param_count; i++) {
         struct param *p = m->params[i];
-        double rate = p->group == GROUP_GATE ? c->gate_rate : 1, decay = p->group == GROUP_WEIGHT ? c->decay : 0;
+        double rate = p->group != GROUP_GATE ? 1
+                      : FAULT(gate_frozen)   ? 0
+                                             : c->gate_rate,
+               decay = p->group == GROUP_WEIGHT ? c->decay : 0;
         tape->scratch.used = 0;
         if (c->optimizer == OPTIMIZER_ADAMW) {
             RUN(tape, adamw, p->leaf.data, t->m[i], t->v[i], p->grad, t->hyper, rate, decay, c->b1, c->b2, c->eps, p->n);
@@ -378,6 +382,8 @@ struct trainer *trainer_create(struct model *m, const struct train_config *c, st
     t->model = m;
     t->config = *c;
     t->config.gate_rate = mc->gate_rate;
+    if (FAULT(rate_low)) t->config.lr /= 10;
+    if (FAULT(rate_high)) t->config.lr *= 10;
     t->room = room_create(m, plan);
     tape_init(&t->tape, m->k);
     t->optimizer.name = "optimizer";

@@ -1,6 +1,7 @@
 /* train_loop.c - trains to the configured number of steps, resuming from and saving checkpoints. Shows progress unless the caller's
  * log does. */
 #include "checkpoint.h"
+#include "faults.h"
 
 int train(struct trainer *t, const char *folder, int64_t save_every, const struct tokenizer *tok, const struct train_log *log,
           struct error *e) {
@@ -15,7 +16,7 @@ int train(struct trainer *t, const char *folder, int64_t save_every, const struc
     bool saved = t->step > 0;
     bool show = !log;
     if (show) progress_begin(&p, "train", t->config.steps - first);
-    while (t->step < t->config.steps) {
+    while (t->step < t->config.steps / (FAULT(half_tokens) ? 2 : 1)) {
         if (trainer_step(t, &r, e)) return -1;
         saved = false;
         if (log && log->line && (t->step % log->every == 0 || t->step == t->config.steps)) log->line(log->data, t, &r);

@@ -17,6 +17,7 @@ static const struct metric metrics[] = {
     {"gate", "fraction", 0},
     {"gate_initial", "fraction", 0},
     {"head_kind", "", 0},
+    {"gate_moved", "fraction", 0},
     {"share_local", "fraction", 0},
     {"share_mixer", "fraction", 0},
     {"share_memory", "fraction", 0},
@@ -172,6 +173,7 @@ static int measure_gates(struct job *j, struct error *e) {
     int64_t count[3] = {0}, n = 0;
     int status = 0;
     char room[48];
+    double moved = 0;
     model_gates(j->run->model, gate, initial);
     for (int64_t i = 0; i < j->all && !status; i++) {
         if (!j->gated[i]) continue;
@@ -180,10 +182,12 @@ static int measure_gates(struct job *j, struct error *e) {
         if (isnan(gate[i])) status = fail(e, "gates: the gate of head %s is not a number; the model is broken", place);
         count[kind]++;
         n++;
+        moved += (gate[i] - initial[i]) * (gate[i] - initial[i]);
         put(j, "model", "", "gate", "fraction", 0, place, plain(gate[i], 1));
         put(j, "model", "", "gate_initial", "fraction", 0, place, plain(initial[i], 1));
         put(j, "model", "", "head_kind", "", 0, place, plain((double)kind - HEAD_MIXER, 1));
     }
+    put(j, "model", "", "gate_moved", "fraction", 0, "all", plain(sqrt(moved / (double)n), n));
     static const char *const shares[] = {"share_local", "share_mixer", "share_memory"};
     for (int k = 0; k < 3; k++) put(j, "model", "", shares[k], "fraction", 0, "all", plain((double)count[k] / (double)n, n));
     free(gate);
@@ -401,7 +405,9 @@ const struct task task_gates = {
     .version = 1,
     .summary = "gates by layer and head, kinds of heads, and what each head's memory is worth when it is knocked out",
     .protocol =
-        "gate = sigmoid(beta) of the model, gate_initial that of its initialisation, position layer.head. head_kind: -1 below 0.1 "
+        "gate = sigmoid(beta) of the model, gate_initial that of its initialisation, position layer.head; gate_moved: the "
+        "difference, root "
+        "mean square over heads. head_kind: -1 below 0.1 "
         "(specialised, local), 0 from 0.1 to 0.9 (mixer), 1 above 0.9 (specialised, memory); share_*: of all heads. Then the same "
         "texts once as trained, once with the memory of all heads (position all) and once with that of each head alone "
         "(layer.head) "

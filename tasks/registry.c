@@ -2,7 +2,8 @@
 #include "harness/task.h"
 #include <string.h>
 
-#define TASKS(X) X(language_modeling) X(passkey) X(recall) X(memory) X(gates) X(summarize) X(chronicle)
+#define TASKS(X)                                                                                                                   \
+    X(language_modeling) X(passkey) X(recall) X(memory) X(gates) X(summarize) X(chronicle) X(fixed_logits) X(fixed_rouge)
 
 #define DECLARE(name) extern const struct task task_##name;
 #define ADDRESS(name) &task_##name,

@@ -2,6 +2,7 @@
  *
  * Follows rouge_score 0.1.2 (tokenize.py, rouge_scorer.py, scoring.py) with split_summaries off; each value is computed by the same
  * operations in the same order. It knows neither files nor corpora: cli_rouge.c and tasks do. */
+#include "harness/faults.h"
 #include "rouge_private.h"
 
 #include <math.h>
@@ -66,7 +67,7 @@ static void forget_words(struct rouge *r) {
 
 struct rouge *rouge_open(bool stem) {
     struct rouge *r = xcalloc(1, sizeof *r);
-    r->stem = stem;
+    r->stem = stem && !FAULT(no_stemming);
     forget_words(r);
     return r;
 }

@@ -63,14 +63,14 @@ static int teardown(void **state) {
 
 static struct experiment *parsed(const char *text) {
     put("x.ini", text);
-    struct experiment *x = experiment_read("x.ini", &e);
+    struct experiment *x = experiment_read("x.ini", NULL, &e);
     if (!x) fail_msg("%s", e.text);
     return x;
 }
 
 static void refused(const char *text, const char *says, const char *also) {
     put("x.ini", text);
-    struct experiment *x = experiment_read("x.ini", &e);
+    struct experiment *x = experiment_read("x.ini", NULL, &e);
     if (x) fail_msg("accepted, should say '%s'", says);
     assert_says(says);
     assert_says(also);
@@ -108,24 +108,27 @@ static void errors(void **state) {
     refused(HEAD BUDGET "[stage one]\nsource = kjv:0\n" ROWS, "x.ini:10: source", "weight '0'");
     refused("[experiment]\nseeds = 1, two\n" BUDGET ROWS, "x.ini:2: seed 'two'", "whole number");
     refused("[experiment]\nseeds = 1, 1\n" BUDGET ROWS, "x.ini:2: seed 1", "twice");
+    refused("[experiment]\nseeds = 1, 5-3\n" BUDGET ROWS, "x.ini:2: the range of seeds '5-3'", "empty");
+    refused("[experiment]\nseeds = 1-40\n" BUDGET ROWS, "x.ini:2: more than", "32 seeds");
     refused("[experiment]\ntitel = a\n" BUDGET ROWS, "x.ini:2: unknown key 'titel'", "the nearest is 'title'");
     refused(HEAD BUDGET, "x.ini", "no [row NAME]");
     refused(HEAD BUDGET ROWS "nonsense\n", "x.ini:14:", "key = value");
     refused("preset = nano\n", "x.ini:1:", "before the first section");
-    assert_null(experiment_read("nowhere.ini", &e));
+    assert_null(experiment_read("nowhere.ini", NULL, &e));
     assert_says("nowhere.ini");
 }
 
 static void resolving(void **state) {
     (void)state;
     struct experiment *x = parsed(
-        "; comment\n[experiment]\ntitle = A title that goes on\n    in a second line\npaper = P\nseeds = 3, 1K\n"
+        "; comment\n[experiment]\ntitle = A title that goes on\n    in a second line\npaper = P\nseeds = 3, 1K, 5-6\n"
         "[budget]\npreset = nano\nsegment = 16\nsteps = 7\n[stage a]\nsource = ./corpus:3, kjv:1\nlimit = 2K\n"
         "[stage b]\nsource = ./corpus\nlr = 0.5\nsteps = 9\n[stage c]\nsource = ./corpus\nfrom = a\n"
         "[row slow]\narchitecture = infini\nlr = 0.25\nlayers = 3\n" TASK "[task early]\ntask = language_modeling\nafter = a\n");
     assert_string_equal(x->name, "x");
     assert_string_equal(x->title, "A title that goes on in a second line");
-    assert_true(x->seeds.count == 2 && x->seeds.seed[0] == 3 && x->seeds.seed[1] == 1024);
+    assert_true(x->seeds.count == 4 && x->seeds.seed[0] == 3 && x->seeds.seed[1] == 1024);
+    assert_true(x->seeds.seed[2] == 5 && x->seeds.seed[3] == 6);
     assert_true(x->stage_count == 3 && x->row_count == 1 && x->task_count == 2);
     assert_int_equal(x->stages[0].limit, 2048);
     assert_string_equal(x->stages[0].from, "init");
@@ -144,7 +147,7 @@ static void resolving(void **state) {
     /* the resolved text reads back as itself */
     char *one = experiment_resolved(x);
     put("again/x.ini", one);
-    struct experiment *y = experiment_read("again/x.ini", &e);
+    struct experiment *y = experiment_read("again/x.ini", NULL, &e);
     if (!y) fail_msg("%s", e.text);
     char *two = experiment_resolved(y);
     assert_string_equal(one, two);

@@ -1,7 +1,6 @@
 /* test_results.c - a results folder through everything that may happen to it: lock, quoting, torn lines, a kill between two files,
- * another schema, merging, reports and the gate on it. */
+ * another schema, merging, and reports on it. */
 #include "harness/csv_io.h"
-#include "harness/gate_check.h"
 #include "harness/report.h"
 #include "harness/report_data.h"
 #include "harness/results_files.h"
@@ -475,40 +474,10 @@ static void compare(void **state) {
     free(text);
 }
 
-static void gate(void **state) {
-    (void)state;
-    fill_report("gate", 0.05, true);
-    struct report_data *d = report_load(in("gate"), &e);
-    double bits = report_mean(d, 0, "infini_none", "bits_per_byte", "", NULL);
-    report_data_free(d);
-    char *good = xprintf("row,metric,position,condition,value,tolerance\ninfini_none,bits_per_byte,all,,%.9g,0.001\n", bits);
-    char *bad = xprintf("%sinfini_none,bits_per_byte,1,,1.5,0.01\ninfini_none,\"not & there\",all,,1,1\n", good);
-    FILE *null = fopen("/dev/null", "w");
-    append_to("gate", "good.csv", good, "w");
-    append_to("gate", "bad.csv", bad, "w");
-    assert_int_equal(gate_check(in("gate"), in("gate/good.csv"), null, &e), 0);
-    assert_int_equal(gate_check(in("gate"), in("gate/bad.csv"), null, &e), 1);
-    char *xml = content("gate", "check.xml");
-    assert_non_null(strstr(xml, "tests=\"3\" failures=\"2\""));
-    assert_non_null(strstr(xml, "not &amp; there"));
-    assert_non_null(strstr(xml, "not in the results"));
-    assert_int_equal(gate_check(in("gate"), in("gate/none.csv"), null, &e), 2);
-    append_to("gate", "broken.csv", "row,metric,position,condition,value,tolerance\na,b,all,,x,1\n", "w");
-    assert_int_equal(gate_check(in("gate"), in("gate/broken.csv"), null, &e), 2);
-    assert_says("broken.csv:2: column value is 'x'");
-    append_to("gate", "broken.csv", "row,metric,value\n", "w");
-    assert_int_equal(gate_check(in("gate"), in("gate/broken.csv"), null, &e), 2);
-    assert_says("expected 'row,metric,position,condition,value,tolerance'");
-    fclose(null);
-    free(xml);
-    free(good);
-    free(bad);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),    cmocka_unit_test(lock),    cmocka_unit_test(foreign_files), cmocka_unit_test(torn_lines),
         cmocka_unit_test(killed_commit), cmocka_unit_test(merging), cmocka_unit_test(runs),          cmocka_unit_test(reports),
-        cmocka_unit_test(answers),       cmocka_unit_test(compare), cmocka_unit_test(gate)};
+        cmocka_unit_test(answers),       cmocka_unit_test(compare)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

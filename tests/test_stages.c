@@ -71,14 +71,14 @@ static int teardown(void **state) { return chdir("/") != 0 || folder_teardown(st
 
 static struct experiment *parsed(const char *text) {
     put("x.ini", text, strlen(text));
-    struct experiment *x = experiment_read("x.ini", &e);
+    struct experiment *x = experiment_read("x.ini", NULL, &e);
     if (!x) fail_msg("%s", e.text);
     return x;
 }
 
 static void refused(const char *text, const char *says, const char *also) {
     put("x.ini", text, strlen(text));
-    if (experiment_read("x.ini", &e)) fail_msg("accepted, should say '%s'", says);
+    if (experiment_read("x.ini", NULL, &e)) fail_msg("accepted, should say '%s'", says);
     assert_says(says);
     assert_says(also);
 }
@@ -130,7 +130,7 @@ static void resolving(void **state) {
     assert_non_null(strstr(one, "\nbatch = 1024\n"));
     assert_non_null(strstr(one, "\nlonger.length = 1024\n"));
     put("again/x.ini", one, strlen(one));
-    struct experiment *y = experiment_read("again/x.ini", &e);
+    struct experiment *y = experiment_read("again/x.ini", NULL, &e);
     if (!y) fail_msg("%s", e.text);
     char *two = experiment_resolved(y);
     assert_string_equal(one, two);

@@ -327,7 +327,7 @@ static void test_experiment(void **state) {
                     names[i], folder);
         put("x.ini", text, strlen(text));
         free(text);
-        struct experiment *x = experiment_read(path, &e);
+        struct experiment *x = experiment_read(path, NULL, &e);
         if (i == 2) {
             assert_null(x);
             assert_says("x.ini:5");

@@ -57,16 +57,6 @@ holds "report.md has the table" grep -q "infini" res/report.md
 holds "report.html is there" test -s res/report.html
 wrong "nowhere" report nowhere
 right compare before before
-# the gate: 0 within the band, 1 outside, 2 without a reference
-value=$(awk -F, '$4 == "null" && $13 ~ /./ && $12 == "bits_per_byte" && $15 == "all" && $11 == "" { print $17 }' res/results.csv | head -n 1)
-printf 'row,metric,position,condition,value,tolerance\nnull,bits_per_byte,all,,%s,0.001\n' "$value" >reference.csv
-right check res --against reference.csv
-printf 'null,bits_per_byte,1,,1.5,0.001\n' >>reference.csv
-"$BIN" check res --against reference.csv >out.txt 2>&1
-holds "a number outside its band: exit status 1" test $? -eq 1
-holds "the gate writes JUnit XML" grep -q "<failure" res/check.xml
-wrong "norefer.csv" check res --against norefer.csv
-
 if command -v gnuplot >/dev/null; then
     holds "pictures are there" test -n "$(find res -name '*.svg' -size +0)"
 fi

@@ -7,6 +7,7 @@
  * none, it is a constant.
  *
  * A memory whose z is 0 everywhere is empty: its read is exactly 0 and has no gradient, as at a document start. */
+#include "../../../faults.h"
 #include "../cpu.h"
 #include "tile.h"
 #include "vmath.h"
@@ -69,10 +70,30 @@ static struct place place_of(const struct memory_shape *a, int64_t task) {
         a, task / a->kv_heads, task % a->kv_heads, a->kv_heads * a->e, a->kv_heads * a->f, a->heads * a->e, a->heads * a->f};
 }
 
+/* What the queries of segment s read of M, z; M NULL: nothing is there, zeros. */
+static void read_segment(const struct place *p, real *out, const real *q, const real *M, const real *z, int64_t s) {
+    const struct memory_shape *a = p->a;
+    int64_t N = a->n, T = a->segments * N, H = a->heads, E = a->e, F = a->f, group = H / a->kv_heads;
+    real *fx = cpu_scratch(), inverse[ROWS];
+    for (int64_t t = s * N; t < (s + 1) * N; t += ROWS)
+        for (int64_t h = p->g * group; h < (p->g + 1) * group; h++) {
+            int64_t rows = min64(ROWS, (s + 1) * N - t), at = (p->b * T + t) * H + h;
+            real *o = out + at * F;
+            if (!M) {
+                for (int64_t r = 0; r < rows; r++) memset(o + r * p->ldo, 0, (size_t)F * sizeof *o);
+                continue;
+            }
+            features(fx, q + at * E, p->ldq, rows, E);
+            normalisers(inverse, fx, z, a->eps, rows, E);
+            tile_nn(o, p->ldo, fx, E, M, F, rows, F, E, 0);
+            scale_rows(o, p->ldo, inverse, rows, F);
+        }
+}
+
 static void scan_fwd(const struct place *p, real *out, real *m, real *z, real *gamma_mean, const real *q, const real *k,
                      const real *v, const int32_t *since, const int32_t *len) {
     const struct memory_shape *a = p->a;
-    int64_t B = a->batch, S = a->segments, N = a->n, T = S * N, H = a->heads, G = a->kv_heads, E = a->e, F = a->f, group = H / G;
+    int64_t B = a->batch, S = a->segments, N = a->n, T = S * N, G = a->kv_heads, E = a->e, F = a->f;
     real *fx = cpu_scratch(), *dev = fx + ROWS * E, inverse[ROWS];
     for (int64_t s = 0; s < S; s++) {
         int64_t from = (s * B + p->b) * G + p->g, to = ((s + 1) * B + p->b) * G + p->g;
@@ -80,19 +101,7 @@ static void scan_fwd(const struct place *p, real *out, real *m, real *z, real *g
         const real *zs = z + from * E;
         int empty = since[p->b * S + s] == 0 || all_zero(zs, E);
         const real *M = empty ? NULL : m + from * E * F, *Mr = a->update == MEMORY_LINEAR ? NULL : M;
-        for (int64_t t = s * N; t < (s + 1) * N; t += ROWS)
-            for (int64_t h = p->g * group; h < (p->g + 1) * group; h++) {
-                int64_t rows = min64(ROWS, (s + 1) * N - t), at = (p->b * T + t) * H + h;
-                real *o = out + at * F;
-                if (!M) {
-                    for (int64_t r = 0; r < rows; r++) memset(o + r * p->ldo, 0, (size_t)F * sizeof *o);
-                    continue;
-                }
-                features(fx, q + at * E, p->ldq, rows, E);
-                normalisers(inverse, fx, zs, a->eps, rows, E);
-                tile_nn(o, p->ldo, fx, E, M, F, rows, F, E, 0);
-                scale_rows(o, p->ldo, inverse, rows, F);
-            }
+        if (!FAULT(read_after_write)) read_segment(p, out, q, M, zs, s);
         if (M)
             memcpy(next, M, (size_t)(E * F) * sizeof *next);
         else
@@ -110,6 +119,7 @@ static void scan_fwd(const struct place *p, real *out, real *m, real *z, real *g
             features(fx, k + at * E, p->ldk, rows, E);
             if (Mr) {
                 normalisers(inverse, fx, zs, a->eps, rows, E);
+                for (int64_t r = 0; r < rows && FAULT(delta_sign); r++) inverse[r] = -inverse[r];
                 deviations(dev, value, ldv, fx, inverse, Mr, rows, E, F);
                 value = dev;
                 ldv = F;
@@ -122,6 +132,7 @@ static void scan_fwd(const struct place *p, real *out, real *m, real *z, real *g
                 for (int64_t i = 0; i < E; i++) znext[i] += gamma * fx[r * E + i];
             }
         }
+        if (FAULT(read_after_write)) read_segment(p, out, q, next, znext, s);
         if (gamma_mean) gamma_mean[(p->b * S + s) * G + p->g] = (real)(gammas / (double)N);
     }
 }

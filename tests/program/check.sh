@@ -1,0 +1,111 @@
+#!/bin/bash
+# check.sh - the accuracy gate from outside: usage, exit statuses, expectations from seeds, --update and its reasons, runs of parts, rows
+# that start from a model; and that no planted fault is in the product.
+. "$(dirname "$0")/lib.sh"
+make_corpus corpus
+make_experiment x.ini 4
+mkdir gate
+cat >gate/rules.csv <<'CSV'
+task,stage,row,condition,position,metric,kind,bound
+training,*,*,*,*,parameters,exact,0
+language_modeling,*,*,,*,tokens,exact,0
+language_modeling,*,*,,all,bits_per_byte,statistical,
+CSV
+status() { # EXPECTED_STATUS ARGUMENTS...: the program ends with it; output in out.txt
+    local expected=$1 found=0
+    shift
+    checks=$((checks + 1))
+    "$BIN" --quiet "$@" >out.txt 2>err.txt || found=$?
+    [ "$found" -eq "$expected" ] || say_failed "exit status $found, expected $expected: $*: $(tail -n 1 err.txt)"
+}
+
+# Seeds of the call, checkpoints of the call; a part of the tasks trains nothing that it does not need.
+right run x.ini --seeds 1-3 --jobs 2 --out seeds --checkpoints kept
+holds "three seeds" test "$(awk -F, '$12 == "bits_per_byte" && $15 == "all" && $11 == "" { print $7 }' seeds/results.csv | sort -u | wc -l)" -eq 3
+holds "checkpoints are where the call says" test -n "$(find kept -name model.safetensors)"
+holds "and nowhere else" test ! -e build/checkpoints
+wrong "range of seeds '3-1' is empty" run x.ini --seeds 3-1
+wrong "seed 'x' is not a whole number" run x.ini --seeds 1,x
+wrong "no task 'language_modelling'; the nearest is 'language_modeling'" run x.ini --tasks language_modelling
+wrong "no row 'nul'; the nearest is 'null'" run x.ini --only infini,nul
+
+# Expectations, and the verdict on another seed.
+wrong "--against is needed" check seeds
+wrong "--reason goes with --update" check seeds --against gate/expected.csv --reason why
+wrong "expected.csv.*No such file" check seeds --against gate/expected.csv
+right check seeds --against gate/expected.csv --update
+right run x.ini --seeds 5 --out fifth --checkpoints kept
+status 0 check fifth --against gate/expected.csv
+holds "the last line is the verdict" grep -q "^PASS: 6 of 6 cells pass" out.txt
+holds "JUnit XML is written" grep -q 'tests="6" failures="0"' fifth/junit.xml
+holds "JSON is written" grep -q '"verdict": "pass"' fifth/check.json
+status 0 check seeds --seed 2 --against gate/expected.csv --junit two.xml --json two.json
+holds "both where the call says" test -s two.xml -a -s two.json
+if command -v python3 >/dev/null; then
+    holds "the XML is well-formed" python3 -c 'import xml.dom.minidom; xml.dom.minidom.parse("fifth/junit.xml")'
+    holds "the JSON is JSON" python3 -c 'import json; assert len(json.load(open("fifth/check.json"))["cells"]) == 6'
+fi
+
+# A learning rate ten times off is seen.
+sed 's/^preset = nano/preset = nano\nlr = 0.03/' x.ini >y.ini
+right run y.ini --seeds 5 --only infini --out off --checkpoints kept
+status 1 check off --partial --against gate/expected.csv
+holds "the table names the cell" grep -Eq "^infini .*bits_per_byte .*FAIL$" out.txt
+holds "so does JUnit" grep -q "standard errors off" off/junit.xml
+cp gate/expected.csv before.csv
+status 1 check off --partial --against gate/expected.csv --update
+holds "nothing is written without a reason" cmp -s before.csv gate/expected.csv
+right check off --partial --against gate/expected.csv --update --reason "the rate is 0.03 now"
+holds "the reason is kept" grep -q "bits_per_byte.*beyond tolerance.*the rate is 0.03 now" gate/history.csv
+status 0 check off --partial --against gate/expected.csv
+
+# A part of the run: what it lacks is missing, unless the call says that it is a part.
+sed 's/^null,/later,/' before.csv | grep '^later,' | cat before.csv - >gate/expected.csv
+status 1 check fifth --against gate/expected.csv
+holds "what was not run is missing" grep -Eq "^later .*MISSING$" out.txt
+status 0 check fifth --against gate/expected.csv --partial
+
+# A row that starts from a model is that model.
+right train x.ini --row infini --out m.safetensors
+cat >start.ini <<INI
+[experiment]
+title = a test
+[budget]
+preset = nano
+[row here]
+architecture = infini
+update = delta
+start = $WORK/m.safetensors
+[task language_modeling]
+corpus = $WORK/corpus
+after = init
+INI
+right run start.ini --out start
+bits() { awk -F, -v row="$2" -v seed="$3" '$4 == row && $7 == seed && $12 == "bits_per_byte" && $15 == "all" && $11 == "" { print $17 }' "$1/results.csv"; }
+holds "it measures what the model measured" test "$(bits start here 1)" = "$(bits seeds infini 1)"
+sed -i 's/^update = delta/update = delta\nffn = 64/' start.ini
+status 2 run start.ini --out start2
+holds "a model of other shapes is refused" grep -q "m.safetensors: tensor 'layers.0.w_gate' has 8192 elements" err.txt
+sed -i 's/^start = .*/start = nowhere.safetensors/' start.ini
+wrong "start.ini:[0-9]*: start = nowhere.safetensors: there is no such file" run start.ini --out start2
+
+# What the gate of the project expects can be run: rows, tasks and rules fit together.
+right run "$ROOT/tasks/experiments/regression.ini" --tasks fixed_rouge,fixed_logits --only null,infini_delta --out fixed
+printf 'task,stage,row,condition,position,metric,kind,bound\nfixed_rouge,*,*,*,*,*,exact,1e-9\n' >rouge.csv
+right check fixed --against rouge-expected.csv --rules rouge.csv --update
+# Google's rouge_score 0.1.2 of the same texts
+for line in inflected,rouge1,58.3333333 references,rouge2,48 lines,rougeL,36.3636364 lines,rougeLsum,60.6060606 letters,rouge1,57.1428571 empty,rouge1,0; do
+    IFS=, read -r place metric value <<<"$line"
+    holds "$metric of $place is $value" grep -q ",$metric,0,$place,-1,exact,$value,1e-09," rouge-expected.csv
+done
+
+# The product has no fault in it, and the variable that plants one means nothing to it.
+if command -v nm >/dev/null; then
+    holds "no fault is in the product" test "$(nm "$BIN" | grep -c fault_planted)" -eq 0
+fi
+holds "the variable is unknown to it" test "$(grep -c INFINIBENCH_FAULT "$BIN")" -eq 0
+planted=$(grep -rhoE 'FAULT\([a-z_]+\)' --include='*.c' "$ROOT/harness" "$ROOT/baselines" "$ROOT/tasks" | sed 's/FAULT(\(.*\))/\1/' | sort -u)
+tried=$(sed -n "/^faults() {/,/^LIST/p" "$ROOT/scripts/check.sh" | awk 'NF == 3 && $1 != "none" { print $1 }' | sort -u)
+holds "make check-power tries every fault that is in the code" test "$planted" = "$tried"
+
+finish
