@@ -23,10 +23,20 @@ LDOPT := -fsanitize=address,undefined
 endif
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) -MMD -MP -I. $(CXXFLAGS)
-LIBS := -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm
+LIBS = -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm $(CUDA_LIBS)
 
-ifeq ($(CUDA),1)
-$(error CUDA=1: this version has no CUDA backend yet; the kernel interface is harness/kernels/kernels_slots.h. Use CUDA=auto or CUDA=0)
+# CUDA=auto: where nvcc is. CUDA_ARCH: native, or a list of compute capabilities; PTX of the last one is added for what comes after.
+NVCC ?= $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
+CUDA_ARCH ?= 80 90
+WITH_CUDA := $(if $(filter 0,$(CUDA)),,$(if $(filter asan,$(CONFIG)),,$(NVCC)))
+ifneq ($(filter-out auto 0 1,$(CUDA)),)
+$(error CUDA=$(CUDA): choose auto, 0 or 1)
+endif
+ifeq ($(CUDA)$(WITH_CUDA),1)
+$(error CUDA=1: nvcc was not found (or CONFIG=asan); install the CUDA toolkit, set CUDA_HOME or NVCC, or use CUDA=auto)
+endif
+ifeq ($(strip $(CUDA_ARCH)),)
+$(error CUDA_ARCH is empty: choose native, or compute capabilities such as CUDA_ARCH="80 90")
 endif
 
 ISAS := base $(if $(filter x86_64 amd64,$(shell uname -m)),v3 v4)
@@ -37,9 +47,20 @@ VEC := $(wildcard harness/kernels/cpu/vec/*.c)
 ENGINE := $(wildcard harness/*.c baselines/*.c tasks/*.c)
 ENGINE_LIB := $(filter-out harness/main.c,$(ENGINE))
 CPU := $(wildcard harness/kernels/cpu/*.c)
+CU := $(wildcard harness/kernels/cuda/*.cu)
+ifneq ($(WITH_CUDA),)
+CUDA_O := $(CU:%.cu=$(B)/%.o)
+CUDA_LIBS := $(dir $(WITH_CUDA))../lib64/libcudart_static.a -lpthread -ldl -lrt
+GENCODE := $(if $(filter native,$(CUDA_ARCH)),-arch=native,$(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
+	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)))
+else
+CUDA_O := $(B)/harness/kernels/cuda_absent.o
+endif
 VEC_O := $(foreach i,$(ISAS),$(VEC:%.c=$(B)/%.$(i).o))
 SHIM_O := $(patsubst %.cc,$(B)/%.o,$(wildcard harness/*.cc))
-LIB_O := $(ENGINE_LIB:%.c=$(B)/%.o) $(CPU:%.c=$(B)/%.o) $(VEC_O) $(SHIM_O)
+LIB_O := $(ENGINE_LIB:%.c=$(B)/%.o) $(CPU:%.c=$(B)/%.o) $(VEC_O) $(SHIM_O) $(CUDA_O)
+# The CUDA sources once more, as C++ on an emulated device: every kernel runs in the tests of a machine without a GPU.
+EMULATED_O := $(CU:%.cu=$(B)/emulated/%.o) $(B)/emulated/tests/support/cuda/emulation.o
 REF_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/ref/*.c))
 SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 # The whole engine once more in double precision on the reference kernels: gradients by finite differences, golden states, oracles.
@@ -110,6 +131,8 @@ $(B)/tests/test_%: $(B)/tests/test_%.o $(LIB_O) $(REF_O) $(SUPPORT_O)
 # A suite with a registry of tasks of its own.
 $(B)/tests/test_stages: $(B)/tests/test_stages.o $(filter-out %tasks/registry.o,$(LIB_O)) $(REF_O) $(SUPPORT_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+$(B)/tests/test_cuda_emulated: $(B)/tests/test_cuda_emulated.o $(filter-out $(CUDA_O),$(LIB_O)) $(EMULATED_O) $(REF_O) $(SUPPORT_O)
+	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 $(B)/tests/f64_%: $(B)/f64/tests/f64_%.o $(F64_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 .SECONDARY:
@@ -128,4 +151,13 @@ $(B)/%.o: %.c
 $(B)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CXXFLAGS_ALL) -c -o $@ $<
+$(B)/emulated/%.o: %.cu
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CXXFLAGS_ALL) -Itests/support/cuda -x c++ -c -o $@ $<
+$(B)/emulated/%.o: %.cc
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CXXFLAGS_ALL) -Itests/support/cuda -c -o $@ $<
+$(B)/%.o: %.cu
+	@mkdir -p $(@D)
+	$(Q)$(WITH_CUDA) -std=c++17 -O3 -lineinfo --extended-lambda $(GENCODE) -Xcompiler -Wall -I. -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -109,6 +109,44 @@ static int variants(struct variant v[32], const char *preset, const char *only, 
 
 /* ---- train ---- */
 
+/* Median rate of work() per second, `amount` each. */
+static double median_rate(const struct kernels *k, void (*work)(const struct kernels *k, real *const *x), real *const *x, double amount) {
+    double t[9];
+    work(k, x);
+    k->sync();
+    for (int i = 0; i < 9; i++) {
+        double start = now();
+        for (int j = 0; j < 4; j++) work(k, x);
+        k->sync();
+        t[i] = (now() - start) / 4;
+    }
+    return amount / bench_median(t, 9);
+}
+
+enum { ROOF_SIZE = 4096, SUM_SIZE = 1 << 26 };
+static void large_product(const struct kernels *k, real *const *x) {
+    k->gemm(x[0], x[1], x[2], 0, 1, 1, 0, ROOF_SIZE, ROOF_SIZE, ROOF_SIZE, ROOF_SIZE, ROOF_SIZE, ROOF_SIZE);
+}
+static void large_sum(const struct kernels *k, real *const *x) { k->add(x[0], x[1], x[2], SUM_SIZE); }
+
+/* Of a backend that does not measure itself: GFLOP/s of a product of 4096 x 4096 x 4096, GB/s of a sum of 256 MiB vectors. */
+static void measure(const struct kernels *k, double *roof, double *bandwidth) {
+    size_t bytes = SUM_SIZE * sizeof(real);
+    real *x[3];
+    for (int i = 0; i < 3; i++) {
+        x[i] = k->alloc(bytes);
+        CHECK(x[i], "no memory for %zu bytes", bytes);
+        k->fill(x[i], 0.5, SUM_SIZE);
+    }
+    if (roof) *roof = median_rate(k, large_product, x, 2e-9 * ROOF_SIZE * ROOF_SIZE * ROOF_SIZE);
+    if (bandwidth) *bandwidth = median_rate(k, large_sum, x, 3e-9 * (double)bytes);
+    for (int i = 0; i < 3; i++) k->release(x[i], bytes);
+}
+static bool measures_itself(const struct kernels *k) { return strcmp(k->name, "cuda") != 0; }
+
+/* The machine may be shared: the roof of the moment. A GPU is ours alone: measured once. */
+static double roof_now(const struct bench *b) { return measures_itself(b->k) ? kernels_cpu_roof() : b->roof; }
+
 static int bench_train_one(struct bench *b, const struct variant *v, struct error *e) {
     const struct model_config *c = &v->config;
     struct options o;
@@ -122,7 +160,7 @@ static int bench_train_one(struct bench *b, const struct variant *v, struct erro
     tc.lr = 1e-4;
     struct source *source = letters_source(1 << 20, c->vocab);
     struct trainer *t = trainer_create(m, &tc, source, e);
-    double times[TRAIN_STEPS], rates[TRAIN_STEPS], start = 0, before = kernels_cpu_roof();
+    double times[TRAIN_STEPS], rates[TRAIN_STEPS], start = 0, before = roof_now(b);
     int n = 0, bad = t ? 0 : -1;
     for (int i = -2; !bad && i < TRAIN_STEPS && (n < 3 || now() - start < TRAIN_SECONDS); i++) {
         struct step_result r;
@@ -136,8 +174,8 @@ static int bench_train_one(struct bench *b, const struct variant *v, struct erro
         if (i == -1) start = now();
     }
     if (!bad) {
-        /* The machine may be shared: the roof is that of the moment, measured right before and right after. */
-        double roof = 0.5 * (before + kernels_cpu_roof()), tokens = (double)(c->batch * c->segments * c->segment);
+        /* Measured right before and right after. */
+        double roof = 0.5 * (before + roof_now(b)), tokens = (double)(c->batch * c->segments * c->segment);
         double step = bench_median(times, n), rate = bench_median(rates, n);
         printf("  %-24s %10lld %12.0f %14.0f %10.1f %10.1f %8.1f %%\n", v->name, (long long)m->elements, tokens / step,
                rate * 1e9 * step / tokens, rate, roof, 100 * rate / roof);
@@ -215,8 +253,11 @@ static int bench_stream(struct bench *b, const struct variant *v, int count, con
 static void print_machine(struct bench *b, const struct backend_info *info) {
     printf("machine    %s\nbackend    %s, instruction set %s, %d threads\nlibrary    %s\ncore type  %s (%s)\n", info->device,
            info->backend, info->isa, info->threads, info->library, info->core, info->note);
-    b->roof = kernels_cpu_roof();
-    b->bandwidth = kernels_cpu_bandwidth();
+    if (measures_itself(b->k)) {
+        b->roof = kernels_cpu_roof();
+        b->bandwidth = kernels_cpu_bandwidth();
+    } else
+        measure(b->k, &b->roof, &b->bandwidth);
     printf("GEMM roof  %.1f GFLOP/s\nbandwidth  %.1f GB/s\n", b->roof, b->bandwidth);
     fflush(stdout);
 }

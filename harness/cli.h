@@ -46,9 +46,12 @@ int flag_real(const struct arguments *a, const char *name, double fallback, doub
 
 struct setting { /* of the whole program */
     int threads;
+    const char *backend, *products; /* NULL: cpu; tf32 */
 };
 /* The backend, started on first use. */
 const struct kernels *backend(const struct setting *s, struct backend_info *info);
+/* Whether the backend that was asked for can be had. */
+int backend_check(const struct setting *s, struct error *e);
 
 struct command {
     const char *name, *usage, *summary;

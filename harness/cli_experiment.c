@@ -18,6 +18,8 @@ int command_run(int count, char **argv, const struct setting *s, struct error *e
     if (arguments_read(&a, count, argv, "run X.ini [--only ROW] [--seed N] [--jobs J] [--dry-run] [--out DIR]", 1, 1, e) ||
         flag_int(&a, "seed", -1, 0, &seed, e) || flag_int(&a, "jobs", 1, 1, &jobs, e))
         return -1;
+    if (jobs > 1 && s->backend && !strcmp(s->backend, "cuda"))
+        return fail(e, "--jobs %lld: with --backend cuda one cell at a time has the GPU; leave --jobs out", (long long)jobs);
     struct experiment *x = experiment_read(a.word[0], e);
     if (!x) return -1;
     struct backend_info info;
