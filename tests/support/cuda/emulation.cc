@@ -69,7 +69,7 @@ static void prepare(context *c, char *stack, void (*entry)()) {
 }
 #endif
 
-enum fiber_state { READY, AT_BLOCK, AT_WARP, DONE };
+enum fiber_state { FRESH, BEGUN };
 
 struct fiber : emulated_fiber {
     context at;
@@ -78,6 +78,7 @@ struct fiber : emulated_fiber {
 };
 struct warp {
     int lanes, live, arrived;
+    unsigned ready; /* lanes that can run: a bit each */
     uint64_t brought[2][WARP];
     struct {
         float *c;
@@ -110,17 +111,31 @@ static void new_order() {
     lane_first = (int)(draw() % WARP);
 }
 
-/* Another ready fiber: of the same warp if there is one. */
+static unsigned all_lanes(const warp *w) { return w->lanes == WARP ? ~0u : (1u << w->lanes) - 1; }
+static void nobody_waits(warp *w) { w->ready = all_lanes(w); }
+
+/* Another fiber that can run: of the same warp if there is one. */
 static fiber *next_ready(int first_warp) {
     for (int w = -1; w < warp_count; w++) {
         int of = w < 0 ? first_warp : warp_order[w];
-        if (of < 0) continue;
-        for (int i = 0; i < warps[of].lanes; i++) {
-            fiber *f = &fibers[of * WARP + (i + lane_first) % warps[of].lanes];
-            if (f->state == READY) return f;
-        }
+        if (of < 0 || !warps[of].ready) continue;
+        unsigned from = warps[of].ready >> lane_first;
+        int lane = from ? lane_first + __builtin_ctz(from) : __builtin_ctz(warps[of].ready);
+        return &fibers[of * WARP + lane];
     }
     return nullptr;
+}
+static void waits(fiber *f) { warps[f->warp].ready &= ~(1u << f->lane); }
+
+static void entry();
+
+/* A thread that has not begun gets a stack when it is its turn. */
+static fiber *begun(fiber *f) {
+    if (f->state == BEGUN) return f;
+    if (!f->stack && !(f->stack = (char *)aligned_alloc(64, STACK))) stop("memory");
+    prepare(&f->at, f->stack, entry);
+    f->state = BEGUN;
+    return f;
 }
 
 static void leave() {
@@ -133,19 +148,27 @@ static void leave() {
         }
         stop("threads wait for others that ended or went another way: a barrier or warp operation that not all reach");
     }
-    emulated_self = f;
+    emulated_self = begun(f);
     change(&me->at, &f->at);
     emulated_self = me;
 }
 
+/* Threads that end without ever waiting follow one another on one stack. */
 static void entry() {
-    (*body)();
-    fiber *me = (fiber *)emulated_self;
-    me->state = DONE;
-    live--;
-    warp *w = &warps[me->warp];
-    w->live--;
-    if (w->arrived || at_barrier) stop("a thread ended while others wait at a barrier");
+    for (;;) {
+        (*body)();
+        fiber *me = (fiber *)emulated_self;
+        waits(me);
+        live--;
+        warp *w = &warps[me->warp];
+        w->live--;
+        if (w->arrived || at_barrier) stop("a thread ended while others wait at a barrier");
+        fiber *f = next_ready((int)me->warp);
+        if (!f || f->state != FRESH) break;
+        std::swap(f->stack, me->stack);
+        f->state = BEGUN;
+        emulated_self = f;
+    }
     leave();
     stop("a thread that ended went on");
 }
@@ -156,13 +179,12 @@ static bool warp_arrives() { /* true: the last one; everybody goes on */
     if (w->live != w->lanes) stop("a warp operation after lanes of the warp have ended");
     if (++w->arrived < w->lanes) return false;
     w->arrived = 0;
-    for (int i = 0; i < w->lanes; i++) fibers[me->warp * WARP + (unsigned)i].state = READY;
+    nobody_waits(w);
     return true;
 }
 static void warp_meets() {
     if (warp_arrives()) return;
-    emulated_self->operations += 0;
-    ((fiber *)emulated_self)->state = AT_WARP;
+    waits((fiber *)emulated_self);
     leave();
 }
 
@@ -213,7 +235,7 @@ void emulated_mma(float *c, const float *a, const float *b) {
         }
         return;
     }
-    ((fiber *)emulated_self)->state = AT_WARP;
+    waits((fiber *)emulated_self);
     leave();
 }
 
@@ -223,13 +245,13 @@ int emulated_syncthreads_or(int value) {
     if (live != thread_count) stop("a barrier after threads of the block have ended");
     if (++at_barrier == thread_count) {
         at_barrier = 0;
-        for (int i = 0; i < thread_count; i++) fibers[i].state = READY;
+        for (int i = 0; i < warp_count; i++) nobody_waits(&warps[i]);
         new_order();
         or_round = !round;
         any_or[or_round] = 0;
         return any_or[round]; /* the last one goes on first; whoever is drawn next follows */
     }
-    ((fiber *)emulated_self)->state = AT_BLOCK;
+    waits((fiber *)emulated_self);
     leave();
     return any_or[round];
 }
@@ -249,20 +271,25 @@ void *emulated_dynamic_shared(void) { return dynamic_shared; }
 static char *region;
 static const size_t REGION = (size_t)8 << 30;
 static std::vector<std::pair<size_t, size_t>> blocks; /* offset, bytes; sorted */
-static size_t high; /* pages below were used */
+static const size_t POISON_MOST = (size_t)16 << 20; /* larger blocks stay as the system gives them, untouched */
+static size_t high;                                 /* pages below were used */
+static int key = -1;                                /* a protection key, where the processor has them: much quicker */
 
-static void set_access(int how) {
-    if (high && mprotect(region, high, how)) stop("mprotect");
+static void set_access(bool open) {
+    if (key >= 0)
+        pkey_set(key, open ? 0 : PKEY_DISABLE_ACCESS);
+    else if (high && mprotect(region, high, open ? PROT_READ | PROT_WRITE : PROT_NONE))
+        stop("mprotect");
 }
 
 /* While anything of the device runs, its memory is open. */
 struct open_memory {
     static int depth;
     open_memory() {
-        if (depth++ == 0) set_access(PROT_READ | PROT_WRITE);
+        if (depth++ == 0) set_access(true);
     }
     ~open_memory() {
-        if (--depth == 0) set_access(PROT_NONE);
+        if (--depth == 0) set_access(false);
     }
 };
 int open_memory::depth;
@@ -272,6 +299,8 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
     if (!region) {
         region = (char *)mmap(nullptr, REGION, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (region == MAP_FAILED) stop("mmap");
+        key = pkey_alloc(0, PKEY_DISABLE_ACCESS);
+        if (key >= 0 && pkey_mprotect(region, REGION, PROT_READ | PROT_WRITE, key)) stop("pkey_mprotect");
     }
     bytes = (bytes + align - 1) / align * align + align; /* a page nobody owns behind each block */
     size_t at = 0, i = 0;
@@ -280,14 +309,14 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
     blocks.insert(blocks.begin() + (long)i, {at, bytes});
     if (at + bytes > high) high = at + bytes;
     open_memory open;
-    memset(region + at, 0xff, bytes);
+    if (bytes <= POISON_MOST) memset(region + at, 0xff, bytes);
     *p = region + at;
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *p) {
     for (size_t i = 0; i < blocks.size(); i++)
         if (region + blocks[i].first == (char *)p) {
-            madvise(p, blocks[i].second, MADV_DONTNEED);
+            if (blocks[i].second > POISON_MOST) madvise(p, blocks[i].second, MADV_DONTNEED);
             blocks.erase(blocks.begin() + (long)i);
             high = blocks.empty() ? 0 : blocks.back().first + blocks.back().second;
             return cudaSuccess;
@@ -349,15 +378,13 @@ void emulated_run(const std::function<void()> &thread, dim3 grid, dim3 block, si
             unsigned u = (unsigned)i;
             f->thread = {u % block.x, u / block.x % block.y, u / block.x / block.y};
             f->index = u, f->lane = u % WARP, f->warp = u / WARP, f->operations = 0;
-            f->state = READY;
-            if (!f->stack && !(f->stack = (char *)aligned_alloc(64, STACK))) stop("memory");
-            prepare(&f->at, f->stack, entry);
+            f->state = FRESH;
         }
         for (int w = 0; w < warp_count; w++)
-            warps[w].lanes = warps[w].live = std::min((int)WARP, thread_count - w * WARP), warps[w].arrived = 0;
+            warps[w].lanes = warps[w].live = std::min((int)WARP, thread_count - w * WARP), warps[w].arrived = 0, nobody_waits(&warps[w]);
         new_order();
         fiber *f = next_ready(-1);
-        emulated_self = f;
+        emulated_self = begun(f);
         change(&outside, &f->at);
     }
 }
