@@ -67,7 +67,7 @@ SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) $(wildcard tests/ref/*.c tests/support/*.c)) $(SHIM_O)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*.c))
 
-.PHONY: help all deps reproduce test check bench plots asan clean format
+.PHONY: help all deps reproduce test test-cuda gpu-pack check bench plots asan clean format
 help:
 	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini and quick-passkey.ini into results/local, print"
 	@echo "                tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
@@ -77,9 +77,10 @@ help:
 	@echo "                ROUGE, beside the Python package where it is installed"
 	@echo "make plots      draw the pictures of every folder in results/ again"
 	@echo "make check      the accuracy gate: what make reproduce measured against tests/reference/quick.csv"
+	@echo "make test-cuda  the tests on a GPU; fails where there is none   make gpu-pack  all that a GPU machine needs, in one archive"
 	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
 	@echo "make format     clang-format over the tree          make clean   remove build/"
-	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0 (the CPU backend is complete without the toolkit)"
+	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0|1  CUDA_ARCH=\"80 90\"|native"
 all: $(BIN)
 deps:
 	@scripts/deps.sh
@@ -100,6 +101,12 @@ test: deps
 	@$(MAKE) --no-print-directory -j2 all tests
 	@scripts/prepare_kjv.sh build/data/kjv
 	@scripts/run_tests.sh $(B)
+test-cuda:
+	@$(MAKE) --no-print-directory -j2 CUDA=1 $(B)/tests/test_cuda
+	@CUDA_REQUIRED=1 $(B)/tests/test_cuda
+gpu-pack: deps
+	@$(MAKE) --no-print-directory -j2 CUDA=1 B=build/gpu LDOPT='-Wl,-rpath,\$$ORIGIN/../lib' build/gpu/infinibench build/gpu/tests/test_cuda
+	@scripts/gpu_pack.sh build/gpu
 .PHONY: tests
 tests: $(BIN) $(TESTS)
 check: all

@@ -65,13 +65,25 @@ struct variant {
     struct model_config config;
 };
 
-static int add_variant(struct variant *v, int *count, const char *preset, const struct baseline *b, const char *key,
+/* A preset with another shape of the step, where one is asked for (0: the preset's). */
+struct step_shape {
+    const char *preset;
+    int64_t batch, segments;
+};
+static int shaped_preset(struct model_config *c, const struct step_shape *s, struct error *e) {
+    if (config_preset(c, s->preset, e)) return -1;
+    if (s->batch) c->batch = s->batch;
+    if (s->segments) c->segments = s->segments;
+    return 0;
+}
+
+static int add_variant(struct variant *v, int *count, const struct step_shape *shape, const struct baseline *b, const char *key,
                        const char *value, struct error *e) {
     struct variant *x = &v[*count];
     memset(x, 0, sizeof *x);
     x->config.arch = b;
     options_init(&x->config.options, b->options);
-    if (config_preset(&x->config, preset, e) || (key && options_set(&x->config.options, key, value, b->name, e))) return -1;
+    if (shaped_preset(&x->config, shape, e) || (key && options_set(&x->config.options, key, value, b->name, e))) return -1;
     snprintf(x->name, sizeof x->name, "%s%s%s", b->name, key ? " " : "", key ? value : "");
     if (config_finish(&x->config, e)) return -1;
     (*count)++;
@@ -86,19 +98,19 @@ static const struct option *kinds_of(const struct baseline *b) {
 }
 
 /* Every architecture; one that has `update` or `cell` once for each of its choices. */
-static int variants(struct variant v[32], const char *preset, const char *only, struct error *e) {
+static int variants(struct variant v[32], const struct step_shape *shape, const char *only, struct error *e) {
     int count = 0;
     for (int i = 0; baselines[i]; i++) {
         const struct baseline *b = baselines[i];
         if (only && strcmp(only, b->name) != 0) continue;
         const struct option *kinds = kinds_of(b);
         if (!kinds) {
-            if (count < 32 && add_variant(v, &count, preset, b, NULL, NULL, e)) return -1;
+            if (count < 32 && add_variant(v, &count, shape, b, NULL, NULL, e)) return -1;
             continue;
         }
         char *choices = xstrdup(kinds->choices), *rest = NULL;
         for (char *c = strtok_r(choices, "|", &rest); c && count < 32; c = strtok_r(NULL, "|", &rest))
-            if (add_variant(v, &count, preset, b, kinds->key, c, e)) {
+            if (add_variant(v, &count, shape, b, kinds->key, c, e)) {
                 free(choices);
                 return -1;
             }
@@ -266,7 +278,8 @@ int command_bench(int count, char **argv, const struct setting *s, struct error 
     static const char *const kinds[] = {"kernels", "train", "stream", "rouge"};
     enum { ROUGE = 3, KINDS };
     struct flag flags[] = {{"preset", false, NULL}, {"only", false, NULL}, {"context", false, NULL},
-                           {"jsonl", false, NULL},  {"csv", false, NULL},  {NULL, false, NULL}};
+                           {"jsonl", false, NULL},  {"csv", false, NULL},  {"batch", false, NULL},
+                           {"segments", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     if (arguments_read(&a, count, argv, BENCH_USAGE, 0, 1, e)) return -1;
     int kind = a.count ? -1 : 0;
@@ -278,13 +291,14 @@ int command_bench(int count, char **argv, const struct setting *s, struct error 
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     const char *preset = flag_value(&a, "preset"), *only = flag_value(&a, "only"), *context = flag_value(&a, "context");
-    if (!preset) preset = "micro";
+    struct step_shape shape = {.preset = preset ? preset : "micro"};
+    if (flag_int(&a, "batch", 0, 1, &shape.batch, e) || flag_int(&a, "segments", 0, 1, &shape.segments, e)) return -1;
     if (only && !baseline_find(only, e)) return -1;
     struct model_config c = {0};
-    if (config_preset(&c, preset, e)) return -1;
+    if (shaped_preset(&c, &shape, e)) return -1;
     if (flag_value(&a, "jsonl") && kind != ROUGE) return fail(e, "--jsonl names the pairs of bench rouge");
     struct variant *v = xcalloc(32, sizeof *v);
-    int n = kind && kind != ROUGE ? variants(v, preset, only, e) : 1;
+    int n = kind && kind != ROUGE ? variants(v, &shape, only, e) : 1;
     struct bench b = {0};
     const char *csv = flag_value(&a, "csv");
     if (n > 0 && csv && !(b.csv = fopen(csv, "w"))) n = fail(e, "cannot write %s: is the folder there and writable?", csv);
