@@ -8,15 +8,15 @@
  * A memory whose z is 0 everywhere is empty: its read is exactly 0 and has no gradient, as at a document start. */
 #include "tile.cuh"
 
-#define ROWS 64 /* tokens of a tile */
+#define ROWS 64 /* tokens of a tile, or less where a segment has less */
 #define FS 32   /* columns of M of a tile */
 
 struct memory {
-    int64_t batch, segments, n, heads, kv_heads, e, f, update;
+    int64_t batch, segments, n, heads, kv_heads, e, f, update, rows; /* rows of a tile */
     double eps;
 };
 static struct memory memory_of(const struct memory_shape *s) {
-    return {s->batch, s->segments, s->n, s->heads, s->kv_heads, s->e, s->f, s->update, s->eps};
+    return {s->batch, s->segments, s->n, s->heads, s->kv_heads, s->e, s->f, s->update, least(ROWS, round_up(s->n, 16)), s->eps};
 }
 __device__ static inline int64_t state_of(const struct memory *a, int64_t s, int64_t b, int64_t g) {
     return (s * a->batch + b) * a->kv_heads + g;
@@ -49,15 +49,15 @@ static __global__ void __launch_bounds__(THREADS) memory_read(real *out, const r
                                                               const int32_t *since, struct memory a) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(FS), T = a.segments * a.n;
-    real *X = shared, *M = X + ROWS * ld, *Y = M + tile_width(a.e) * lds, *den = Y + ROWS * lds;
+    real *X = shared, *M = X + a.rows * ld, *Y = M + tile_width(a.e) * lds, *den = Y + a.rows * lds;
     int64_t h = blockIdx.y, s = blockIdx.z % a.segments, b = blockIdx.z / a.segments, g = h / (a.heads / a.kv_heads);
-    int64_t t0 = s * a.n + (int64_t)blockIdx.x * ROWS, rows = least(ROWS, (s + 1) * a.n - t0), at = (b * T + t0) * a.heads + h;
+    int64_t t0 = s * a.n + (int64_t)blockIdx.x * a.rows, rows = least(a.rows, (s + 1) * a.n - t0), at = (b * T + t0) * a.heads + h;
     const real *Ms = m + state_of(&a, s, b, g) * a.e * a.f, *zs = z + state_of(&a, s, b, g) * a.e;
     if (is_empty(&a, z, since, s, b, g)) {
         for (int64_t i = threadIdx.x; i < rows * a.f; i += THREADS) out[(at + i / a.f * a.heads) * a.f + i % a.f] = 0;
         return;
     }
-    tile_features(X, ld, q + at * a.e, a.heads * a.e, rows, a.e, ROWS);
+    tile_features(X, ld, q + at * a.e, a.heads * a.e, rows, a.e, a.rows);
     __syncthreads();
     normalisers(den, X, ld, zs, a.eps, rows, a.e);
     for (int64_t j0 = 0; j0 < a.f; j0 += FS) {
@@ -65,7 +65,7 @@ static __global__ void __launch_bounds__(THREADS) memory_read(real *out, const r
         __syncthreads();
         tile_load(M, lds, Ms + j0, a.f, a.e, columns, tile_width(a.e), 1);
         __syncthreads();
-        product_fp32<false, false>(Y, lds, X, ld, M, lds, ROWS, tile_width(columns), tile_width(a.e), false);
+        product_fp32<false, false>(Y, lds, X, ld, M, lds, a.rows, tile_width(columns), tile_width(a.e), false);
         __syncthreads();
         for (int64_t i = threadIdx.x; i < rows * columns; i += THREADS) {
             int64_t r = i / columns, c = i % columns;
@@ -79,8 +79,8 @@ static __global__ void __launch_bounds__(THREADS) memory_write(real *m, real *z,
                                                                const int32_t *since, const int32_t *len, struct memory a, int64_t s) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(FS), width = tile_width(a.e), T = a.segments * a.n, room = (a.e + 15) / 16 * 16;
-    real *X = shared, *M = X + ROWS * ld, *dM = M + width * lds, *U = dM + room * lds, *Z = U + ROWS * lds, *den = Z + width;
-    real *gamma = den + ROWS;
+    real *X = shared, *M = X + a.rows * ld, *dM = M + width * lds, *U = dM + room * lds, *Z = U + a.rows * lds, *den = Z + width;
+    real *gamma = den + a.rows;
     int64_t j0 = (int64_t)blockIdx.x * FS, columns = least(FS, a.f - j0), g = blockIdx.y, b = blockIdx.z;
     const real *Ms = m + state_of(&a, s, b, g) * a.e * a.f + j0, *zs = z + state_of(&a, s, b, g) * a.e;
     real *next = m + state_of(&a, s + 1, b, g) * a.e * a.f + j0, *znext = z + state_of(&a, s + 1, b, g) * a.e;
@@ -91,18 +91,18 @@ static __global__ void __launch_bounds__(THREADS) memory_write(real *m, real *z,
     __syncthreads();
     tile_load(dM, lds, Ms, a.f, empty ? 0 : a.e, columns, room, 1);
     if (reads) tile_load(M, lds, Ms, a.f, a.e, columns, width, 1);
-    for (int64_t t0 = s * a.n; t0 < (s + 1) * a.n && len[b * a.segments + s] >= a.n; t0 += ROWS) {
-        int64_t rows = least(ROWS, (s + 1) * a.n - t0), at = (b * T + t0) * a.kv_heads + g;
+    for (int64_t t0 = s * a.n; t0 < (s + 1) * a.n && len[b * a.segments + s] >= a.n; t0 += a.rows) {
+        int64_t rows = least(a.rows, (s + 1) * a.n - t0), at = (b * T + t0) * a.kv_heads + g;
         __syncthreads();
-        tile_features(X, ld, k + at * a.e, a.kv_heads * a.e, rows, a.e, ROWS);
-        tile_load(U, lds, v + at * a.f + j0, a.kv_heads * a.f, rows, columns, ROWS, 1);
+        tile_features(X, ld, k + at * a.e, a.kv_heads * a.e, rows, a.e, a.rows);
+        tile_load(U, lds, v + at * a.f + j0, a.kv_heads * a.f, rows, columns, a.rows, 1);
         __syncthreads();
         if (reads) { /* U = V - f(K) M / den */
             normalisers(den, X, ld, zs, a.eps, rows, a.e);
             __syncthreads();
             for (int64_t i = threadIdx.x; i < rows * columns; i += THREADS) U[i / columns * lds + i % columns] *= -den[i / columns];
             __syncthreads();
-            product_fp32<false, false>(U, lds, X, ld, M, lds, ROWS, tile_width(columns), width, true);
+            product_fp32<false, false>(U, lds, X, ld, M, lds, a.rows, tile_width(columns), width, true);
             __syncthreads();
             for (int64_t i = threadIdx.x; i < rows * columns; i += THREADS) U[i / columns * lds + i % columns] /= -den[i / columns];
         }
@@ -122,7 +122,7 @@ static __global__ void __launch_bounds__(THREADS) memory_write(real *m, real *z,
         } else
             for (int64_t r = threadIdx.x; r < rows; r += THREADS) gamma[r] = 1;
         __syncthreads();
-        product_fp32<true, false>(dM, lds, X, ld, U, lds, room, tile_width(columns), ROWS, true);
+        product_fp32<true, false>(dM, lds, X, ld, U, lds, room, tile_width(columns), a.rows, true);
         for (int64_t i = threadIdx.x; i < a.e && j0 == 0; i += THREADS) {
             real sum = Z[i];
             for (int64_t r = 0; r < rows; r++) sum += gamma[r] * X[r * ld + i];
@@ -141,12 +141,12 @@ static void memory_fwd(real *out, real *m, real *z, real *gamma_mean, const real
                        const int32_t *since, const int32_t *len, const struct memory_shape *shape) {
     struct memory a = memory_of(shape);
     int64_t ld = host_tile_ld(a.e), lds = host_tile_ld(FS), width = round_up(a.e, 8), room = round_up(a.e, 16);
-    size_t write = (size_t)(ROWS * ld + (width + room + ROWS) * lds + width + 2 * ROWS) * sizeof(real);
-    size_t read = (size_t)(ROWS * ld + (width + ROWS) * lds + ROWS) * sizeof(real);
+    size_t write = (size_t)(a.rows * ld + (width + room + a.rows) * lds + width + 2 * a.rows) * sizeof(real);
+    size_t read = (size_t)(a.rows * ld + (width + a.rows) * lds + a.rows) * sizeof(real);
     for (int64_t s = 0; s < a.segments; s++)
         LAUNCH(memory_write, dim3((unsigned)parts(a.f, FS), (unsigned)a.kv_heads, (unsigned)a.batch), THREADS, write, m, z, gamma_mean, k,
                v, since, len, a, s);
-    LAUNCH(memory_read, dim3((unsigned)parts(a.n, ROWS), (unsigned)a.heads, (unsigned)(a.batch * a.segments)), THREADS, read, out,
+    LAUNCH(memory_read, dim3((unsigned)parts(a.n, a.rows), (unsigned)a.heads, (unsigned)(a.batch * a.segments)), THREADS, read, out,
            (const real *)m, (const real *)z, q, since, a);
 }
 
@@ -166,11 +166,11 @@ static __global__ void __launch_bounds__(THREADS) memory_tokens(struct place dq,
                                                                 const int32_t *since, const int32_t *len, struct memory a, int64_t s) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(FS), width = tile_width(a.e), T = a.segments * a.n;
-    real *X = shared, *dX = X + ROWS * ld, *M = dX + ROWS * ld, *Up = M + width * lds, *Y = Up + width * lds, *dY = Y + ROWS * lds;
-    real *V = dY + ROWS * lds, *den = V + ROWS * lds, *w = den + ROWS, *part = w + ROWS;
+    real *X = shared, *dX = X + a.rows * ld, *M = dX + a.rows * ld, *Up = M + width * lds, *Y = Up + width * lds, *dY = Y + a.rows * lds;
+    real *V = dY + a.rows * lds, *den = V + a.rows * lds, *w = den + a.rows, *part = w + a.rows;
     bool keys = blockIdx.y >= a.heads;
     int64_t head = keys ? blockIdx.y - a.heads : blockIdx.y, heads = keys ? a.kv_heads : a.heads, b = blockIdx.z;
-    int64_t g = keys ? head : head / (a.heads / a.kv_heads), r0 = (int64_t)blockIdx.x * ROWS, rows = least(ROWS, a.n - r0);
+    int64_t g = keys ? head : head / (a.heads / a.kv_heads), r0 = (int64_t)blockIdx.x * a.rows, rows = least(a.rows, a.n - r0);
     int64_t at = (b * T + s * a.n + r0) * heads + head, note = (b * heads + head) * a.n + r0;
     const real *Ms = m + state_of(&a, s, b, g) * a.e * a.f, *zs = z + state_of(&a, s, b, g) * a.e;
     const real *up = dm + (b * a.kv_heads + g) * a.e * a.f, *zup = dz + (b * a.kv_heads + g) * a.e;
@@ -179,9 +179,9 @@ static __global__ void __launch_bounds__(THREADS) memory_tokens(struct place dq,
     bool empty = is_empty(&a, z, since, s, b, g), written = len[b * a.segments + s] >= a.n;
     bool reads = !empty && (!keys || (a.update != MEMORY_LINEAR && written));
     struct place dx = keys ? dk : dq;
-    tile_features(X, ld, x + at * a.e, heads * a.e, rows, a.e, ROWS);
-    tile_zero(dX, ROWS * ld);
-    for (int64_t r = threadIdx.x; r < ROWS; r += THREADS) w[r] = 0, den[r] = 1;
+    tile_features(X, ld, x + at * a.e, heads * a.e, rows, a.e, a.rows);
+    tile_zero(dX, a.rows * ld);
+    for (int64_t r = threadIdx.x; r < a.rows; r += THREADS) w[r] = 0, den[r] = 1;
     __syncthreads();
     if (reads) normalisers(den, X, ld, zs, a.eps, rows, a.e);
     for (int64_t j0 = 0; j0 < a.f; j0 += FS) {
@@ -190,23 +190,23 @@ static __global__ void __launch_bounds__(THREADS) memory_tokens(struct place dq,
         if (reads) tile_load(M, lds, Ms + j0, a.f, a.e, columns, width, 1);
         if (keys) {
             tile_load(Up, lds, up + j0, a.f, written ? a.e : 0, columns, width, 1);
-            tile_load(V, lds, v + at * a.f + j0, heads * a.f, rows, columns, ROWS, 1);
+            tile_load(V, lds, v + at * a.f + j0, heads * a.f, rows, columns, a.rows, 1);
         } else
-            tile_load(dY, lds, dout + at * a.f + j0, heads * a.f, rows, columns, ROWS, 1);
+            tile_load(dY, lds, dout + at * a.f + j0, heads * a.f, rows, columns, a.rows, 1);
         __syncthreads();
-        if (reads) product_fp32<false, false>(Y, lds, X, ld, M, lds, ROWS, across, width, false);
-        if (keys) product_fp32<false, false>(dY, lds, X, ld, Up, lds, ROWS, across, width, false); /* dv = f(k) up */
+        if (reads) product_fp32<false, false>(Y, lds, X, ld, M, lds, a.rows, across, width, false);
+        if (keys) product_fp32<false, false>(dY, lds, X, ld, Up, lds, a.rows, across, width, false); /* dv = f(k) up */
         __syncthreads();
         if (keys && dv.p) tile_put(dv, at * a.f + j0, heads * a.f, dY, lds, rows, columns, 1);
-        for (int64_t i = threadIdx.x; i < ROWS * across; i += THREADS) { /* V - R; then dY: the gradient of what was read, over den */
+        for (int64_t i = threadIdx.x; i < a.rows * across; i += THREADS) { /* V - R; then dY: the gradient of what was read, over den */
             int64_t r = i / across, c = i % across, here = r * lds + c;
             real y = reads ? Y[here] / den[r] : 0;
             Y[here] = y;
             if (keys) V[here] -= y;
         }
         __syncthreads();
-        if (keys && written) product_fp32<false, true>(dX, ld, V, lds, Up, lds, ROWS, width, across, true);
-        for (int64_t i = threadIdx.x; i < ROWS * across; i += THREADS) {
+        if (keys && written) product_fp32<false, true>(dX, ld, V, lds, Up, lds, a.rows, width, across, true);
+        for (int64_t i = threadIdx.x; i < a.rows * across; i += THREADS) {
             int64_t r = i / across, c = i % across, here = r * lds + c;
             dY[here] = reads ? (keys ? -dY[here] : dY[here]) / den[r] : 0;
             if (r < rows && c < columns) note_row[r * a.f + j0 + c] = dY[here];
@@ -214,7 +214,7 @@ static __global__ void __launch_bounds__(THREADS) memory_tokens(struct place dq,
         __syncthreads();
         if (reads) {
             tile_row_dots(part, dY, lds, Y, lds, rows, columns, false);
-            product_fp32<false, true>(dX, ld, dY, lds, M, lds, ROWS, width, across, true);
+            product_fp32<false, true>(dX, ld, dY, lds, M, lds, a.rows, width, across, true);
         }
         __syncthreads();
         for (int64_t r = threadIdx.x; reads && r < rows; r += THREADS) w[r] += part[r];
@@ -249,7 +249,7 @@ static __global__ void __launch_bounds__(THREADS) memory_state_bwd(real *dm, rea
                                                                    const int32_t *len, struct memory a, int64_t s) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(FS), T = a.segments * a.n, room = (a.e + 15) / 16 * 16, width = tile_width(a.e);
-    real *X = shared, *dM = X + ROWS * ld, *Y = dM + room * lds, *Z = Y + ROWS * lds, *w = Z + width;
+    real *X = shared, *dM = X + a.rows * ld, *Y = dM + room * lds, *Z = Y + a.rows * lds, *w = Z + width;
     int64_t j0 = (int64_t)blockIdx.x * FS, columns = least(FS, a.f - j0), g = blockIdx.y, b = blockIdx.z, group = a.heads / a.kv_heads;
     real *up = dm + (b * a.kv_heads + g) * a.e * a.f + j0, *zup = dz + (b * a.kv_heads + g) * a.e;
     bool reset = since[b * a.segments + s] == 0, empty = is_empty(&a, z, since, s, b, g);
@@ -265,14 +265,14 @@ static __global__ void __launch_bounds__(THREADS) memory_state_bwd(real *dm, rea
     for (int64_t x = 0; x < group + (delta ? 1 : 0); x++) { /* the query heads of the group, then the keys */
         bool keys = x == group;
         int64_t heads = keys ? a.kv_heads : a.heads, head = keys ? g : g * group + x;
-        for (int64_t r0 = 0; r0 < a.n; r0 += ROWS) {
-            int64_t rows = least(ROWS, a.n - r0), at = (b * T + s * a.n + r0) * heads + head, note = (b * heads + head) * a.n + r0;
+        for (int64_t r0 = 0; r0 < a.n; r0 += a.rows) {
+            int64_t rows = least(a.rows, a.n - r0), at = (b * T + s * a.n + r0) * heads + head, note = (b * heads + head) * a.n + r0;
             __syncthreads();
-            tile_features(X, ld, (keys ? k : q) + at * a.e, heads * a.e, rows, a.e, ROWS);
-            tile_load(Y, lds, (keys ? notes.key : notes.query) + note * a.f + j0, a.f, rows, columns, ROWS, 1);
+            tile_features(X, ld, (keys ? k : q) + at * a.e, heads * a.e, rows, a.e, a.rows);
+            tile_load(Y, lds, (keys ? notes.key : notes.query) + note * a.f + j0, a.f, rows, columns, a.rows, 1);
             for (int64_t r = threadIdx.x; r < rows; r += THREADS) w[r] = (keys ? notes.key_w : notes.query_w)[note + r];
             __syncthreads();
-            product_fp32<true, false>(dM, lds, X, ld, Y, lds, room, tile_width(columns), ROWS, true);
+            product_fp32<true, false>(dM, lds, X, ld, Y, lds, room, tile_width(columns), a.rows, true);
             for (int64_t i = threadIdx.x; j0 == 0 && i < a.e; i += THREADS) {
                 real sum = Z[i];
                 for (int64_t r = 0; r < rows; r++) sum -= w[r] * X[r * ld + i];
@@ -291,15 +291,15 @@ static void memory_bwd(struct gout dq, struct gout dk, struct gout dv, real *dm,
     struct memory a = memory_of(shape);
     int64_t ld = host_tile_ld(a.e), lds = host_tile_ld(FS), width = round_up(a.e, 8), room = round_up(a.e, 16);
     int64_t queries = a.batch * a.heads * a.n, keys = a.batch * a.kv_heads * a.n;
-    size_t tokens = (size_t)(2 * ROWS * ld + (2 * width + 3 * ROWS) * lds + 3 * ROWS) * sizeof(real);
-    size_t state = (size_t)(ROWS * ld + (room + ROWS) * lds + width + ROWS) * sizeof(real);
+    size_t tokens = (size_t)(2 * a.rows * ld + (2 * width + 3 * a.rows) * lds + 3 * a.rows) * sizeof(real);
+    size_t state = (size_t)(a.rows * ld + (room + a.rows) * lds + width + a.rows) * sizeof(real);
     struct token_notes notes;
     notes.query = tmp;
     notes.key = notes.query + queries * a.f;
     notes.query_w = notes.key + keys * a.f;
     notes.key_w = notes.query_w + queries;
     for (int64_t s = a.segments - 1; s >= 0; s--) {
-        LAUNCH(memory_tokens, dim3((unsigned)parts(a.n, ROWS), (unsigned)(a.heads + a.kv_heads), (unsigned)a.batch), THREADS, tokens,
+        LAUNCH(memory_tokens, dim3((unsigned)parts(a.n, a.rows), (unsigned)(a.heads + a.kv_heads), (unsigned)a.batch), THREADS, tokens,
                place_of(dq), place_of(dk), place_of(dv), notes, (const real *)dm, (const real *)dz, dout, m, z, q, k, v, since, len, a,
                s);
         LAUNCH(memory_state_bwd, dim3((unsigned)parts(a.f, FS), (unsigned)a.kv_heads, (unsigned)a.batch), THREADS, state, dm, dz, notes,
