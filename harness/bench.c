@@ -122,7 +122,8 @@ static int variants(struct variant v[32], const struct step_shape *shape, const 
 /* ---- train ---- */
 
 /* Median rate of work() per second, `amount` each. */
-static double median_rate(const struct kernels *k, void (*work)(const struct kernels *k, real *const *x), real *const *x, double amount) {
+static double median_rate(const struct kernels *k, void (*work)(const struct kernels *k, real *const *x), real *const *x,
+                          double amount) {
     double t[9];
     work(k, x);
     k->sync();
@@ -277,9 +278,8 @@ static void print_machine(struct bench *b, const struct backend_info *info) {
 int command_bench(int count, char **argv, const struct setting *s, struct error *e) {
     static const char *const kinds[] = {"kernels", "train", "stream", "rouge"};
     enum { ROUGE = 3, KINDS };
-    struct flag flags[] = {{"preset", false, NULL}, {"only", false, NULL}, {"context", false, NULL},
-                           {"jsonl", false, NULL},  {"csv", false, NULL},  {"batch", false, NULL},
-                           {"segments", false, NULL}, {NULL, false, NULL}};
+    struct flag flags[] = {{"preset", false, NULL}, {"only", false, NULL},  {"context", false, NULL},  {"jsonl", false, NULL},
+                           {"csv", false, NULL},    {"batch", false, NULL}, {"segments", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     if (arguments_read(&a, count, argv, BENCH_USAGE, 0, 1, e)) return -1;
     int kind = a.count ? -1 : 0;

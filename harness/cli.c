@@ -51,8 +51,8 @@ int backend_check(const struct setting *s, struct error *e) {
     char why[256];
     if (s->backend && !cuda && strcmp(s->backend, "cpu") != 0) {
         const char *near = nearest_name(s->backend, names, 2);
-        return fail(e, "unknown backend '%s'%s%s%s; backends: cpu, cuda", s->backend, near ? "; did you mean '" : "", near ? near : "",
-                    near ? "'?" : "");
+        return fail(e, "unknown backend '%s'%s%s%s; backends: cpu, cuda", s->backend, near ? "; did you mean '" : "",
+                    near ? near : "", near ? "'?" : "");
     }
     if (s->products && !cuda) return fail(e, "--products is of --backend cuda; the CPU multiplies in fp32");
     bool known = !s->products;

@@ -38,7 +38,7 @@ int flag_real(const struct arguments *a, const char *name, double fallback, doub
     "[--no-stem] [--csv FILE] [--seed N]"
 
 #define BENCH_USAGE                                                                                                                \
-    "bench [kernels|train|stream|rouge] [--preset P] [--only ARCHITECTURE] [--batch N] [--segments N] "                               \
+    "bench [kernels|train|stream|rouge] [--preset P] [--only ARCHITECTURE] [--batch N] [--segments N] "                            \
     "[--context LIST] [--jsonl FILE] [--csv FILE]"
 
 #define MEMORY_USAGE                                                                                                               \

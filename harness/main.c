@@ -74,7 +74,8 @@ static int take_settings(int *argc, char **argv, struct setting *s, struct error
             size_t n = strlen(known[j].name);
             if (strncmp(argv[i], known[j].name, n) != 0 || (argv[i][n] && argv[i][n] != '=')) continue;
             taken = true;
-            if (!argv[i][n] && i + 1 == *argc) return fail(e, "%s needs a value, as in %s %s", known[j].name, known[j].name, known[j].example);
+            if (!argv[i][n] && i + 1 == *argc)
+                return fail(e, "%s needs a value, as in %s %s", known[j].name, known[j].name, known[j].example);
             values[j] = argv[i][n] ? argv[i] + n + 1 : argv[++i];
         }
         if (!taken) argv[kept++] = argv[i];

@@ -57,15 +57,15 @@ struct step_room {
     int32_t *tokens, *targets, *since, *len;
     real *weights;
     struct arena boundary;
-    real *next[STATE_LIMIT]; /* recomputation: gradients of the states that leave the segment at hand */
-    real **boundaries;       /* [(S+1) * state_count]: NULL where the state does not exist */
-    int64_t *sizes;          /* the same: elements */
-    size_t *kept;            /* [S]: where the kept indices of a segment begin */
+    real *next[STATE_LIMIT];   /* recomputation: gradients of the states that leave the segment at hand */
+    real **boundaries;         /* [(S+1) * state_count]: NULL where the state does not exist */
+    int64_t *sizes;            /* the same: elements */
+    size_t *kept;              /* [S]: where the kept indices of a segment begin */
     const struct batch *batch; /* of the step at hand */
-    struct forward last;     /* the call whose carried states follow the step */
-    bool recomputed;         /* they are in boundaries[0 ..] instead */
-    real *losses;            /* [S] on the host */
-    char bad[160];           /* a forward pass without backward, recomputed: the first tensor that is not finite */
+    struct forward last;       /* the call whose carried states follow the step */
+    bool recomputed;           /* they are in boundaries[0 ..] instead */
+    real *losses;              /* [S] on the host */
+    char bad[160];             /* a forward pass without backward, recomputed: the first tensor that is not finite */
 };
 
 static struct step_room *room_create(const struct model *m, bool plan) {

@@ -1,5 +1,5 @@
-/* cuda_suite.h - what holds of the CUDA backend on a GPU (test_cuda.c) and on the emulated device (test_cuda_emulated.c): every case
- * of the kernel table against the fp64 reference, steps of training against the CPU, checkpoints across, recorded steps. */
+/* cuda_suite.h - what holds of the CUDA backend on a GPU (test_cuda.c) and on the emulated device (test_cuda_emulated.c): every
+ * case of the kernel table against the fp64 reference, steps of training against the CPU, checkpoints across, recorded steps. */
 #ifndef INFINIBENCH_CUDA_SUITE_H
 #define INFINIBENCH_CUDA_SUITE_H
 
@@ -98,8 +98,8 @@ static void table_bf16(void **state) {
 /* ---- training ---- */
 
 enum { STEPS = 20 };
-/* Relative difference of losses after up to 20 steps of two backends in fp32, and of the last parameters; products in TF32 lie within
- * the second. Stated in docs/kernels.md. */
+/* Relative difference of losses after up to 20 steps of two backends in fp32, and of the last parameters; products in TF32 lie
+ * within the second. Stated in docs/kernels.md. */
 #define STEPS_FP32 2e-3
 #define STEPS_TF32 3e-2
 

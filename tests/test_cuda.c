@@ -17,7 +17,8 @@ static void large_sizes(void **state) {
     for (int i = 0; i < kernel_perf_count; i += every()) {
         char why[WHY] = "";
         struct kernel_case *c = kernel_case_new(&kernel_perf_table[i]);
-        if (c->flop < 1e8 && (kernel_check(cuda, c, why) || kernel_repeats(cuda, c, why)) && ++failures <= 12) print_error("%s\n", why);
+        if (c->flop < 1e8 && (kernel_check(cuda, c, why) || kernel_repeats(cuda, c, why)) && ++failures <= 12)
+            print_error("%s\n", why);
         kernel_case_free(c);
     }
     assert_int_equal(failures, 0);
@@ -47,10 +48,10 @@ int main(void) {
         return required != NULL;
     }
     cases_step = every();
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_slot_is_empty), cmocka_unit_test(memory_and_copies), cmocka_unit_test(table_fp32),
-        cmocka_unit_test(table_tf32),       cmocka_unit_test(table_bf16),        cmocka_unit_test(large_sizes),
-        cmocka_unit_test(table_manners),    cmocka_unit_test(training_fp32),     cmocka_unit_test(training_tf32),
-        cmocka_unit_test(checkpoints_pass)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_slot_is_empty), cmocka_unit_test(memory_and_copies),
+                                       cmocka_unit_test(table_fp32),       cmocka_unit_test(table_tf32),
+                                       cmocka_unit_test(table_bf16),       cmocka_unit_test(large_sizes),
+                                       cmocka_unit_test(table_manners),    cmocka_unit_test(training_fp32),
+                                       cmocka_unit_test(training_tf32),    cmocka_unit_test(checkpoints_pass)};
     return cmocka_run_group_tests_name("cuda", tests, folder_setup, folder_teardown);
 }

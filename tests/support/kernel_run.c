@@ -146,7 +146,7 @@ struct run {
     void *p[CASE_BUFFERS];
     size_t size[CASE_BUFFERS];
     void *device[CASE_BUFFERS], *argument[CASE_BUFFERS]; /* base and p in the backend's memory */
-    size_t all[CASE_BUFFERS]; /* bytes with guards */
+    size_t all[CASE_BUFFERS];                            /* bytes with guards */
 };
 
 struct how {

@@ -1,5 +1,6 @@
-/* attention.cu - attention forward: a block a (batch row, query head, tile of queries) walks over the tiles of keys that the queries
- * see and keeps the softmax up to date (largest score and sum so far), so no matrix of queries by keys is ever in memory. */
+/* attention.cu - attention forward: a block a (batch row, query head, tile of queries) walks over the tiles of keys that the
+ * queries see and keeps the softmax up to date (largest score and sum so far), so no matrix of queries by keys is ever in memory.
+ */
 #include "attention.cuh"
 
 static int64_t forward_need(const struct attention *a, bool rel) {
@@ -38,7 +39,8 @@ __device__ static inline void softmax_step(const struct attention *a, real *S, r
     }
 }
 
-static __global__ void __launch_bounds__(THREADS) attention_tile(real *out, real *lse, struct attention_inputs in, struct attention a) {
+static __global__ void __launch_bounds__(THREADS)
+    attention_tile(real *out, real *lse, struct attention_inputs in, struct attention a) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(a.bk), width = tile_width(a.e);
     real *Q = shared, *O = Q + a.bq * ld, *K = O + a.bq * ld, *V = K + a.bk * ld, *S = V + a.bk * ld, *max = S + a.bq * lds;
@@ -59,28 +61,25 @@ static __global__ void __launch_bounds__(THREADS) attention_tile(real *out, real
         tile_scores(&a, &w, &q, &x, h, S, Q, K, QR, in.rel, in.bias, R, D);
         softmax_step(&a, S, max, sum, factor);
         bool finite = tile_is_finite(V, ld, x.count, a.e);
-        for (int64_t i = threadIdx.x; i < a.bq * width; i += THREADS) O[i / width * ld + i % width] *= factor[i / width];
+        TILE_EACH(row, col, a.bq, width) O[row * ld + col] *= factor[row];
         __syncthreads();
         if (finite)
             tile_product<false, false>(a.tf32, O, ld, S, lds, V, ld, a.bq, width, a.bk, true);
         else
-            for (int64_t i = threadIdx.x; i < q.count * a.e; i += THREADS) {
-                int64_t r = i / a.e, t = q.t0 + r, lo = most(lowest(&a, &w, t) - x.a0, 0), hi = highest(&a, &w, t) - x.a0;
-                for (int64_t c = lo; c <= least(hi, x.count - 1); c++) O[r * ld + i % a.e] += S[r * lds + c] * V[c * ld + i % a.e];
+            TILE_EACH(r, col, q.count, a.e) {
+                int64_t t = q.t0 + r, lo = most(lowest(&a, &w, t) - x.a0, 0), hi = highest(&a, &w, t) - x.a0;
+                for (int64_t c = lo; c <= least(hi, x.count - 1); c++) O[r * ld + col] += S[r * lds + c] * V[c * ld + col];
             }
         from = x.a0 + x.count;
     }
     __syncthreads();
-    for (int64_t i = threadIdx.x; i < q.count * a.e; i += THREADS) {
-        int64_t r = i / a.e, c = i % a.e;
-        out[((b * a.queries + q.t0 + r) * a.heads + h) * a.e + c] = O[r * ld + c] / sum[r];
-    }
-    for (int64_t r = threadIdx.x; r < q.count; r += THREADS)
-        lse[(b * a.heads + h) * a.queries + q.t0 + r] = max[r] + logf(sum[r]);
+    TILE_EACH(r, c, q.count, a.e) { out[((b * a.queries + q.t0 + r) * a.heads + h) * a.e + c] = O[r * ld + c] / sum[r]; }
+    for (int64_t r = threadIdx.x; r < q.count; r += THREADS) lse[(b * a.heads + h) * a.queries + q.t0 + r] = max[r] + logf(sum[r]);
 }
 
 static void attention_fwd(real *out, real *lse, const real *q, const real *k, const real *v, const real *kc, const real *vc,
-                          const real *qr, const real *rel, const real *bias, const int32_t *since, const struct attention_shape *s) {
+                          const real *qr, const real *rel, const real *bias, const int32_t *since,
+                          const struct attention_shape *s) {
     size_t bytes;
     struct attention a = attention_tiles(s, forward_need, rel != NULL, "attention_fwd", &bytes);
     struct attention_inputs in = {q, k, v, kc, vc, qr, rel, bias, since};

@@ -13,8 +13,8 @@
 
 void cuda_attention_bwd(struct kernels *k); /* attention_bwd.cu */
 void cuda_attention_rel(struct place drel, struct place dbias, const struct attention_shape *s, const real *dout, const real *lse,
-                        const real *q, const real *k, const real *v, const real *kc, const real *vc, const real *qr, const real *rel,
-                        const real *bias, const int32_t *since, real *tmp); /* attention_rel.cu */
+                        const real *q, const real *k, const real *v, const real *kc, const real *vc, const real *qr,
+                        const real *rel, const real *bias, const int32_t *since, real *tmp); /* attention_rel.cu */
 
 /* struct attention_shape as kernels take it, and the sizes of tiles. */
 struct attention {
@@ -30,8 +30,27 @@ struct attention_inputs {
 };
 
 static inline struct attention attention_of(const struct attention_shape *s, int64_t bq, int64_t bk) {
-    struct attention a = {s->batch, s->queries, s->heads, s->kv_heads, s->e, s->segment, s->back, s->window, s->cache, s->cache_rows,
-                          s->own_from_segment, s->lead, s->trail, s->distances, s->lead_step, s->scale, 0, bq, bk, 0, 0};
+    struct attention a = {s->batch,
+                          s->queries,
+                          s->heads,
+                          s->kv_heads,
+                          s->e,
+                          s->segment,
+                          s->back,
+                          s->window,
+                          s->cache,
+                          s->cache_rows,
+                          s->own_from_segment,
+                          s->lead,
+                          s->trail,
+                          s->distances,
+                          s->lead_step,
+                          s->scale,
+                          0,
+                          bq,
+                          bk,
+                          0,
+                          0};
     int64_t n = s->segment < s->queries ? s->segment : s->queries;
     a.segments = parts(s->queries, s->segment);
     a.per_segment = parts(n, bq);
@@ -40,8 +59,9 @@ static inline struct attention attention_of(const struct attention_shape *s, int
 }
 
 /* The largest tiles whose need() (in floats) fits; queries no more than a segment has. Stops where even the smallest do not. */
-static inline struct attention attention_tiles(const struct attention_shape *s, int64_t (*need)(const struct attention *a, bool rel),
-                                               bool rel, const char *what, size_t *bytes) {
+static inline struct attention attention_tiles(const struct attention_shape *s,
+                                               int64_t (*need)(const struct attention *a, bool rel), bool rel, const char *what,
+                                               size_t *bytes) {
     static const int64_t sizes[][2] = {{64, 64}, {32, 64}, {32, 32}, {16, 32}, {16, 16}};
     int64_t n = s->segment < s->queries ? s->segment : s->queries;
     for (int i = 0; i < 5; i++) {
@@ -53,8 +73,8 @@ static inline struct attention attention_tiles(const struct attention_shape *s, 
         *bytes = (size_t)need(&a, rel) * sizeof(real);
         if (*bytes <= (size_t)cuda_shared_limit) return a;
     }
-    fprintf(stderr, "infinibench: CUDA: %s: heads of %lld need %zu bytes of shared memory, the GPU has %d; use smaller heads\n", what,
-            (long long)s->e, *bytes, cuda_shared_limit);
+    fprintf(stderr, "infinibench: CUDA: %s: heads of %lld need %zu bytes of shared memory, the GPU has %d; use smaller heads\n",
+            what, (long long)s->e, *bytes, cuda_shared_limit);
     abort();
 }
 
@@ -126,8 +146,8 @@ __device__ static inline void load_keys(real *tile, const struct attention *a, c
 /* Distances d0 .. d0 + bk - 1 of head h. */
 __device__ static inline void load_distances(real *tile, const struct attention *a, const real *rel, int64_t h, int64_t d0) {
     int64_t width = tile_width(a->e), ld = tile_ld(a->e);
-    for (int64_t i = threadIdx.x; i < a->bk * width; i += THREADS) {
-        int64_t r = i / width, c = i % width, d = d0 + r;
+    TILE_EACH(r, c, a->bk, width) {
+        int64_t d = d0 + r;
         tile[r * ld + c] = d >= 0 && d < a->distances && c < a->e ? rel[(d * a->heads + h) * a->e + c] : 0;
     }
 }
@@ -135,8 +155,8 @@ __device__ static inline void load_distances(real *tile, const struct attention 
 /* S[i,j] = Q K^T (+ QR rel along the diagonals) (+ bias) for a tile; Q and QR come multiplied by scale; -inf where a pair is not
  * visible. R [bq,bk] and D [bk,e] are room for relative scores. A barrier lies before and after. */
 __device__ static inline void tile_scores(const struct attention *a, const struct window *w, const struct query_tile *q,
-                                          const struct key_tile *x, int64_t h, real *S, const real *Q, const real *K, const real *QR,
-                                          const real *rel, const real *bias, real *R, real *D) {
+                                          const struct key_tile *x, int64_t h, real *S, const real *Q, const real *K,
+                                          const real *QR, const real *rel, const real *bias, real *R, real *D) {
     int64_t ld = tile_ld(a->e), lds = tile_ld(a->bk), width = tile_width(a->e);
     __syncthreads();
     tile_product<false, true>(a->tf32, S, lds, Q, ld, K, ld, a->bq, a->bk, width, false);
@@ -148,15 +168,15 @@ __device__ static inline void tile_scores(const struct attention *a, const struc
             __syncthreads();
             tile_product<false, true>(a->tf32, R, lds, QR, ld, D, ld, a->bq, a->bk, width, false);
             __syncthreads();
-            for (int64_t i = threadIdx.x; i < a->bq * a->bk; i += THREADS) {
-                int64_t r = i / a->bk, c = i % a->bk, d = q->t0 + r - x->a0 - c - d0;
+            TILE_EACH(r, c, a->bq, a->bk) {
+                int64_t d = q->t0 + r - x->a0 - c - d0;
                 if (d >= 0 && d < a->bk) S[r * lds + c] += R[r * lds + d];
             }
         }
     }
     __syncthreads();
-    for (int64_t i = threadIdx.x; i < a->bq * a->bk; i += THREADS) {
-        int64_t r = i / a->bk, c = i % a->bk, t = q->t0 + r, at = x->a0 + c;
+    TILE_EACH(r, c, a->bq, a->bk) {
+        int64_t t = q->t0 + r, at = x->a0 + c;
         bool seen = r < q->count && c < x->count && at >= lowest(a, w, t) && at <= highest(a, w, t);
         if (!seen)
             S[r * lds + c] = -INFINITY;
@@ -169,8 +189,8 @@ __device__ static inline void tile_scores(const struct attention *a, const struc
 /* Whether all rows of a tile are finite: a weight of 0 must not meet a NaN. All threads get the answer. */
 __device__ static inline bool tile_is_finite(const real *tile, int64_t ld, int64_t rows, int64_t columns) {
     int bad = 0;
-    for (int64_t i = threadIdx.x; i < rows * columns; i += THREADS) {
-        real v = tile[i / columns * ld + i % columns];
+    TILE_EACH(row, col, rows, columns) {
+        real v = tile[row * ld + col];
         bad |= !(v - v == 0);
     }
     return !__syncthreads_or(bad);

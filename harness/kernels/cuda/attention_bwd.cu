@@ -6,8 +6,8 @@
 #include "attention.cuh"
 
 /* delta [B,H,T] into tmp. */
-static __global__ void __launch_bounds__(THREADS) attention_delta(real *delta, const real *dout, const real *out, int64_t batch,
-                                                                  int64_t queries, int64_t heads, int64_t e) {
+static __global__ void __launch_bounds__(THREADS)
+    attention_delta(real *delta, const real *dout, const real *out, int64_t batch, int64_t queries, int64_t heads, int64_t e) {
     int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / 32;
     if (row >= batch * queries * heads) return;
     int64_t h = row % heads, t = row / heads % queries, b = row / heads / queries;
@@ -21,8 +21,8 @@ static __global__ void __launch_bounds__(THREADS) attention_delta(real *delta, c
 static __device__ inline void weights_and_ds(const struct attention *a, const struct query_tile *q, int64_t b, int64_t h, real *S,
                                              real *P, const real *lse, const real *delta) {
     int64_t lds = tile_ld(a->bk);
-    for (int64_t i = threadIdx.x; i < a->bq * a->bk; i += THREADS) {
-        int64_t r = i / a->bk, at = r * lds + i % a->bk, of = (b * a->heads + h) * a->queries + q->t0 + r;
+    TILE_EACH(r, col, a->bq, a->bk) {
+        int64_t at = r * lds + col, of = (b * a->heads + h) * a->queries + q->t0 + r;
         bool there = r < q->count && S[at] != -INFINITY;
         real p = there ? expf(S[at] - lse[of]) : 0;
         S[at] = p;
@@ -33,13 +33,13 @@ static __device__ inline void weights_and_ds(const struct attention *a, const st
 
 static int64_t query_need(const struct attention *a, bool rel) {
     int64_t ld = host_tile_ld(a->e), lds = host_tile_ld(a->bk);
-    int64_t n = 3 * a->bq * ld + 2 * a->bk * ld + 2 * a->bq * lds;   /* Q dO dQ K V S P */
+    int64_t n = 3 * a->bq * ld + 2 * a->bk * ld + 2 * a->bq * lds;    /* Q dO dQ K V S P */
     return n + (rel ? 2 * a->bq * ld + a->bq * lds + a->bk * ld : 0); /* QR dQR R D */
 }
 
-static __global__ void __launch_bounds__(THREADS) attention_queries(struct place dq, struct place dqr, const real *dout, const real *lse,
-                                                                    const real *delta, struct attention_inputs in,
-                                                                    struct attention a) {
+static __global__ void __launch_bounds__(THREADS)
+    attention_queries(struct place dq, struct place dqr, const real *dout, const real *lse, const real *delta,
+                      struct attention_inputs in, struct attention a) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(a.bk), width = tile_width(a.e);
     real *Q = shared, *dO = Q + a.bq * ld, *dQ = dO + a.bq * ld, *K = dQ + a.bq * ld, *V = K + a.bk * ld, *S = V + a.bk * ld;
@@ -70,8 +70,8 @@ static __global__ void __launch_bounds__(THREADS) attention_queries(struct place
             for (int64_t d0 = first; d0 < first + a.bq + a.bk; d0 += a.bk) { /* R[i,d] = ds at the key that is d0 + d away */
                 __syncthreads();
                 load_distances(D, &a, in.rel, h, d0);
-                for (int64_t i = threadIdx.x; i < a.bq * a.bk; i += THREADS) {
-                    int64_t r = i / a.bk, d = i % a.bk, c = q.t0 + r - x.a0 - d0 - d;
+                TILE_EACH(r, d, a.bq, a.bk) {
+                    int64_t c = q.t0 + r - x.a0 - d0 - d;
                     R[r * lds + d] = c >= 0 && c < a.bk ? P[r * lds + c] : 0;
                 }
                 __syncthreads();
@@ -93,9 +93,9 @@ static int64_t key_need(const struct attention *a, bool rel) {
 }
 
 /* Tile blockIdx.x of the own keys, or of the cached ones. */
-static __global__ void __launch_bounds__(THREADS) attention_keys(struct place dk, struct place dv, int64_t own, const real *dout,
-                                                                 const real *lse, const real *delta, struct attention_inputs in,
-                                                                 struct attention a) {
+static __global__ void __launch_bounds__(THREADS)
+    attention_keys(struct place dk, struct place dv, int64_t own, const real *dout, const real *lse, const real *delta,
+                   struct attention_inputs in, struct attention a) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(a.bk), width = tile_width(a.e);
     real *Q = shared, *dO = Q + a.bq * ld, *K = dO + a.bq * ld, *V = K + a.bk * ld, *dK = V + a.bk * ld, *dV = dK + a.bk * ld;
@@ -126,8 +126,8 @@ static __global__ void __launch_bounds__(THREADS) attention_keys(struct place dk
             load_queries(dO, &a, dout, b, h, &q, 1);
             if (in.rel) load_queries(QR, &a, in.qr, b, h, &q, (real)a.scale);
             tile_scores(&a, &w, &q, &x, h, S, Q, K, QR, in.rel, in.bias, R, D);
-            for (int64_t i = threadIdx.x; i < a.bq * a.bk; i += THREADS) /* keys of the tile that this segment reads elsewhere */
-                if ((x.a0 + i % a.bk >= w.bound) != (own != 0)) S[i / a.bk * lds + i % a.bk] = -INFINITY;
+            TILE_EACH(row, col, a.bq, a.bk) /* keys of the tile that this segment reads elsewhere */
+            if ((x.a0 + col >= w.bound) != (own != 0)) S[row * lds + col] = -INFINITY;
             tile_product<false, true>(a.tf32, P, lds, dO, ld, V, ld, a.bq, a.bk, width, false);
             __syncthreads();
             weights_and_ds(&a, &q, b, h, S, P, lse, delta);

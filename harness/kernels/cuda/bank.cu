@@ -9,16 +9,16 @@ __device__ static inline int64_t slot_of(int64_t count, int64_t capacity) {
     return r < 0 ? r + capacity : r;
 }
 
-static void ring_write(real *ring, const real *x, const int32_t *head, int64_t offset, int64_t batch, int64_t rows, int64_t capacity,
-                       int64_t width) {
+static void ring_write(real *ring, const real *x, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,
+                       int64_t capacity, int64_t width) {
     map(batch * rows * width, [=] __device__(int64_t at) {
         int64_t i = at % width, r = at / width % rows, b = at / (width * rows);
         ring[(b * capacity + slot_of(head[b] + offset + r, capacity)) * width + i] = x[at];
     });
 }
 
-static void ring_read(real *out, const real *ring, const int32_t *head, int64_t offset, int64_t batch, int64_t rows, int64_t capacity,
-                      int64_t width) {
+static void ring_read(real *out, const real *ring, const int32_t *head, int64_t offset, int64_t batch, int64_t rows,
+                      int64_t capacity, int64_t width) {
     map(batch * rows * width, [=] __device__(int64_t at) {
         int64_t i = at % width, r = at / width % rows, b = at / (width * rows);
         out[at] = ring[(b * capacity + slot_of(head[b] + offset + r, capacity)) * width + i];
@@ -53,8 +53,8 @@ __device__ static inline void insert(real *value, int32_t *place, int64_t k, rea
     }
 }
 
-static __global__ void __launch_bounds__(THREADS) topk_tiles(int32_t *index, const real *q, const real *keys, const int32_t *head,
-                                                             const int32_t *since, struct bank a) {
+static __global__ void __launch_bounds__(THREADS)
+    topk_tiles(int32_t *index, const real *q, const real *keys, const int32_t *head, const int32_t *since, struct bank a) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(TOP_KEYS), T = a.segments * a.n;
     real *Q = shared, *K = Q + TOP_QUERIES * ld, *S = K + TOP_KEYS * ld, *value = S + TOP_QUERIES * lds;
@@ -68,8 +68,8 @@ static __global__ void __launch_bounds__(THREADS) topk_tiles(int32_t *index, con
     for (int64_t from = 0; from < n; from += TOP_KEYS) {
         int64_t count = least(TOP_KEYS, n - from), width = tile_width(a.e);
         __syncthreads();
-        for (int64_t i = threadIdx.x; i < TOP_KEYS * width; i += THREADS) {
-            int64_t r = i / width, c = i % width, slot = slot_of(end - n + from + r, a.capacity);
+        TILE_EACH(r, c, TOP_KEYS, width) {
+            int64_t slot = slot_of(end - n + from + r, a.capacity);
             K[r * ld + c] = r < count && c < a.e ? keys[((b * a.capacity + slot) * a.heads + h) * a.e + c] : 0;
         }
         __syncthreads();
@@ -86,13 +86,14 @@ static __global__ void __launch_bounds__(THREADS) topk_tiles(int32_t *index, con
                     real w = __shfl_sync(WHOLE_WARP, v, j);
                     if (place[(i + 1) * a.topk - 1] >= 0 && !(w > value[(i + 1) * a.topk - 1])) continue;
                     __syncwarp();
-                    insert(value + i * a.topk, place + i * a.topk, a.topk, w, (int32_t)slot_of(end - n + from + j0 + j, a.capacity));
+                    insert(value + i * a.topk, place + i * a.topk, a.topk, w,
+                           (int32_t)slot_of(end - n + from + j0 + j, a.capacity));
                 }
             }
     }
     __syncthreads();
-    for (int64_t i = threadIdx.x; i < queries * a.topk; i += THREADS)
-        index[((b * T + t0 + i / a.topk) * a.heads + h) * a.topk + i % a.topk] = place[i];
+    TILE_EACH(row, col, queries, a.topk)
+    index[((b * T + t0 + row) * a.heads + h) * a.topk + col] = place[row * a.topk + col];
 }
 
 static void topk(int32_t *index, const real *q, const real *keys, const int32_t *head, const int32_t *since,
@@ -104,8 +105,8 @@ static void topk(int32_t *index, const real *q, const real *keys, const int32_t 
 }
 
 /* A warp a (token, head). */
-static __global__ void __launch_bounds__(THREADS) hits_rows(real *out, real *p, const real *q, const real *keys, const real *values,
-                                                            const int32_t *index, struct bank a) {
+static __global__ void __launch_bounds__(THREADS)
+    hits_rows(real *out, real *p, const real *q, const real *keys, const real *values, const int32_t *index, struct bank a) {
     int64_t T = a.segments * a.n, row = (int64_t)blockIdx.x * WARPS + threadIdx.x / 32;
     int lane = threadIdx.x % 32;
     if (row >= a.batch * T * a.heads) return;
@@ -115,7 +116,8 @@ static __global__ void __launch_bounds__(THREADS) hits_rows(real *out, real *p, 
     for (int64_t j = 0; j < a.topk; j++) {
         real d = 0;
         if (slot[j] >= 0)
-            for (int64_t i = lane; i < a.e; i += 32) d += q[row * a.e + i] * keys[((b * a.capacity + slot[j]) * a.heads + h) * a.e + i];
+            for (int64_t i = lane; i < a.e; i += 32)
+                d += q[row * a.e + i] * keys[((b * a.capacity + slot[j]) * a.heads + h) * a.e + i];
         d = warp_sum(d);
         if (slot[j] >= 0) max = most_or_nan(max, d);
         if (lane == 0) w[j] = d;

@@ -1,9 +1,9 @@
 /* device.cuh - what all files of the CUDA backend share: how kernels are launched, sums over warps and blocks, gradients' places.
  *
  * Everything goes to one stream and passes through launch(), gemm.cu or the copies of runtime.cu, because a training step may be
- * recorded there as a graph and replayed (record_* in runtime.cu): these are what notices that a step calls the same things with the
- * same arguments as before. For that comparison every argument of a kernel is a multiple of 8 bytes wide and has no padding: int64_t,
- * double, pointers and structs of them.
+ * recorded there as a graph and replayed (record_* in runtime.cu): these are what notices that a step calls the same things with
+ * the same arguments as before. For that comparison every argument of a kernel is a multiple of 8 bytes wide and has no padding:
+ * int64_t, double, pointers and structs of them.
  *
  * Sums have a fixed order: no atomic addition anywhere. The sources compile with nvcc, and as C++ against the emulation in
  * tests/support/cuda, where the tests run every kernel without a GPU. */

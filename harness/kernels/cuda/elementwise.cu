@@ -104,8 +104,8 @@ __device__ static inline real feature_sum(const real *x, int64_t e) {
     return warp_sum(sum);
 }
 
-static __global__ void __launch_bounds__(THREADS) feature_rows(struct place y, const real *dy, const real *x, int64_t normalised,
-                                                               int64_t rows, int64_t e) {
+static __global__ void __launch_bounds__(THREADS)
+    feature_rows(struct place y, const real *dy, const real *x, int64_t normalised, int64_t rows, int64_t e) {
     int lane = threadIdx.x % 32;
     for (int64_t r = (int64_t)blockIdx.x * (THREADS / 32) + threadIdx.x / 32; r < rows; r += (int64_t)gridDim.x * (THREADS / 32)) {
         const real *row = x + r * e;
@@ -178,9 +178,9 @@ static void mix_fwd(real *out, const real *mem, const real *local, const real *b
 }
 
 /* A block a (run of rows, head): what the run adds to dbeta. */
-static __global__ void __launch_bounds__(THREADS) mix_beta(real *tmp, const real *dout, const real *mem, const real *local,
-                                                           const int32_t *since, int64_t bypass, int64_t rows, int64_t n,
-                                                           int64_t heads, int64_t e) {
+static __global__ void __launch_bounds__(THREADS)
+    mix_beta(real *tmp, const real *dout, const real *mem, const real *local, const int32_t *since, int64_t bypass, int64_t rows,
+             int64_t n, int64_t heads, int64_t e) {
     int64_t run = (rows + KERNEL_PARTIALS - 1) / KERNEL_PARTIALS, from = blockIdx.y * run, to = least(from + run, rows);
     int64_t h = blockIdx.x;
     double sum = 0;
@@ -198,7 +198,8 @@ static void mix_bwd(struct gout dmem, struct gout dlocal, struct gout dbeta, con
     struct place dm = place_of(dmem), dl = place_of(dlocal), db = place_of(dbeta);
     int64_t bypass = mode == MIX_BYPASS, rows = batch * segments * n;
     if (db.p) { /* before dout may be overwritten */
-        LAUNCH(mix_beta, dim3((unsigned)heads, KERNEL_PARTIALS), THREADS, 0, tmp, dout, mem, local, since, bypass, rows, n, heads, e);
+        LAUNCH(mix_beta, dim3((unsigned)heads, KERNEL_PARTIALS), THREADS, 0, tmp, dout, mem, local, since, bypass, rows, n, heads,
+               e);
         map(heads, [=] __device__(int64_t h) {
             real sum = 0, g = sigmoid_of(beta[h]);
             for (int64_t p = 0; p < KERNEL_PARTIALS; p++) sum += tmp[p * heads + h];

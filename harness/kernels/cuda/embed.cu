@@ -7,8 +7,8 @@ static void embed_fwd(real *out, const real *table, const int32_t *ids, int64_t 
 
 /* A block a (row of the table, THREADS columns): looks through the ids in order and adds the rows that are its own, so the order of
  * the sum is that of the rows. */
-static __global__ void __launch_bounds__(THREADS) embed_gather(struct place dtable, const real *dout, const int32_t *ids, int64_t rows,
-                                                               int64_t width) {
+static __global__ void __launch_bounds__(THREADS)
+    embed_gather(struct place dtable, const real *dout, const int32_t *ids, int64_t rows, int64_t width) {
     __shared__ unsigned char mine[THREADS];
     int64_t id = blockIdx.x, i = (int64_t)blockIdx.y * THREADS + threadIdx.x;
     real sum = dtable.beta && i < width ? dtable.p[id * width + i] : 0;

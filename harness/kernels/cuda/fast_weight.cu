@@ -1,5 +1,5 @@
-/* fast_weight.cu - forward of fast weights (linear attention, delta rule, gated delta rule): a block a (batch row, key/value head, FS
- * columns of the state) walks over the chunks of tokens with its part of the state in shared memory. In fp32. */
+/* fast_weight.cu - forward of fast weights (linear attention, delta rule, gated delta rule): a block a (batch row, key/value head,
+ * FS columns of the state) walks over the chunks of tokens with its part of the state in shared memory. In fp32. */
 #include "fast_weight.cuh"
 
 /* Floats of shared memory. */
@@ -8,10 +8,11 @@ static size_t forward_room(const struct fast_weight *a) {
     return (size_t)(CHUNK_ROWS + 2 * CHUNK * ld + room * lds + 3 * CHUNK * lds + 2 * CHUNK * ldc + room + CHUNK);
 }
 
-/* Segments from .. to. states NULL: out, m, z are written; else only the states at the chunks of segment `from` (see the header). */
-static __global__ void __launch_bounds__(THREADS) fast_weight_scan(real *out, real *m, real *z, real *states,
-                                                                   struct fast_weight_inputs in, struct fast_weight a, int64_t from,
-                                                                   int64_t to) {
+/* Segments from .. to. states NULL: out, m, z are written; else only the states at the chunks of segment `from` (see the header).
+ */
+static __global__ void __launch_bounds__(THREADS)
+    fast_weight_scan(real *out, real *m, real *z, real *states, struct fast_weight_inputs in, struct fast_weight a, int64_t from,
+                     int64_t to) {
     DYNAMIC_SHARED(shared);
     int64_t ld = tile_ld(a.e), lds = tile_ld(FS), ldc = tile_ld(CHUNK), room = (a.e + 15) / 16 * 16, width = tile_width(a.e);
     struct chunk_rows c = chunk_rows_at(shared);
@@ -30,15 +31,15 @@ static __global__ void __launch_bounds__(THREADS) fast_weight_scan(real *out, re
             load_rows(&a, &c, &in, at, rows);
             if (states) {
                 real *to_state = states + ((b * a.kv_heads + g) * (chunks_of(&a) + 1) + n0 / a.chunk) * a.e * (a.f + 1);
-                for (int64_t i = threadIdx.x; i < a.e * columns; i += THREADS)
-                    to_state[i / columns * a.f + j0 + i % columns] = S[i / columns * lds + i % columns];
+                TILE_EACH(row, col, a.e, columns)
+                to_state[row * a.f + j0 + col] = S[row * lds + col];
                 for (int64_t i = threadIdx.x; j0 == 0 && i < a.e; i += THREADS) to_state[a.e * a.f + i] = Z[i];
             }
             tile_load(K, ld, in.k + at * a.e, a.kv_heads * a.e, rows, a.e, CHUNK, 1);
             real *value = a.delta ? X : U;
             tile_load(value, lds, in.v + at * a.f + j0, a.kv_heads * a.f, rows, columns, CHUNK, 1);
-            for (int64_t i = threadIdx.x; i < CHUNK * (FS - across); i += THREADS) /* columns that no product fills */
-                X[i / (FS - across) * lds + across + i % (FS - across)] = Y[i / (FS - across) * lds + across + i % (FS - across)] = 0;
+            TILE_EACH(row, col, CHUNK, FS - across) /* columns that no product fills */
+            X[row * lds + across + col] = Y[row * lds + across + col] = 0;
             __syncthreads();
             if (a.delta) {
                 product_fp32<false, true>(G, ldc, K, ld, K, ld, CHUNK, CHUNK, width, false);
@@ -69,15 +70,14 @@ static __global__ void __launch_bounds__(THREADS) fast_weight_scan(real *out, re
                 }
                 product_fp32<false, false>(Y, lds, P, ldc, U, lds, CHUNK, across, CHUNK, true);
                 __syncthreads();
-                for (int64_t i = threadIdx.x; i < rows * columns; i += THREADS) {
-                    int64_t r = i / columns, j = i % columns;
+                TILE_EACH(r, j, rows, columns) {
                     out[(query + r * a.heads) * a.f + j0 + j] = Y[r * lds + j] / (a.delta ? 1 : den[r]);
                 }
                 __syncthreads();
             }
             scale_rows(U, U, c.left, 1);
             real all = expf((real)c.sum[rows - 1]);
-            for (int64_t i = threadIdx.x; i < room * FS; i += THREADS) S[i / FS * lds + i % FS] *= all;
+            TILE_EACH(row, col, room, FS) S[row * lds + col] *= all;
             __syncthreads();
             product_fp32<true, false>(S, lds, K, ld, U, lds, room, across, CHUNK, true);
             for (int64_t i = threadIdx.x; i < a.e; i += THREADS) {
@@ -90,10 +90,7 @@ static __global__ void __launch_bounds__(THREADS) fast_weight_scan(real *out, re
         if (states) return;
         real *next = m + after * a.e * a.f + j0;
         const real *start = m + before * a.e * a.f + j0;
-        for (int64_t i = threadIdx.x; i < a.e * columns; i += THREADS) {
-            int64_t x = i / columns, y = i % columns;
-            next[x * a.f + y] = written ? S[x * lds + y] : reset ? 0 : start[x * a.f + y];
-        }
+        TILE_EACH(x, y, a.e, columns) { next[x * a.f + y] = written ? S[x * lds + y] : reset ? 0 : start[x * a.f + y]; }
         for (int64_t i = threadIdx.x; z && j0 == 0 && i < a.e; i += THREADS)
             z[after * a.e + i] = written ? Z[i] : reset ? 0 : z[before * a.e + i];
     }
@@ -102,8 +99,8 @@ static __global__ void __launch_bounds__(THREADS) fast_weight_scan(real *out, re
 static void scan(real *out, real *m, real *z, real *states, struct fast_weight_inputs in, struct fast_weight a, int64_t from,
                  int64_t to) {
     size_t bytes = forward_room(&a) * sizeof(real);
-    LAUNCH(fast_weight_scan, dim3((unsigned)parts(a.f, FS), (unsigned)a.kv_heads, (unsigned)a.batch), THREADS, bytes, out, m, z, states,
-           in, a, from, to);
+    LAUNCH(fast_weight_scan, dim3((unsigned)parts(a.f, FS), (unsigned)a.kv_heads, (unsigned)a.batch), THREADS, bytes, out, m, z,
+           states, in, a, from, to);
 }
 
 void fast_weight_states(real *states, const real *m, const real *z, struct fast_weight_inputs in, struct fast_weight a, int64_t s) {

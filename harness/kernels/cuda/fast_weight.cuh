@@ -1,8 +1,9 @@
 /* fast_weight.cuh - what forward and backward of fast weights share: a chunk of tokens in shared memory.
  *
- * Within a chunk, with c_i the sum of its decays up to token i, X_i = v_i - exp(c_i) k_i S - sum_{j<i} G_ij U_j and U_i = beta_i X_i,
- * G_ij = exp(c_i - c_j) k_i.k_j (delta; of the sum U = v); out_i = exp(c_i) q_i S + sum_{j<=i} exp(c_i - c_j) (q_i.k_j) U_j; and the
- * state after it is exp(c_C) S + sum_j exp(c_C - c_j) k_j U_j^T. The columns of S do not mix, so blocks or loops take FS of them. */
+ * Within a chunk, with c_i the sum of its decays up to token i, X_i = v_i - exp(c_i) k_i S - sum_{j<i} G_ij U_j and U_i = beta_i
+ * X_i, G_ij = exp(c_i - c_j) k_i.k_j (delta; of the sum U = v); out_i = exp(c_i) q_i S + sum_{j<=i} exp(c_i - c_j) (q_i.k_j) U_j;
+ * and the state after it is exp(c_C) S + sum_j exp(c_C - c_j) k_j U_j^T. The columns of S do not mix, so blocks or loops take FS of
+ * them. */
 #ifndef INFINIBENCH_CUDA_FAST_WEIGHT_CUH
 #define INFINIBENCH_CUDA_FAST_WEIGHT_CUH
 
@@ -32,7 +33,7 @@ __host__ __device__ static inline int64_t chunks_of(const struct fast_weight *a)
 
 /* Per token of the chunk at hand. */
 struct chunk_rows {
-    double *sum;                /* c_i */
+    double *sum;               /* c_i */
     real *grown, *left, *beta; /* exp(c_i), exp(c_C - c_i), beta_i */
 };
 /* Floats that they take; at the start of shared memory because of the doubles. */
@@ -43,8 +44,8 @@ __device__ static inline struct chunk_rows chunk_rows_at(real *shared) {
 }
 
 /* Token rows at + r * kv_heads, r < rows. Barriers lie before and after. */
-__device__ static inline void load_rows(const struct fast_weight *a, const struct chunk_rows *c, const struct fast_weight_inputs *in,
-                                        int64_t at, int64_t rows) {
+__device__ static inline void load_rows(const struct fast_weight *a, const struct chunk_rows *c,
+                                        const struct fast_weight_inputs *in, int64_t at, int64_t rows) {
     __syncthreads();
     if (threadIdx.x == 0) {
         double sum = 0;
@@ -72,11 +73,12 @@ __device__ static inline void decay_lower(real *x, const struct chunk_rows *c, i
 /* x[r,:] *= factor[r] into y. */
 __device__ static inline void scale_rows(real *y, const real *x, const real *factor, real sign) {
     int64_t ld = tile_ld(FS);
-    for (int64_t i = threadIdx.x; i < CHUNK * FS; i += THREADS) y[i / FS * ld + i % FS] = sign * x[i / FS * ld + i % FS] * factor[i / FS];
+    TILE_EACH(row, col, CHUNK, FS) y[row * ld + col] = sign * x[row * ld + col] * factor[row];
 }
 
 /* From X = V on: X -= exp(c) Y with Y = K S, then row by row U_j = beta_j X_j and X_i -= G_ij U_j for the rows below. */
-__device__ static inline void solve_writes(const struct chunk_rows *c, real *X, real *U, const real *Y, const real *G, int64_t rows) {
+__device__ static inline void solve_writes(const struct chunk_rows *c, real *X, real *U, const real *Y, const real *G,
+                                           int64_t rows) {
     int64_t ld = tile_ld(FS), ldg = tile_ld(CHUNK), column = threadIdx.x % FS, part = threadIdx.x / FS;
     for (int64_t i = part; i < CHUNK; i += THREADS / FS) {
         X[i * ld + column] -= c->grown[i] * Y[i * ld + column];

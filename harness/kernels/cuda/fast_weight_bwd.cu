@@ -1,6 +1,6 @@
-/* fast_weight_bwd.cu - backward of fast weights: a block a (batch row, key/value head) goes through the chunks of a segment in reverse,
- * in each through the columns of the state, FS at a time. The states at the chunks come from fast_weight_states(). Everything that is
- * summed over columns and heads has this block as its only writer. */
+/* fast_weight_bwd.cu - backward of fast weights: a block a (batch row, key/value head) goes through the chunks of a segment in
+ * reverse, in each through the columns of the state, FS at a time. The states at the chunks come from fast_weight_states().
+ * Everything that is summed over columns and heads has this block as its only writer. */
 #include "fast_weight.cuh"
 
 struct fast_weight_gradients {
@@ -10,8 +10,8 @@ struct fast_weight_gradients {
 static size_t backward_room(const struct fast_weight *a) {
     int64_t ld = host_tile_ld(a->e), lds = host_tile_ld(FS), ldc = host_tile_ld(CHUNK), room = round_up(a->e, 16);
     int64_t group = a->heads / a->kv_heads;
-    return (size_t)(CHUNK_ROWS + 4 * CHUNK * ld + 3 * room * lds + 5 * CHUNK * lds + 3 * CHUNK * ldc + 4 * CHUNK + 2 * CHUNK * group +
-                    2 * room);
+    return (size_t)(CHUNK_ROWS + 4 * CHUNK * ld + 3 * room * lds + 5 * CHUNK * lds + 3 * CHUNK * ldc + 4 * CHUNK +
+                    2 * CHUNK * group + 2 * room);
 }
 
 /* dc_i += sum_{j<i} x_ij y_ij, dc_j -= the same, of CHUNK x CHUNK tiles; a thread a row, then a thread a column. */
@@ -25,7 +25,7 @@ __device__ static inline void decay_gradient(real *dc, const real *x, const real
     }
 }
 
-struct chunk_tiles { /* of one block; widths: E, FS, CHUNK */
+struct chunk_tiles {              /* of one block; widths: E, FS, CHUNK */
     real *K, *Q, *dK, *dQ;        /* [CHUNK,E] */
     real *S, *dS, *dN;            /* [E,FS] state at the start, its gradient at the end, and at the start */
     real *X, *U, *D, *Y, *dO;     /* [CHUNK,FS] */
@@ -35,7 +35,8 @@ struct chunk_tiles { /* of one block; widths: E, FS, CHUNK */
     real *z, *dz;                 /* [E] */
 };
 __device__ static inline struct chunk_tiles chunk_tiles_at(real *p, const struct fast_weight *a) {
-    int64_t ld = tile_ld(a->e), lds = tile_ld(FS), ldc = tile_ld(CHUNK), room = (a->e + 15) / 16 * 16, group = a->heads / a->kv_heads;
+    int64_t ld = tile_ld(a->e), lds = tile_ld(FS), ldc = tile_ld(CHUNK), room = (a->e + 15) / 16 * 16,
+            group = a->heads / a->kv_heads;
     struct chunk_tiles t;
     t.K = p, t.Q = t.K + CHUNK * ld, t.dK = t.Q + CHUNK * ld, t.dQ = t.dK + CHUNK * ld;
     t.S = t.dQ + CHUNK * ld, t.dS = t.S + room * lds, t.dN = t.dS + room * lds;
@@ -61,9 +62,10 @@ __device__ static inline void load_head(const struct fast_weight *a, const struc
 }
 
 /* Of the sum: den_i = q_i.z_i + eps and w_i = (dout_i . out_i) / den_i for one head; out is computed anew, FS columns at a time. */
-__device__ static inline void normaliser_gradient(const struct fast_weight *a, const struct chunk_rows *c, const struct chunk_tiles *t,
-                                                  const struct fast_weight_inputs *in, const real *dout, const real *state, int64_t at,
-                                                  int64_t query, int64_t x, int64_t rows) {
+__device__ static inline void normaliser_gradient(const struct fast_weight *a, const struct chunk_rows *c,
+                                                  const struct chunk_tiles *t, const struct fast_weight_inputs *in,
+                                                  const real *dout, const real *state, int64_t at, int64_t query, int64_t x,
+                                                  int64_t rows) {
     int64_t ld = tile_ld(a->e), lds = tile_ld(FS), ldc = tile_ld(CHUNK), room = (a->e + 15) / 16 * 16;
     real *den = t->den + x * CHUNK, *w = t->w + x * CHUNK;
     load_head(a, c, t, in->q, query, rows);
@@ -106,10 +108,10 @@ __device__ static inline void chunk_columns(const struct fast_weight *a, const s
     tile_load(t->S, lds, state + j0, a->f, a->e, columns, room, 1);
     tile_load(t->dS, lds, dm + j0, a->f, a->e, columns, room, 1);
     tile_load(a->delta ? t->X : t->U, lds, in->v + at * a->f + j0, a->kv_heads * a->f, rows, columns, CHUNK, 1);
-    for (int64_t i = threadIdx.x; across < FS && i < CHUNK * (FS - across); i += THREADS) { /* columns that no product fills */
-        int64_t here = i / (FS - across) * lds + across + i % (FS - across);
-        t->X[here] = t->U[here] = t->D[here] = t->Y[here] = t->dO[here] = 0;
-    }
+    if (across < FS) TILE_EACH(row, col, CHUNK, FS - across) { /* columns that no product fills */
+            int64_t here = row * lds + across + col;
+            t->X[here] = t->U[here] = t->D[here] = t->Y[here] = t->dO[here] = 0;
+        }
     __syncthreads();
     if (a->delta) {
         product_fp32<false, false>(t->Y, lds, t->K, ld, t->S, lds, CHUNK, across, width, false);
@@ -117,12 +119,12 @@ __device__ static inline void chunk_columns(const struct fast_weight *a, const s
         solve_writes(c, t->X, t->U, t->Y, t->G, rows);
     }
     product_fp32<false, false>(t->D, lds, t->K, ld, t->dS, lds, CHUNK, across, width, false);
-    for (int64_t i = threadIdx.x; i < room * across; i += THREADS)
-        t->dN[i / across * lds + i % across] = all * t->dS[i / across * lds + i % across];
+    TILE_EACH(row, col, room, across)
+    t->dN[row * lds + col] = all * t->dS[row * lds + col];
     if (in->decay) {
         double dot = 0;
-        for (int64_t i = threadIdx.x; i < a->e * columns; i += THREADS)
-            dot += (double)(t->S[i / columns * lds + i % columns] * t->dS[i / columns * lds + i % columns]);
+        TILE_EACH(row, col, a->e, columns)
+        dot += (double)(t->S[row * lds + col] * t->dS[row * lds + col]);
         dot = block_sum(dot);
         if (threadIdx.x == 0) t->end[0] += (real)dot * all;
     }
@@ -136,23 +138,22 @@ __device__ static inline void chunk_columns(const struct fast_weight *a, const s
             for (int64_t r = 0; r < rows; r++) t->end[0] += t->row[r];
         for (int64_t r = threadIdx.x; r < rows; r += THREADS) t->dc[r] -= t->row[r];
     }
-    for (int64_t i = threadIdx.x; i < CHUNK * FS; i += THREADS) t->dO[i / FS * lds + i % FS] = c->left[i / FS] * t->U[i / FS * lds + i % FS];
+    TILE_EACH(row, col, CHUNK, FS) t->dO[row * lds + col] = c->left[row] * t->U[row * lds + col];
     __syncthreads();
     product_fp32<false, true>(t->dK, ld, t->dO, lds, t->dS, lds, CHUNK, width, across, true); /* writes */
-    for (int64_t x = 0; x < group; x++) {                                                    /* reads */
+    for (int64_t x = 0; x < group; x++) {                                                     /* reads */
         int64_t query = (b * T + t0) * a->heads + g * group + x;
         load_head(a, c, t, in->q, query, rows);
         tile_load(t->dO, lds, dout + query * a->f + j0, a->heads * a->f, rows, columns, CHUNK, 1);
         __syncthreads();
         if (!a->delta) {
-            for (int64_t i = threadIdx.x; i < rows * across; i += THREADS) t->dO[i / across * lds + i % across] /= t->den[x * CHUNK + i / across];
+            TILE_EACH(row, col, rows, across) t->dO[row * lds + col] /= t->den[x * CHUNK + row];
             __syncthreads();
         }
         product_fp32<true, false>(t->D, lds, t->P, ldc, t->dO, lds, CHUNK, across, CHUNK, true);
         product_fp32<false, true>(t->H, ldc, t->dO, lds, t->U, lds, CHUNK, CHUNK, across, false);
         __syncthreads();
-        if (!a->delta && first)
-            for (int64_t i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) t->H[i / CHUNK * ldc + i % CHUNK] -= t->w[x * CHUNK + i / CHUNK];
+        if (!a->delta && first) TILE_EACH(row, col, CHUNK, CHUNK) t->H[row * ldc + col] -= t->w[x * CHUNK + row];
         __syncthreads();
         if (in->decay) decay_gradient(t->dc, t->P, t->H, rows);
         __syncthreads();
@@ -171,7 +172,7 @@ __device__ static inline void chunk_columns(const struct fast_weight *a, const s
         product_fp32<false, false>(t->dQ, ld, t->H, ldc, t->K, ld, CHUNK, width, CHUNK, true);
         __syncthreads();
         if (!a->delta && first) {
-            for (int64_t i = threadIdx.x; i < rows * a->e; i += THREADS) t->dQ[i / a->e * ld + i % a->e] -= t->w[x * CHUNK + i / a->e] * t->z[i % a->e];
+            TILE_EACH(row, col, rows, a->e) t->dQ[row * ld + col] -= t->w[x * CHUNK + row] * t->z[col];
             for (int64_t i = threadIdx.x; i < a->e; i += THREADS)
                 for (int64_t r = 0; r < rows; r++) t->dz[i] -= t->w[x * CHUNK + r] * t->Q[r * ld + i];
             __syncthreads();
@@ -193,7 +194,7 @@ __device__ static inline void chunk_columns(const struct fast_weight *a, const s
         __syncthreads();
         product_fp32<false, true>(t->H, ldc, t->D, lds, t->U, lds, CHUNK, CHUNK, across, false);
         __syncthreads();
-        for (int64_t i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) t->H[i / CHUNK * ldc + i % CHUNK] *= -1;
+        TILE_EACH(row, col, CHUNK, CHUNK) t->H[row * ldc + col] *= -1;
         if (in->decay) tile_row_dots(t->row, t->D, lds, t->Y, lds, rows, columns, false);
         __syncthreads();
         if (in->decay) {
@@ -212,13 +213,13 @@ __device__ static inline void chunk_columns(const struct fast_weight *a, const s
         product_fp32<false, true>(t->dK, ld, t->dO, lds, t->S, lds, CHUNK, width, across, true);
     }
     if (to->v.p) tile_put(to->v, at * a->f + j0, a->kv_heads * a->f, t->D, lds, rows, columns, 1);
-    for (int64_t i = threadIdx.x; i < a->e * columns; i += THREADS) dm[i / columns * a->f + j0 + i % columns] = t->dN[i / columns * lds + i % columns];
+    TILE_EACH(row, col, a->e, columns) dm[row * a->f + j0 + col] = t->dN[row * lds + col];
     __syncthreads();
 }
 
-static __global__ void __launch_bounds__(THREADS) fast_weight_segment_bwd(struct fast_weight_gradients to, real *dm, real *dz, real *states,
-                                                                          const real *dout, struct fast_weight_inputs in,
-                                                                          struct fast_weight a, int64_t s) {
+static __global__ void __launch_bounds__(THREADS)
+    fast_weight_segment_bwd(struct fast_weight_gradients to, real *dm, real *dz, real *states, const real *dout,
+                            struct fast_weight_inputs in, struct fast_weight a, int64_t s) {
     DYNAMIC_SHARED(shared);
     struct chunk_rows c = chunk_rows_at(shared);
     struct chunk_tiles t = chunk_tiles_at(shared + CHUNK_ROWS, &a);
@@ -249,7 +250,7 @@ static __global__ void __launch_bounds__(THREADS) fast_weight_segment_bwd(struct
             __syncthreads();
             decay_lower(t.G, &c, rows, false);
         } else {
-            for (int64_t i = threadIdx.x; i < rows * a.e; i += THREADS) t.dK[i / a.e * ld + i % a.e] = t.dz[i % a.e];
+            TILE_EACH(row, col, rows, a.e) t.dK[row * ld + col] = t.dz[col];
             for (int64_t x = 0; x < group; x++)
                 normaliser_gradient(&a, &c, &t, &in, dout, state, at, (b * T + t0) * a.heads + g * group + x, x, rows);
         }
@@ -269,8 +270,8 @@ static __global__ void __launch_bounds__(THREADS) fast_weight_segment_bwd(struct
             dz[i - a.e * a.f] = reset ? 0 : t.dz[i - a.e * a.f] + around[i];
 }
 
-static void fast_weight_bwd(struct gout dq, struct gout dk, struct gout dv, struct gout dbeta, struct gout ddecay, real *dm, real *dz,
-                            const real *dout, const real *m, const real *z, const real *q, const real *k, const real *v,
+static void fast_weight_bwd(struct gout dq, struct gout dk, struct gout dv, struct gout dbeta, struct gout ddecay, real *dm,
+                            real *dz, const real *dout, const real *m, const real *z, const real *q, const real *k, const real *v,
                             const real *beta, const real *decay, const int32_t *since, const int32_t *len, real *tmp,
                             const struct fast_weight_shape *shape) {
     struct fast_weight a = fast_weight_of(shape);
@@ -279,7 +280,8 @@ static void fast_weight_bwd(struct gout dq, struct gout dk, struct gout dv, stru
     size_t bytes = backward_room(&a) * sizeof(real);
     for (int64_t s = a.segments - 1; s >= 0; s--) {
         fast_weight_states(tmp, m, z, in, a, s);
-        LAUNCH(fast_weight_segment_bwd, dim3((unsigned)a.kv_heads, (unsigned)a.batch), THREADS, bytes, to, dm, dz, tmp, dout, in, a, s);
+        LAUNCH(fast_weight_segment_bwd, dim3((unsigned)a.kv_heads, (unsigned)a.batch), THREADS, bytes, to, dm, dz, tmp, dout, in, a,
+               s);
     }
 }
 

@@ -1,7 +1,7 @@
 /* gemm.cu - matrix products by cuBLAS, which is loaded when the backend is opened: the program starts where no CUDA library is.
  *
- * cuBLAS is column-major, we are row-major: C^T = op(B)^T op(A)^T, so the operands change places and nothing is copied. Products are
- * in fp32, in TF32 on fp32 storage, or in bf16 on fp32 storage (cuda_products); accumulation is always in fp32. */
+ * cuBLAS is column-major, we are row-major: C^T = op(B)^T op(A)^T, so the operands change places and nothing is copied. Products
+ * are in fp32, in TF32 on fp32 storage, or in bf16 on fp32 storage (cuda_products); accumulation is always in fp32. */
 #include "device.cuh"
 #include <cublas_v2.h>
 #ifndef EMULATED
@@ -25,7 +25,8 @@ bool cuda_blas_open(char *library, size_t size, char *why, size_t why_size) {
     void *lib = NULL, *workspace = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names && !lib; i++) lib = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     if (!lib) {
-        snprintf(why, why_size, "libcublas.so was not found (%s); install the CUDA toolkit or set LD_LIBRARY_PATH, or use --backend cpu",
+        snprintf(why, why_size,
+                 "libcublas.so was not found (%s); install the CUDA toolkit or set LD_LIBRARY_PATH, or use --backend cpu",
                  dlerror());
         return false;
     }
@@ -37,8 +38,10 @@ bool cuda_blas_open(char *library, size_t size, char *why, size_t why_size) {
     int version = 0;
     if (!blas_create || !blas_set_stream || !blas_set_workspace || !blas_version || !blas_gemm ||
         blas_create(&handle) != CUBLAS_STATUS_SUCCESS || blas_set_stream(handle, cuda_stream) != CUBLAS_STATUS_SUCCESS ||
-        cudaMalloc(&workspace, WORKSPACE) != cudaSuccess || blas_set_workspace(handle, workspace, WORKSPACE) != CUBLAS_STATUS_SUCCESS) {
-        snprintf(why, why_size, "cuBLAS does not start: is it of CUDA 12 or 13, and is there memory on the GPU? Or use --backend cpu");
+        cudaMalloc(&workspace, WORKSPACE) != cudaSuccess ||
+        blas_set_workspace(handle, workspace, WORKSPACE) != CUBLAS_STATUS_SUCCESS) {
+        snprintf(why, why_size,
+                 "cuBLAS does not start: is it of CUDA 12 or 13, and is there memory on the GPU? Or use --backend cpu");
         return false;
     }
     blas_version(handle, &version);

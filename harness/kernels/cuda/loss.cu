@@ -16,8 +16,8 @@ static void xent_fwd(real *nll, real *lse, const real *logits, const int32_t *ta
     });
 }
 
-static void xent_bwd(struct gout dlogits, const real *dnll, const real *logits, const real *lse, const int32_t *target, int64_t rows,
-                     int64_t vocab) {
+static void xent_bwd(struct gout dlogits, const real *dnll, const real *logits, const real *lse, const int32_t *target,
+                     int64_t rows, int64_t vocab) {
     struct place to = place_of(dlogits);
     if (!to.p) return;
     map(rows * vocab, [=] __device__(int64_t i) {

@@ -1,5 +1,5 @@
-/* norm.cu - RMSNorm, with and without the residual sum, and the L2 normalisation of heads. A block or a warp a row; the gradients of
- * weights in a second pass over runs of rows. */
+/* norm.cu - RMSNorm, with and without the residual sum, and the L2 normalisation of heads. A block or a warp a row; the gradients
+ * of weights in a second pass over runs of rows. */
 #include "device.cuh"
 
 static void rmsnorm_fwd(real *y, real *rstd, const real *x, const real *w, double eps, int64_t rows, int64_t width) {
@@ -29,8 +29,8 @@ static void add_rmsnorm_fwd(real *sum, real *y, real *rstd, const real *a, const
 }
 
 /* tmp [KERNEL_PARTIALS, width] = what each run of rows adds to dw. */
-static __global__ void __launch_bounds__(THREADS) rmsnorm_runs(real *tmp, const real *dy, const real *x, const real *rstd, int64_t rows,
-                                                               int64_t width) {
+static __global__ void __launch_bounds__(THREADS)
+    rmsnorm_runs(real *tmp, const real *dy, const real *x, const real *rstd, int64_t rows, int64_t width) {
     int64_t run = (rows + KERNEL_PARTIALS - 1) / KERNEL_PARTIALS, from = blockIdx.y * run, to = least(from + run, rows);
     int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= width) return;
@@ -62,8 +62,8 @@ static void rmsnorm_bwd(struct gout dx, struct gout dw, const real *dy, const re
 }
 
 /* A warp a (row, head). */
-static __global__ void __launch_bounds__(THREADS) headnorm_rows(struct place y, real *rinv, const real *x, const real *scale, double eps,
-                                                                int64_t rows, int64_t heads, int64_t e) {
+static __global__ void __launch_bounds__(THREADS) headnorm_rows(struct place y, real *rinv, const real *x, const real *scale,
+                                                                double eps, int64_t rows, int64_t heads, int64_t e) {
     int lane = threadIdx.x % 32;
     for (int64_t r = (int64_t)blockIdx.x * (THREADS / 32) + threadIdx.x / 32; r < rows * heads;
          r += (int64_t)gridDim.x * (THREADS / 32)) {
@@ -76,8 +76,9 @@ static __global__ void __launch_bounds__(THREADS) headnorm_rows(struct place y, 
     }
 }
 
-static __global__ void __launch_bounds__(THREADS) headnorm_rows_bwd(struct place dx, const real *dy, const real *x, const real *scale,
-                                                                    const real *rinv, int64_t rows, int64_t heads, int64_t e) {
+static __global__ void __launch_bounds__(THREADS)
+    headnorm_rows_bwd(struct place dx, const real *dy, const real *x, const real *scale, const real *rinv, int64_t rows,
+                      int64_t heads, int64_t e) {
     int lane = threadIdx.x % 32;
     for (int64_t r = (int64_t)blockIdx.x * (THREADS / 32) + threadIdx.x / 32; r < rows * heads;
          r += (int64_t)gridDim.x * (THREADS / 32)) {
@@ -90,8 +91,8 @@ static __global__ void __launch_bounds__(THREADS) headnorm_rows_bwd(struct place
 }
 
 /* tmp [KERNEL_PARTIALS, heads]: a block a (head, run of rows). */
-static __global__ void __launch_bounds__(THREADS) headnorm_runs(real *tmp, const real *dy, const real *x, const real *rinv, int64_t rows,
-                                                                int64_t heads, int64_t e) {
+static __global__ void __launch_bounds__(THREADS)
+    headnorm_runs(real *tmp, const real *dy, const real *x, const real *rinv, int64_t rows, int64_t heads, int64_t e) {
     int64_t run = (rows + KERNEL_PARTIALS - 1) / KERNEL_PARTIALS, from = blockIdx.y * run, to = least(from + run, rows);
     int64_t h = blockIdx.x;
     double sum = 0;
@@ -108,7 +109,8 @@ static dim3 warp_grid(int64_t rows) {
     return dim3((unsigned)(blocks < 8192 ? blocks : 8192));
 }
 
-static void headnorm_fwd(real *y, real *rinv, const real *x, const real *scale, double eps, int64_t rows, int64_t heads, int64_t e) {
+static void headnorm_fwd(real *y, real *rinv, const real *x, const real *scale, double eps, int64_t rows, int64_t heads,
+                         int64_t e) {
     struct place to = {y, 0};
     LAUNCH(headnorm_rows, warp_grid(rows * heads), THREADS, 0, to, rinv, x, scale, eps, rows, heads, e);
 }

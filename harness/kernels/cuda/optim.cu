@@ -43,9 +43,10 @@ static __global__ void __launch_bounds__(THREADS) mean_of_rows(real *mean, const
 
 /* tmp: u [rows, cols] (before that, where there are rows enough, column sums of runs of rows), [rows] of which the first holds the
  * mean of r, two lots of partial sums. */
-static void adafactor(real *p, real *r, real *c, const real *g, const real *hyper, double rate, double decay, double eps1, double eps2,
-                      double clip_rms, int parameter_scale, real *tmp, int64_t rows, int64_t cols) {
-    int64_t n = rows * cols, runs = rows < KERNEL_PARTIALS ? rows : KERNEL_PARTIALS, run = parts(rows, runs), scaled = parameter_scale;
+static void adafactor(real *p, real *r, real *c, const real *g, const real *hyper, double rate, double decay, double eps1,
+                      double eps2, double clip_rms, int parameter_scale, real *tmp, int64_t rows, int64_t cols) {
+    int64_t n = rows * cols, runs = rows < KERNEL_PARTIALS ? rows : KERNEL_PARTIALS, run = parts(rows, runs),
+            scaled = parameter_scale;
     real *u = tmp, *mean = tmp + n, *u_runs = mean + rows, *p_runs = u_runs + KERNEL_PARTIALS;
     if (rows > 1)
         each_row(rows, [=] __device__(int64_t i) {

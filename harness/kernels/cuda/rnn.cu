@@ -1,5 +1,5 @@
-/* rnn.cu - LSTM and GRU: a launch a token, for a token waits for the one before. In the forward a warp makes the gates of one unit for
- * all batch rows; in the backward a block makes 32 units of one batch row, its warps sharing the rows of the matrix. */
+/* rnn.cu - LSTM and GRU: a launch a token, for a token waits for the one before. In the forward a warp makes the gates of one unit
+ * for all batch rows; in the backward a block makes 32 units of one batch row, its warps sharing the rows of the matrix. */
 #include "device.cuh"
 
 #define UNITS (THREADS / 32)
@@ -12,9 +12,9 @@ static struct rnn rnn_of(const struct rnn_shape *s) {
     return {s->batch, s->segments, s->n, s->width, s->cell == RNN_GRU, s->forget};
 }
 
-static __global__ void __launch_bounds__(THREADS) rnn_token(real *out, real *gates, real *h, real *c, const real *x0, const real *x1,
-                                                            const real *x2, const real *x3, const real *w, const real *bias,
-                                                            struct rnn a, int64_t t) {
+static __global__ void __launch_bounds__(THREADS)
+    rnn_token(real *out, real *gates, real *h, real *c, const real *x0, const real *x1, const real *x2, const real *x3,
+              const real *w, const real *bias, struct rnn a, int64_t t) {
     int64_t H = a.width, B = a.batch, T = a.segments * a.n, i = (int64_t)blockIdx.x * UNITS + threadIdx.x / 32;
     int lane = threadIdx.x % 32, rows = a.gru ? 3 : 4;
     if (i >= H) return;
@@ -52,26 +52,26 @@ static void rnn_fwd(real *out, real *gates, real *h, real *c, const real *x0, co
     for (int64_t s = 0; s < S; s++) {
         real *hs = h + s * N * B * H, *cs = c ? c + s * N * B * H : NULL, *he = hs + N * B * H, *ce = c ? cs + N * B * H : NULL;
         map(B * H, [=] __device__(int64_t i) { /* a document starts */
-            if (since[i / H * S + s] != 0) return;
-            hs[i] = 0;
-            if (cs) cs[i] = 0;
+                                               if (since[i / H * S + s] != 0) return;
+                                               hs[i] = 0;
+                                               if (cs) cs[i] = 0;
         });
         for (int64_t t = s * N; t < (s + 1) * N; t++)
             LAUNCH(rnn_token, dim3((unsigned)parts(H, UNITS)), THREADS, 0, out, gates, h, c, x0, x1, x2, x3, w, bias, a, t);
         map(B * H, [=] __device__(int64_t i) { /* a partial segment leaves what it found */
-            if (!(len[i / H * S + s] < N)) return;
-            he[i] = hs[i];
-            if (cs) ce[i] = cs[i];
+                                               if (!(len[i / H * S + s] < N)) return;
+                                               he[i] = hs[i];
+                                               if (cs) ce[i] = cs[i];
         });
     }
 }
 
 /* Token t: the gradient of h[t+1] from the token after it (whose da is there, in a segment: first 0), then da of t. up [B,H] holds
  * what reaches the state by other ways and gets the new gradient before the matrix. */
-static __global__ void __launch_bounds__(THREADS) rnn_token_bwd(struct place dx0, struct place dx1, struct place dx2, struct place dx3,
-                                                                real *da, real *dh, real *dc, const real *dout, const real *gates,
-                                                                const real *h, const real *c, const real *w, struct rnn a, int64_t t,
-                                                                int64_t last) {
+static __global__ void __launch_bounds__(THREADS)
+    rnn_token_bwd(struct place dx0, struct place dx1, struct place dx2, struct place dx3, real *da, real *dh, real *dc,
+                  const real *dout, const real *gates, const real *h, const real *c, const real *w, struct rnn a, int64_t t,
+                  int64_t last) {
     __shared__ real part[UNITS][33];
     int64_t H = a.width, B = a.batch, T = a.segments * a.n, b = blockIdx.y, i = (int64_t)blockIdx.x * 32 + threadIdx.x % 32;
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -112,8 +112,8 @@ static __global__ void __launch_bounds__(THREADS) rnn_token_bwd(struct place dx0
 }
 
 /* The gradient that leaves a segment at its start: W^T da of the first token is added, and what passed the segment by. */
-static __global__ void __launch_bounds__(THREADS) rnn_segment_bwd(real *dh, real *dc, const real *around, const real *da, const real *w,
-                                                                  const int32_t *since, struct rnn a, int64_t s) {
+static __global__ void __launch_bounds__(THREADS) rnn_segment_bwd(real *dh, real *dc, const real *around, const real *da,
+                                                                  const real *w, const int32_t *since, struct rnn a, int64_t s) {
     __shared__ real part[UNITS][33];
     int64_t H = a.width, B = a.batch, b = blockIdx.y, i = (int64_t)blockIdx.x * 32 + threadIdx.x % 32, rows = (a.gru ? 3 : 4) * H;
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -130,9 +130,9 @@ static __global__ void __launch_bounds__(THREADS) rnn_segment_bwd(real *dh, real
     if (dc) dc[b * H + i] = reset ? 0 : dc[b * H + i] + around[(B + b) * H + i];
 }
 
-static void rnn_bwd(struct gout dx0, struct gout dx1, struct gout dx2, struct gout dx3, real *da, real *dh, real *dc, const real *dout,
-                    const real *gates, const real *h, const real *c, const real *w, const int32_t *since, const int32_t *len, real *tmp,
-                    const struct rnn_shape *shape) {
+static void rnn_bwd(struct gout dx0, struct gout dx1, struct gout dx2, struct gout dx3, real *da, real *dh, real *dc,
+                    const real *dout, const real *gates, const real *h, const real *c, const real *w, const int32_t *since,
+                    const int32_t *len, real *tmp, const struct rnn_shape *shape) {
     struct rnn a = rnn_of(shape);
     int64_t H = a.width, B = a.batch, S = a.segments, N = a.n;
     dim3 grid((unsigned)parts(H, 32), (unsigned)B);
@@ -147,8 +147,8 @@ static void rnn_bwd(struct gout dx0, struct gout dx1, struct gout dx2, struct go
             if (partial) dc[i] = 0;
         });
         for (int64_t t = (s + 1) * N - 1; t >= s * N; t--)
-            LAUNCH(rnn_token_bwd, grid, THREADS, 0, place_of(dx0), place_of(dx1), place_of(dx2), place_of(dx3), da, dh, dc, dout, gates,
-                   h, c, w, a, t, (int64_t)(t == (s + 1) * N - 1));
+            LAUNCH(rnn_token_bwd, grid, THREADS, 0, place_of(dx0), place_of(dx1), place_of(dx2), place_of(dx3), da, dh, dc, dout,
+                   gates, h, c, w, a, t, (int64_t)(t == (s + 1) * N - 1));
         LAUNCH(rnn_segment_bwd, grid, THREADS, 0, dh, dc, (const real *)around, (const real *)da, w, since, a, s);
     }
 }

@@ -249,15 +249,16 @@ static bool open_device(struct backend_info *info, char *why, size_t size) {
     int count = 0, runtime = 0, driver = 0;
     cudaError_t e = cudaGetDeviceCount(&count);
     if (e != cudaSuccess || count == 0) {
-        snprintf(why, size, "there is no usable GPU here (%s); use --backend cpu", e == cudaSuccess ? "none found" : cudaGetErrorString(e));
+        snprintf(why, size, "there is no usable GPU here (%s); use --backend cpu",
+                 e == cudaSuccess ? "none found" : cudaGetErrorString(e));
         return false;
     }
     cudaDeviceProp p;
     cuda_check(cudaSetDevice(0), "cudaSetDevice");
     cuda_check(cudaGetDeviceProperties(&p, 0), "cudaGetDeviceProperties");
     if (p.major < 8) {
-        snprintf(why, size, "the GPU '%s' has compute capability %d.%d, but the backend needs 8.0 or newer; use --backend cpu", p.name,
-                 p.major, p.minor);
+        snprintf(why, size, "the GPU '%s' has compute capability %d.%d, but the backend needs 8.0 or newer; use --backend cpu",
+                 p.name, p.major, p.minor);
         return false;
     }
     cuda_check(cudaDeviceGetAttribute(&cuda_shared_limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "cudaDeviceGetAttribute");

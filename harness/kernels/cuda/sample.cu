@@ -1,9 +1,9 @@
-/* sample.cu - drawing a symbol from each row of logits: a block a row sorts the symbols by falling logit (ties: smaller id), a thread
- * walks the sorted probabilities. */
+/* sample.cu - drawing a symbol from each row of logits: a block a row sorts the symbols by falling logit (ties: smaller id), a
+ * thread walks the sorted probabilities. */
 #include "device.cuh"
 
-/* Sorts n ids so that better() ones come first: bitonic, with comparators of one direction only, so that n need not be a power of two
- * (what lies beyond n would sort last and never moves). */
+/* Sorts n ids so that better() ones come first: bitonic, with comparators of one direction only, so that n need not be a power of
+ * two (what lies beyond n would sort last and never moves). */
 __device__ static inline void sort_ids(int32_t *ids, const real *x, int64_t n) {
     int64_t size = 2;
     auto order = [=](int64_t i, int64_t j) {
@@ -50,7 +50,8 @@ static void sample(int32_t *id, const real *logits, const real *u, double temper
         __syncthreads();
         sort_ids(ids, x, vocab);
         if (temperature > 0) {
-            for (int64_t i = threadIdx.x; i < vocab; i += THREADS) p[i] = expf((real)((double)(x[ids[i]] - x[ids[0]]) / temperature));
+            for (int64_t i = threadIdx.x; i < vocab; i += THREADS)
+                p[i] = expf((real)((double)(x[ids[i]] - x[ids[0]]) / temperature));
             __syncthreads();
         }
         if (threadIdx.x == 0) id[r] = temperature > 0 ? draw(ids, p, (double)u[r], top_p, vocab) : ids[0];

@@ -3,15 +3,19 @@
  * Two ways: on tensor cores (mma.m16n8k8 of TF32, sums in fp32), or by multiply-adds in fp32. Attention takes the first unless
  * products are to be fp32; memory, fast weights and top-k always take the second.
  *
- * A tile has rows of `ld` floats, ld a multiple of 4 with ld mod 8 = 4: so the eight rows and four columns that a warp of tensor-core
- * fragments reads from a tile lie in 32 different banks, and rows of four lanes each do not collide. Sizes are rounded up (rows to 16,
- * columns to 8) and what is beyond the matrix is zero. Barriers are the caller's. */
+ * A tile has rows of `ld` floats, ld a multiple of 4 with ld mod 8 = 4: so the eight rows and four columns that a warp of
+ * tensor-core fragments reads from a tile lie in 32 different banks, and rows of four lanes each do not collide. Sizes are rounded
+ * up (rows to 16, columns to 8) and what is beyond the matrix is zero. Barriers are the caller's. */
 #ifndef INFINIBENCH_CUDA_TILE_CUH
 #define INFINIBENCH_CUDA_TILE_CUH
 
 #include "device.cuh"
 
 #define WARPS (THREADS / 32)
+/* Every element of rows x columns by one thread: warps take rows, lanes columns. No division, and neighbours are neighbours. */
+#define TILE_EACH(r, c, rows, columns)                                                                                             \
+    for (int64_t r = threadIdx.x / 32; r < (rows); r += WARPS)                                                                     \
+        for (int64_t c = threadIdx.x % 32; c < (columns); c += 32)
 
 /* Columns rounded up to 8, and the length of a row in memory. */
 __device__ static inline int64_t tile_width(int64_t columns) { return (columns + 7) / 8 * 8; }
@@ -67,13 +71,14 @@ __device__ static inline void product_tf32(real *C, int64_t ldc, const real *A, 
             }
 #pragma unroll
             for (int j = 0; j < NI; j++) {
-                if (j0 + 8 * j >= n) break;
+                if (j0 + 8 * j < n) {
 #pragma unroll
-                for (int x = 0; x < 2; x++) {
-                    int64_t d = l + t + 4 * x, col = j0 + 8 * j + g;
-                    b[x] = round_tf32(TB ? B[col * ldb + d] : B[d * ldb + col]);
+                    for (int x = 0; x < 2; x++) {
+                        int64_t d = l + t + 4 * x, col = j0 + 8 * j + g;
+                        b[x] = round_tf32(TB ? B[col * ldb + d] : B[d * ldb + col]);
+                    }
+                    mma_tf32(c[j], a, b);
                 }
-                mma_tf32(c[j], a, b);
             }
         }
 #pragma unroll
@@ -132,30 +137,21 @@ __device__ static inline void tile_product(bool tf32, real *C, int64_t ldc, cons
 __device__ static inline void tile_load(real *tile, int64_t ld, const real *from, int64_t from_ld, int64_t rows, int64_t columns,
                                         int64_t room, real factor) {
     int64_t width = tile_width(columns);
-    for (int64_t i = threadIdx.x; i < room * width; i += THREADS) {
-        int64_t r = i / width, c = i % width;
-        tile[r * ld + c] = r < rows && c < columns ? from[r * from_ld + c] * factor : 0;
-    }
+    TILE_EACH(r, c, room, width) { tile[r * ld + c] = r < rows && c < columns ? from[r * from_ld + c] * factor : 0; }
 }
 __device__ static inline void tile_zero(real *tile, int64_t n) {
     for (int64_t i = threadIdx.x; i < n; i += THREADS) tile[i] = 0;
 }
 /* The same with the features of memory. Beyond the matrix 0, which is no feature. */
-__device__ static inline void tile_features(real *tile, int64_t ld, const real *from, int64_t from_ld, int64_t rows, int64_t columns,
-                                            int64_t room) {
+__device__ static inline void tile_features(real *tile, int64_t ld, const real *from, int64_t from_ld, int64_t rows,
+                                            int64_t columns, int64_t room) {
     int64_t width = tile_width(columns);
-    for (int64_t i = threadIdx.x; i < room * width; i += THREADS) {
-        int64_t r = i / width, c = i % width;
-        tile[r * ld + c] = r < rows && c < columns ? elu1(from[r * from_ld + c]) : 0;
-    }
+    TILE_EACH(r, c, room, width) { tile[r * ld + c] = r < rows && c < columns ? elu1(from[r * from_ld + c]) : 0; }
 }
 /* rows x columns of a tile to a gradient's place. */
 __device__ static inline void tile_put(struct place to, int64_t at, int64_t to_ld, const real *tile, int64_t ld, int64_t rows,
                                        int64_t columns, real factor) {
-    for (int64_t i = threadIdx.x; i < rows * columns; i += THREADS) {
-        int64_t r = i / columns, c = i % columns;
-        put(to, at + r * to_ld + c, tile[r * ld + c] * factor);
-    }
+    TILE_EACH(r, c, rows, columns) { put(to, at + r * to_ld + c, tile[r * ld + c] * factor); }
 }
 
 /* Sum over columns of x[r,:] y[r,:] for each of `rows` rows, by the warps in turn; result in out[r]. */

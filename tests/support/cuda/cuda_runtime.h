@@ -2,9 +2,9 @@
  * header, run every kernel in the tests of a machine without a GPU.
  *
  * The threads of a block are fibers that change at barriers and warp operations; warps, and the threads within a warp, run in an
- * order that a seed draws anew at every barrier, so a missing barrier shows as wrong numbers. Shared memory is filled with NaN before
- * every block, fresh device memory too, and device memory cannot be touched by the host while no kernel runs: a dereference there
- * stops the program. A barrier that not all threads reach, and a warp operation that not all its lanes reach, stop it too.
+ * order that a seed draws anew at every barrier, so a missing barrier shows as wrong numbers. Shared memory is filled with NaN
+ * before every block, fresh device memory too, and device memory cannot be touched by the host while no kernel runs: a dereference
+ * there stops the program. A barrier that not all threads reach, and a warp operation that not all its lanes reach, stop it too.
  *
  * It shows what the arithmetic does, not how fast; it knows one stream, whose work is done at once or, while a graph is captured,
  * recorded. Memory order between blocks, occupancy and the limits of registers are not modelled. */

@@ -271,9 +271,9 @@ void *emulated_dynamic_shared(void) { return dynamic_shared; }
 static char *region;
 static const size_t REGION = (size_t)8 << 30;
 static std::vector<std::pair<size_t, size_t>> blocks; /* offset, bytes; sorted */
-static const size_t POISON_MOST = (size_t)16 << 20; /* larger blocks stay as the system gives them, untouched */
-static size_t high;                                 /* pages below were used */
-static int key = -1;                                /* a protection key, where the processor has them: much quicker */
+static const size_t POISON_MOST = (size_t)16 << 20;   /* larger blocks stay as the system gives them, untouched */
+static size_t high;                                   /* pages below were used */
+static int key = -1;                                  /* a protection key, where the processor has them: much quicker */
 
 static void set_access(bool open) {
     if (key >= 0)
@@ -370,7 +370,8 @@ void emulated_run(const std::function<void()> &thread, dim3 grid, dim3 block, si
         uint64_t b = (n + first) % count;
         emulated_block = dim3((unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y), (unsigned)(b / grid.x / grid.y));
         memset(dynamic_shared, 0xff, shared);
-        if (__start_emulated_shared) memset(__start_emulated_shared, 0xff, (size_t)(__stop_emulated_shared - __start_emulated_shared));
+        if (__start_emulated_shared)
+            memset(__start_emulated_shared, 0xff, (size_t)(__stop_emulated_shared - __start_emulated_shared));
         live = thread_count;
         at_barrier = any_or[0] = any_or[1] = or_round = 0;
         for (int i = 0; i < thread_count; i++) {
@@ -381,7 +382,8 @@ void emulated_run(const std::function<void()> &thread, dim3 grid, dim3 block, si
             f->state = FRESH;
         }
         for (int w = 0; w < warp_count; w++)
-            warps[w].lanes = warps[w].live = std::min((int)WARP, thread_count - w * WARP), warps[w].arrived = 0, nobody_waits(&warps[w]);
+            warps[w].lanes = warps[w].live = std::min((int)WARP, thread_count - w * WARP), warps[w].arrived = 0,
+            nobody_waits(&warps[w]);
         new_order();
         fiber *f = next_ready(-1);
         emulated_self = begun(f);
