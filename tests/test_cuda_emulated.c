@@ -1,7 +1,8 @@
 /* test_cuda_emulated.c - the CUDA backend's own sources on the emulated device (support/cuda/): arithmetic, barriers, races between
- * warps, shared and device memory that was never written, memory touched from the wrong side. What only a GPU shows is in
- * test_cuda.c. test_cuda_emulated          all test_cuda_emulated SLOT [N] the cases of one slot in fp32, and the manners of every
- * N-th (1) */
+ * warps, shared and device memory that was never written, memory touched from the wrong side. What only a GPU shows is in test_cuda.c.
+ *   test_cuda_emulated            all
+ *   test_cuda_emulated -t TEST    the tests whose name fits the pattern
+ *   test_cuda_emulated SLOT [N]   the cases of one slot in fp32, and the manners of every N-th (1) */
 #include "cuda_suite.h"
 #include "support/cuda/emulation.h"
 #include <signal.h>
@@ -88,6 +89,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(table_fp32),       cmocka_unit_test(table_tf32),        cmocka_unit_test(table_bf16),
         cmocka_unit_test(other_orders),     cmocka_unit_test(training_fp32),     cmocka_unit_test(training_tf32),
         cmocka_unit_test(checkpoints_pass), cmocka_unit_test(steps_are_replayed)};
-    if (argc > 1) return one_slot(argv[1], argc > 2 ? atoi(argv[2]) : 1);
+    if (argc > 2 && !strcmp(argv[1], "-t"))
+        cmocka_set_test_filter(argv[2]);
+    else if (argc > 1)
+        return one_slot(argv[1], argc > 2 ? atoi(argv[2]) : 1);
     return cmocka_run_group_tests_name("cuda emulated", tests, folder_setup, folder_teardown);
 }
