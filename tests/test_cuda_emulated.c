@@ -1,8 +1,9 @@
 /* test_cuda_emulated.c - the CUDA backend's own sources on the emulated device (support/cuda/): arithmetic, barriers, races between
- * warps, shared and device memory that was never written, memory touched from the wrong side. What only a GPU shows is in test_cuda.c.
- *   test_cuda_emulated            all
- *   test_cuda_emulated -t TEST    the tests whose name fits the pattern
- *   test_cuda_emulated SLOT [N]   the cases of one slot in fp32, and the manners of every N-th (1) */
+ * warps, shared and device memory that was never written, memory touched from the wrong side. What only a GPU shows is in
+ * test_cuda.c.
+ *
+ * Alone it runs all tests; `-t PATTERN` those whose name fits; `-s FIRST STEP` 20 steps of training of every STEP-th variant of the
+ * architectures; `SLOT [N]` the cases of one slot in fp32, and the manners of every N-th case. */
 #include "cuda_suite.h"
 #include "support/cuda/emulation.h"
 #include <signal.h>
@@ -22,7 +23,7 @@ static void other_orders(void **state) {
 
 static void training_fp32(void **state) {
     (void)state;
-    same_training("fp32", STEPS_FP32, 0, 1);
+    same_training("fp32", STEPS_FP32, 0, 3);
 }
 
 static void training_tf32(void **state) {
@@ -69,6 +70,13 @@ static void device_memory_is_closed(void **state) {
     cuda->release(p, 64);
 }
 
+/* A barrier that is forgotten shows; one that is there is enough. */
+static void missing_barriers_show(void **state) {
+    (void)state;
+    assert_int_equal(emulated_exchange_errors(1), 0);
+    assert_true(emulated_exchange_errors(0) > 0);
+}
+
 static int one_slot(const char *name, int step) {
     int bad = 0;
     products("fp32");
@@ -84,11 +92,22 @@ static int one_slot(const char *name, int step) {
 }
 
 int main(int argc, char **argv) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_slot_is_empty), cmocka_unit_test(memory_and_copies), cmocka_unit_test(device_memory_is_closed),
-        cmocka_unit_test(table_fp32),       cmocka_unit_test(table_tf32),        cmocka_unit_test(table_bf16),
-        cmocka_unit_test(other_orders),     cmocka_unit_test(training_fp32),     cmocka_unit_test(training_tf32),
-        cmocka_unit_test(checkpoints_pass), cmocka_unit_test(steps_are_replayed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_slot_is_empty),
+                                       cmocka_unit_test(memory_and_copies),
+                                       cmocka_unit_test(device_memory_is_closed),
+                                       cmocka_unit_test(missing_barriers_show),
+                                       cmocka_unit_test(table_fp32),
+                                       cmocka_unit_test(table_tf32),
+                                       cmocka_unit_test(table_bf16),
+                                       cmocka_unit_test(other_orders),
+                                       cmocka_unit_test(training_fp32),
+                                       cmocka_unit_test(training_tf32),
+                                       cmocka_unit_test(checkpoints_pass),
+                                       cmocka_unit_test(steps_are_replayed)};
+    if (argc > 3 && !strcmp(argv[1], "-s")) {
+        same_training("fp32", STEPS_FP32, atoi(argv[2]), atoi(argv[3]));
+        return 0;
+    }
     if (argc > 2 && !strcmp(argv[1], "-t"))
         cmocka_set_test_filter(argv[2]);
     else if (argc > 1)

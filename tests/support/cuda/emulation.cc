@@ -523,3 +523,19 @@ void *emulated_symbol(const char *name) {
     if (s == "cublasGemmStridedBatchedEx") return (void *)blas_gemm;
     return nullptr;
 }
+
+/* ---- the emulation looks at itself ---- */
+
+int emulated_exchange_errors(int barrier) {
+    int wrong = 0;
+    emulated_run(
+        [&] {
+            float *x = (float *)emulated_dynamic_shared();
+            int self = (int)threadIdx.x, other = 255 - self;
+            x[self] = (float)self;
+            if (barrier) __syncthreads();
+            if (!(x[other] == (float)other)) wrong++;
+        },
+        dim3(8), dim3(256), 256 * sizeof(float));
+    return wrong;
+}
