@@ -21,12 +21,26 @@ ifeq ($(CONFIG),asan)
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDOPT := -fsanitize=address,undefined
 endif
+# A program that finds its libraries, and they each other, beside it.
+ifeq ($(PACK),1)
+LDOPT += -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../lib'
+endif
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) -MMD -MP -I. $(CXXFLAGS)
-LIBS := -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm
+LIBS = -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm $(CUDA_LIBS)
 
-ifeq ($(CUDA),1)
-$(error CUDA=1: this version has no CUDA backend yet; the kernel interface is harness/kernels/kernels_slots.h. Use CUDA=auto or CUDA=0)
+# CUDA=auto: where nvcc is. CUDA_ARCH: native, or a list of compute capabilities; PTX of the last one is added for what comes after.
+NVCC ?= $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
+CUDA_ARCH ?= 80 90
+WITH_CUDA := $(if $(filter 0,$(CUDA)),,$(if $(filter asan,$(CONFIG)),,$(NVCC)))
+ifneq ($(filter-out auto 0 1,$(CUDA)),)
+$(error CUDA=$(CUDA): choose auto, 0 or 1)
+endif
+ifeq ($(CUDA)$(WITH_CUDA),1)
+$(error CUDA=1: nvcc was not found (or CONFIG=asan); install the CUDA toolkit, set CUDA_HOME or NVCC, or use CUDA=auto)
+endif
+ifeq ($(strip $(CUDA_ARCH)),)
+$(error CUDA_ARCH is empty: choose native, or compute capabilities such as CUDA_ARCH="80 90")
 endif
 
 ISAS := base $(if $(filter x86_64 amd64,$(shell uname -m)),v3 v4)
@@ -37,9 +51,20 @@ VEC := $(wildcard harness/kernels/cpu/vec/*.c)
 ENGINE := $(wildcard harness/*.c baselines/*.c tasks/*.c)
 ENGINE_LIB := $(filter-out harness/main.c,$(ENGINE))
 CPU := $(wildcard harness/kernels/cpu/*.c)
+CU := $(wildcard harness/kernels/cuda/*.cu)
+ifneq ($(WITH_CUDA),)
+CUDA_O := $(CU:%.cu=$(B)/%.o)
+CUDA_LIBS := $(dir $(WITH_CUDA))../lib64/libcudart_static.a -lpthread -ldl -lrt
+GENCODE := $(if $(filter native,$(CUDA_ARCH)),-arch=native,$(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
+	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)))
+else
+CUDA_O := $(B)/harness/kernels/cuda_absent.o
+endif
 VEC_O := $(foreach i,$(ISAS),$(VEC:%.c=$(B)/%.$(i).o))
 SHIM_O := $(patsubst %.cc,$(B)/%.o,$(wildcard harness/*.cc))
-LIB_O := $(ENGINE_LIB:%.c=$(B)/%.o) $(CPU:%.c=$(B)/%.o) $(VEC_O) $(SHIM_O)
+LIB_O := $(ENGINE_LIB:%.c=$(B)/%.o) $(CPU:%.c=$(B)/%.o) $(VEC_O) $(SHIM_O) $(CUDA_O)
+# The CUDA sources once more, as C++ on an emulated device: every kernel runs in the tests of a machine without a GPU.
+EMULATED_O := $(CU:%.cu=$(B)/emulated/%.o) $(B)/emulated/tests/support/cuda/emulation.o
 REF_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/ref/*.c))
 SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 # The whole engine once more in double precision on the reference kernels: gradients by finite differences, golden states, oracles.
@@ -49,8 +74,11 @@ FAULTY := $(shell grep -rlE 'include ".*faults.h"' --include=*.c harness baselin
 FAULTY_O := $(patsubst %.c,%.o,$(filter-out $(VEC),$(FAULTY))) $(foreach i,$(ISAS),$(patsubst %.c,%.$(i).o,$(filter $(VEC),$(FAULTY))))
 FAULTS_BIN := $(B)/faults/infinibench
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*.c))
+ifeq ($(CONFIG),asan) # the sanitizer does not follow the fibers of the emulated device
+TESTS := $(filter-out %/test_cuda_emulated,$(TESTS))
+endif
 
-.PHONY: help all deps reproduce test check check-power check-clean check-measure bench plots asan clean format
+.PHONY: help all deps reproduce test test-cuda gpu-pack check check-power check-clean check-measure bench plots asan clean format
 help:
 	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini, quick-passkey.ini and quick-chronicle.ini into"
 	@echo "                results/local, print tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
@@ -62,9 +90,10 @@ help:
 	@echo "make check      the accuracy gate: trains every architecture for seconds, holds it against results/regression/expected.csv"
 	@echo "                (docs/ci.md). Of the gate itself: make check-power plants faults that it must catch; make check-clean: ten"
 	@echo "                other seeds must pass; make check-measure: expectations from 20 seeds"
+	@echo "make test-cuda  the tests on a GPU; fails where there is none   make gpu-pack  all that a GPU machine needs, in one archive"
 	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
 	@echo "make format     clang-format over the tree          make clean   remove build/"
-	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0 (the CPU backend is complete without the toolkit)"
+	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0|1  CUDA_ARCH=\"80 90\"|native"
 all: $(BIN)
 deps:
 	@scripts/deps.sh
@@ -89,6 +118,12 @@ test: deps
 	@$(MAKE) --no-print-directory -j2 all tests
 	@scripts/prepare_kjv.sh build/data/kjv
 	@scripts/run_tests.sh $(B)
+test-cuda:
+	@$(MAKE) --no-print-directory -j2 CUDA=1 $(B)/tests/test_cuda
+	@CUDA_REQUIRED=1 $(B)/tests/test_cuda
+gpu-pack: deps
+	@$(MAKE) --no-print-directory -j2 CUDA=1 B=build/gpu PACK=1 build/gpu/infinibench build/gpu/tests/test_cuda
+	@scripts/gpu_pack.sh build/gpu
 .PHONY: tests
 tests: $(BIN) $(TESTS)
 check check-clean check-measure: deps
@@ -125,6 +160,8 @@ $(B)/tests/test_%: $(B)/tests/test_%.o $(LIB_O) $(REF_O) $(SUPPORT_O)
 # A suite with a registry of tasks of its own.
 $(B)/tests/test_stages: $(B)/tests/test_stages.o $(filter-out %tasks/registry.o,$(LIB_O)) $(REF_O) $(SUPPORT_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+$(B)/tests/test_cuda_emulated: $(B)/tests/test_cuda_emulated.o $(filter-out $(CUDA_O),$(LIB_O)) $(EMULATED_O) $(REF_O) $(SUPPORT_O)
+	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 $(B)/tests/f64_%: $(B)/f64/tests/f64_%.o $(F64_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 .SECONDARY:
@@ -149,4 +186,13 @@ $(B)/%.o: %.c
 $(B)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CXXFLAGS_ALL) -c -o $@ $<
+$(B)/emulated/%.o: %.cu
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CXXFLAGS_ALL) -Itests/support/cuda -x c++ -c -o $@ $<
+$(B)/emulated/%.o: %.cc
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(CXXFLAGS_ALL) -Itests/support/cuda -c -o $@ $<
+$(B)/%.o: %.cu
+	@mkdir -p $(@D)
+	$(Q)$(WITH_CUDA) -std=c++17 -O3 -lineinfo --extended-lambda $(GENCODE) -Xcompiler -Wall -I. -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

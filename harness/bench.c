@@ -65,13 +65,25 @@ struct variant {
     struct model_config config;
 };
 
-static int add_variant(struct variant *v, int *count, const char *preset, const struct baseline *b, const char *key,
+/* A preset with another shape of the step, where one is asked for (0: the preset's). */
+struct step_shape {
+    const char *preset;
+    int64_t batch, segments;
+};
+static int shaped_preset(struct model_config *c, const struct step_shape *s, struct error *e) {
+    if (config_preset(c, s->preset, e)) return -1;
+    if (s->batch) c->batch = s->batch;
+    if (s->segments) c->segments = s->segments;
+    return 0;
+}
+
+static int add_variant(struct variant *v, int *count, const struct step_shape *shape, const struct baseline *b, const char *key,
                        const char *value, struct error *e) {
     struct variant *x = &v[*count];
     memset(x, 0, sizeof *x);
     x->config.arch = b;
     options_init(&x->config.options, b->options);
-    if (config_preset(&x->config, preset, e) || (key && options_set(&x->config.options, key, value, b->name, e))) return -1;
+    if (shaped_preset(&x->config, shape, e) || (key && options_set(&x->config.options, key, value, b->name, e))) return -1;
     snprintf(x->name, sizeof x->name, "%s%s%s", b->name, key ? " " : "", key ? value : "");
     if (config_finish(&x->config, e)) return -1;
     (*count)++;
@@ -86,19 +98,19 @@ static const struct option *kinds_of(const struct baseline *b) {
 }
 
 /* Every architecture; one that has `update` or `cell` once for each of its choices. */
-static int variants(struct variant v[32], const char *preset, const char *only, struct error *e) {
+static int variants(struct variant v[32], const struct step_shape *shape, const char *only, struct error *e) {
     int count = 0;
     for (int i = 0; baselines[i]; i++) {
         const struct baseline *b = baselines[i];
         if (only && strcmp(only, b->name) != 0) continue;
         const struct option *kinds = kinds_of(b);
         if (!kinds) {
-            if (count < 32 && add_variant(v, &count, preset, b, NULL, NULL, e)) return -1;
+            if (count < 32 && add_variant(v, &count, shape, b, NULL, NULL, e)) return -1;
             continue;
         }
         char *choices = xstrdup(kinds->choices), *rest = NULL;
         for (char *c = strtok_r(choices, "|", &rest); c && count < 32; c = strtok_r(NULL, "|", &rest))
-            if (add_variant(v, &count, preset, b, kinds->key, c, e)) {
+            if (add_variant(v, &count, shape, b, kinds->key, c, e)) {
                 free(choices);
                 return -1;
             }
@@ -108,6 +120,45 @@ static int variants(struct variant v[32], const char *preset, const char *only, 
 }
 
 /* ---- train ---- */
+
+/* Median rate of work() per second, `amount` each. */
+static double median_rate(const struct kernels *k, void (*work)(const struct kernels *k, real *const *x), real *const *x,
+                          double amount) {
+    double t[9];
+    work(k, x);
+    k->sync();
+    for (int i = 0; i < 9; i++) {
+        double start = now();
+        for (int j = 0; j < 4; j++) work(k, x);
+        k->sync();
+        t[i] = (now() - start) / 4;
+    }
+    return amount / bench_median(t, 9);
+}
+
+enum { ROOF_SIZE = 4096, SUM_SIZE = 1 << 26 };
+static void large_product(const struct kernels *k, real *const *x) {
+    k->gemm(x[0], x[1], x[2], 0, 1, 1, 0, ROOF_SIZE, ROOF_SIZE, ROOF_SIZE, ROOF_SIZE, ROOF_SIZE, ROOF_SIZE);
+}
+static void large_sum(const struct kernels *k, real *const *x) { k->add(x[0], x[1], x[2], SUM_SIZE); }
+
+/* Of a backend that does not measure itself: GFLOP/s of a product of 4096 x 4096 x 4096, GB/s of a sum of 256 MiB vectors. */
+static void measure(const struct kernels *k, double *roof, double *bandwidth) {
+    size_t bytes = SUM_SIZE * sizeof(real);
+    real *x[3];
+    for (int i = 0; i < 3; i++) {
+        x[i] = k->alloc(bytes);
+        CHECK(x[i], "no memory for %zu bytes", bytes);
+        k->fill(x[i], 0.5, SUM_SIZE);
+    }
+    if (roof) *roof = median_rate(k, large_product, x, 2e-9 * ROOF_SIZE * ROOF_SIZE * ROOF_SIZE);
+    if (bandwidth) *bandwidth = median_rate(k, large_sum, x, 3e-9 * (double)bytes);
+    for (int i = 0; i < 3; i++) k->release(x[i], bytes);
+}
+static bool measures_itself(const struct kernels *k) { return strcmp(k->name, "cuda") != 0; }
+
+/* The machine may be shared: the roof of the moment. A GPU is ours alone: measured once. */
+static double roof_now(const struct bench *b) { return measures_itself(b->k) ? kernels_cpu_roof() : b->roof; }
 
 static int bench_train_one(struct bench *b, const struct variant *v, struct error *e) {
     const struct model_config *c = &v->config;
@@ -122,7 +173,7 @@ static int bench_train_one(struct bench *b, const struct variant *v, struct erro
     tc.lr = 1e-4;
     struct source *source = letters_source(1 << 20, c->vocab);
     struct trainer *t = trainer_create(m, &tc, source, e);
-    double times[TRAIN_STEPS], rates[TRAIN_STEPS], start = 0, before = kernels_cpu_roof();
+    double times[TRAIN_STEPS], rates[TRAIN_STEPS], start = 0, before = roof_now(b);
     int n = 0, bad = t ? 0 : -1;
     for (int i = -2; !bad && i < TRAIN_STEPS && (n < 3 || now() - start < TRAIN_SECONDS); i++) {
         struct step_result r;
@@ -136,8 +187,8 @@ static int bench_train_one(struct bench *b, const struct variant *v, struct erro
         if (i == -1) start = now();
     }
     if (!bad) {
-        /* The machine may be shared: the roof is that of the moment, measured right before and right after. */
-        double roof = 0.5 * (before + kernels_cpu_roof()), tokens = (double)(c->batch * c->segments * c->segment);
+        /* Measured right before and right after. */
+        double roof = 0.5 * (before + roof_now(b)), tokens = (double)(c->batch * c->segments * c->segment);
         double step = bench_median(times, n), rate = bench_median(rates, n);
         printf("  %-24s %10lld %12.0f %14.0f %10.1f %10.1f %8.1f %%\n", v->name, (long long)m->elements, tokens / step,
                rate * 1e9 * step / tokens, rate, roof, 100 * rate / roof);
@@ -215,8 +266,11 @@ static int bench_stream(struct bench *b, const struct variant *v, int count, con
 static void print_machine(struct bench *b, const struct backend_info *info) {
     printf("machine    %s\nbackend    %s, instruction set %s, %d threads\nlibrary    %s\ncore type  %s (%s)\n", info->device,
            info->backend, info->isa, info->threads, info->library, info->core, info->note);
-    b->roof = kernels_cpu_roof();
-    b->bandwidth = kernels_cpu_bandwidth();
+    if (measures_itself(b->k)) {
+        b->roof = kernels_cpu_roof();
+        b->bandwidth = kernels_cpu_bandwidth();
+    } else
+        measure(b->k, &b->roof, &b->bandwidth);
     printf("GEMM roof  %.1f GFLOP/s\nbandwidth  %.1f GB/s\n", b->roof, b->bandwidth);
     fflush(stdout);
 }
@@ -224,8 +278,8 @@ static void print_machine(struct bench *b, const struct backend_info *info) {
 int command_bench(int count, char **argv, const struct setting *s, struct error *e) {
     static const char *const kinds[] = {"kernels", "train", "stream", "rouge"};
     enum { ROUGE = 3, KINDS };
-    struct flag flags[] = {{"preset", false, NULL}, {"only", false, NULL}, {"context", false, NULL},
-                           {"jsonl", false, NULL},  {"csv", false, NULL},  {NULL, false, NULL}};
+    struct flag flags[] = {{"preset", false, NULL}, {"only", false, NULL},  {"context", false, NULL},  {"jsonl", false, NULL},
+                           {"csv", false, NULL},    {"batch", false, NULL}, {"segments", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     if (arguments_read(&a, count, argv, BENCH_USAGE, 0, 1, e)) return -1;
     int kind = a.count ? -1 : 0;
@@ -237,13 +291,14 @@ int command_bench(int count, char **argv, const struct setting *s, struct error 
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     const char *preset = flag_value(&a, "preset"), *only = flag_value(&a, "only"), *context = flag_value(&a, "context");
-    if (!preset) preset = "micro";
+    struct step_shape shape = {.preset = preset ? preset : "micro"};
+    if (flag_int(&a, "batch", 0, 1, &shape.batch, e) || flag_int(&a, "segments", 0, 1, &shape.segments, e)) return -1;
     if (only && !baseline_find(only, e)) return -1;
     struct model_config c = {0};
-    if (config_preset(&c, preset, e)) return -1;
+    if (shaped_preset(&c, &shape, e)) return -1;
     if (flag_value(&a, "jsonl") && kind != ROUGE) return fail(e, "--jsonl names the pairs of bench rouge");
     struct variant *v = xcalloc(32, sizeof *v);
-    int n = kind && kind != ROUGE ? variants(v, preset, only, e) : 1;
+    int n = kind && kind != ROUGE ? variants(v, &shape, only, e) : 1;
     struct bench b = {0};
     const char *csv = flag_value(&a, "csv");
     if (n > 0 && csv && !(b.csv = fopen(csv, "w"))) n = fail(e, "cannot write %s: is the folder there and writable?", csv);

@@ -37,9 +37,28 @@ const struct command commands[] = {
 const struct kernels *backend(const struct setting *s, struct backend_info *info) {
     static const struct kernels *k;
     static struct backend_info known;
+    char why[256];
+    if (!k && s->backend && !strcmp(s->backend, "cuda")) k = kernels_cuda(s->products, &known, why, sizeof why);
     if (!k) k = kernels_cpu(s->threads, &known);
     if (info) *info = known;
     return k;
+}
+
+int backend_check(const struct setting *s, struct error *e) {
+    static const char *const names[] = {"cpu", "cuda"}, *const kinds[] = {"fp32", "tf32", "bf16"};
+    bool cuda = s->backend && !strcmp(s->backend, "cuda");
+    char why[256];
+    if (s->backend && !cuda && strcmp(s->backend, "cpu") != 0) {
+        const char *near = nearest_name(s->backend, names, 2);
+        return fail(e, "unknown backend '%s'%s%s%s; backends: cpu, cuda", s->backend, near ? "; did you mean '" : "",
+                    near ? near : "", near ? "'?" : "");
+    }
+    if (s->products && !cuda) return fail(e, "--products is of --backend cuda; the CPU multiplies in fp32");
+    bool known = !s->products;
+    for (int i = 0; i < 3; i++) known |= s->products && !strcmp(s->products, kinds[i]);
+    if (!known) return fail(e, "unknown --products '%s'; there are fp32, tf32 (the default), bf16", s->products);
+    if (cuda && !kernels_cuda(s->products, NULL, why, sizeof why)) return fail(e, "--backend cuda: %s", why);
+    return 0;
 }
 
 /* ---- arguments ---- */

@@ -46,7 +46,8 @@ int flag_real(const struct arguments *a, const char *name, double fallback, doub
     "[--no-stem] [--csv FILE] [--seed N]"
 
 #define BENCH_USAGE                                                                                                                \
-    "bench [kernels|train|stream|rouge] [--preset P] [--only ARCHITECTURE] [--context LIST] [--jsonl FILE] [--csv FILE]"
+    "bench [kernels|train|stream|rouge] [--preset P] [--only ARCHITECTURE] [--batch N] [--segments N] "                            \
+    "[--context LIST] [--jsonl FILE] [--csv FILE]"
 
 #define MEMORY_USAGE                                                                                                               \
     "memory --context LIST [--preset P] [--layers N] [--d-model N] [--heads N] [--kv-heads N] [--head-dim N] [--segment N] "       \
@@ -54,9 +55,12 @@ int flag_real(const struct arguments *a, const char *name, double fallback, doub
 
 struct setting { /* of the whole program */
     int threads;
+    const char *backend, *products; /* NULL: cpu; tf32 */
 };
 /* The backend, started on first use. */
 const struct kernels *backend(const struct setting *s, struct backend_info *info);
+/* Whether the backend that was asked for can be had. */
+int backend_check(const struct setting *s, struct error *e);
 
 struct command {
     const char *name, *usage, *summary;

@@ -19,6 +19,8 @@ int command_run(int count, char **argv, const struct setting *s, struct error *e
     if (arguments_read(&a, count, argv, RUN_USAGE, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e) ||
         flag_int(&a, "jobs", 1, 1, &jobs, e))
         return -1;
+    if (jobs > 1 && s->backend && !strcmp(s->backend, "cuda"))
+        return fail(e, "--jobs %lld: with --backend cuda one cell at a time has the GPU; leave --jobs out", (long long)jobs);
     struct experiment *x = experiment_read(a.word[0], flag_value(&a, "seeds"), e);
     if (!x) return -1;
     if (flag_value(&a, "checkpoints")) {

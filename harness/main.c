@@ -22,7 +22,8 @@ static void print_help(FILE *out) {
     fprintf(out, "infinibench " VERSION ": trains, runs and measures long-context architectures on equal terms\n\n");
     for (const struct command *c = commands; c->name; c++) fprintf(out, "  infinibench %s\n      %s\n", c->usage, c->summary);
     fprintf(out, "  infinibench help [COMMAND]\n  infinibench --version\n\n"
-                 "Everywhere: --threads N (default: OMP_NUM_THREADS or all cores), --quiet (no progress).\n"
+                 "Everywhere: --threads N (default: OMP_NUM_THREADS or all cores), --quiet (no progress), --backend cpu|cuda,\n"
+                 "--products fp32|tf32|bf16 (how a GPU rounds the factors of matrix products; default tf32).\n"
                  "Exit codes: 0 fine, 1 the check failed, 2 bad usage or input.\n");
 }
 
@@ -59,31 +60,35 @@ static int complain(const struct error *e) {
     return 2;
 }
 
-/* Takes --quiet and --threads out of argv, wherever they stand. */
+/* Takes --quiet, --threads, --backend and --products out of argv, wherever they stand. */
 static int take_settings(int *argc, char **argv, struct setting *s, struct error *e) {
+    static const struct {
+        const char *name, *example;
+    } known[] = {{"--threads", "2"}, {"--backend", "cpu"}, {"--products", "fp32"}};
+    const char *values[3] = {NULL, NULL, NULL};
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
-        const char *value = NULL;
-        if (!strcmp(argv[i], "--quiet")) {
-            progress_quiet = true;
-            continue;
+        bool taken = !strcmp(argv[i], "--quiet");
+        if (taken) progress_quiet = true;
+        for (int j = 0; j < 3 && !taken; j++) {
+            size_t n = strlen(known[j].name);
+            if (strncmp(argv[i], known[j].name, n) != 0 || (argv[i][n] && argv[i][n] != '=')) continue;
+            taken = true;
+            if (!argv[i][n] && i + 1 == *argc)
+                return fail(e, "%s needs a value, as in %s %s", known[j].name, known[j].name, known[j].example);
+            values[j] = argv[i][n] ? argv[i] + n + 1 : argv[++i];
         }
-        if (!strncmp(argv[i], "--threads=", 10))
-            value = argv[i] + 10;
-        else if (!strcmp(argv[i], "--threads")) {
-            if (i + 1 == *argc) return fail(e, "--threads needs a number, as in --threads 2");
-            value = argv[++i];
-        } else {
-            argv[kept++] = argv[i];
-            continue;
-        }
-        int64_t n;
-        if (parse_int(value, &n) || n < 1 || n > 4096) return fail(e, "--threads '%s' is not a whole number from 1 to 4096", value);
-        s->threads = (int)n;
+        if (!taken) argv[kept++] = argv[i];
     }
     argv[kept] = NULL;
     *argc = kept;
-    return 0;
+    int64_t n = 0;
+    if (values[0] && (parse_int(values[0], &n) || n < 1 || n > 4096))
+        return fail(e, "--threads '%s' is not a whole number from 1 to 4096", values[0]);
+    s->threads = (int)n;
+    s->backend = values[1];
+    s->products = values[2];
+    return backend_check(s, e);
 }
 
 int main(int argc, char **argv) {

@@ -58,14 +58,15 @@ struct step_room {
     int32_t *tokens, *targets, *since, *len;
     real *weights;
     struct arena boundary;
-    real *next[STATE_LIMIT]; /* recomputation: gradients of the states that leave the segment at hand */
-    real **boundaries;       /* [(S+1) * state_count]: NULL where the state does not exist */
-    int64_t *sizes;          /* the same: elements */
-    size_t *kept;            /* [S]: where the kept indices of a segment begin */
-    struct forward last;     /* the call whose carried states follow the step */
-    bool recomputed;         /* they are in boundaries[0 ..] instead */
-    real *losses;            /* [S] on the host */
-    char bad[160];           /* a forward pass without backward, recomputed: the first tensor that is not finite */
+    real *next[STATE_LIMIT];   /* recomputation: gradients of the states that leave the segment at hand */
+    real **boundaries;         /* [(S+1) * state_count]: NULL where the state does not exist */
+    int64_t *sizes;            /* the same: elements */
+    size_t *kept;              /* [S]: where the kept indices of a segment begin */
+    const struct batch *batch; /* of the step at hand */
+    struct forward last;       /* the call whose carried states follow the step */
+    bool recomputed;           /* they are in boundaries[0 ..] instead */
+    real *losses;              /* [S] on the host */
+    char bad[160];             /* a forward pass without backward, recomputed: the first tensor that is not finite */
 };
 
 static struct step_room *room_create(const struct model *m, bool plan) {
@@ -469,6 +470,17 @@ say:
                 loss, (long long)t->step, text, t->config.lr);
 }
 
+/* The two halves of a step, as the backend may record them: between them the loss is read. */
+static void forward_backward(void *data) {
+    struct trainer *t = data;
+    run_step(t, t->room->batch, true);
+}
+static void update(void *data) {
+    struct trainer *t = data;
+    commit(t);
+    optimizer_step(t);
+}
+
 static double step_flops(const struct trainer *t, const struct batch *b) {
     double sum = t->carried_in ? carried_in_flops(&t->model->config) : 0;
     for (int64_t i = 0; i < b->rows * b->segments; i++)
@@ -488,12 +500,12 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
                     (long long)(b.segments * b.n));
     double read = t->carried_in ? carried_in_prepare(t->carried_in, t->step, &b, e) : 0;
     if (read < 0) return -1;
-    run_step(t, &b, true);
+    t->room->batch = &b;
+    t->model->k->step(forward_backward, t);
     r->loss = loss_of(t);
     if (!(fabs(r->loss) < INFINITY)) return name_bad(t, &b, r->loss, e);
-    commit(t);
     r->lr = schedule_rate(&t->config, t->step);
-    optimizer_step(t);
+    t->model->k->step(update, t);
     real norm2;
     t->model->k->download(&norm2, t->norm2, sizeof norm2);
     r->grad_norm = sqrt((double)norm2);

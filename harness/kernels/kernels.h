@@ -87,9 +87,10 @@ static inline int64_t memory_tmp(const struct memory_shape *a) {
 static inline int64_t rnn_tmp(const struct rnn_shape *a) { return 4 * a->width * (a->width + 64) + 2 * a->batch * a->width; }
 /* Rows of the recurrent matrix: a gate of `width` rows each. */
 static inline int64_t rnn_rows(const struct rnn_shape *a) { return (a->cell == RNN_LSTM ? 4 : 3) * a->width; }
-/* Fast weights: for each (batch row, key/value head) the states at the chunks of a segment, a gradient, two transposed states. */
+/* Fast weights: for each (batch row, key/value head) the states at the chunks of a segment (of at most 32 tokens: a backend may
+ * take shorter chunks than asked for), a gradient, two transposed states. */
 static inline int64_t fast_weight_tmp(const struct fast_weight_shape *a) {
-    int64_t chunk = a->chunk > 0 ? a->chunk : 64, chunks = (a->n + chunk - 1) / chunk;
+    int64_t chunk = a->chunk > 0 && a->chunk < 32 ? a->chunk : 32, chunks = (a->n + chunk - 1) / chunk;
     return a->batch * a->kv_heads * ((chunks + 1) * a->e * (a->f + 1) + 2 * a->f * (a->e + 16));
 }
 
@@ -111,5 +112,10 @@ int kernels_cpu_threads(int threads);
 double kernels_cpu_roof(void);
 /* Measured memory bandwidth in GB/s (triad over 256 MiB). */
 double kernels_cpu_bandwidth(void);
+
+/* The CUDA backend (cuBLAS, own kernels; one GPU, one stream). products: "fp32", "tf32" or "bf16", how matrix products round their
+ * factors (NULL: tf32); storage, sums and the compressive memory are fp32 always. NULL, and a sentence in `why`, where it cannot be
+ * had: no GPU, no cuBLAS, or a program that was built without it. */
+const struct kernels *kernels_cuda(const char *products, struct backend_info *info, char *why, size_t size);
 
 #endif

@@ -33,6 +33,10 @@ struct kernels {
     void (*download)(void *host, const void *device, size_t bytes); /* backend -> host, waits */
     void (*move)(void *dst, const void *src, size_t bytes);         /* backend -> backend, may overlap */
     void (*sync)(void);
+    /* Runs body(data). It may call any slot that neither waits nor allocates (not alloc, release, download, sync, first_bad), with
+     * arguments that depend on the configuration alone. A backend may remember the calls and issue them at once when the same pair
+     * comes again with the same calls; body may then be run twice, so it must not change what it reads. */
+    void (*step)(void (*body)(void *), void *data);
 
     /* ---- products ----------------------------------------------------------------------------------------------------- */
     /* C[m,n] = alpha * op(A) op(B) + beta * C, op(X) = X or X^T (ta, tb: 0 or 1); A is m x k (k x m if ta) with leading dimension

@@ -39,6 +39,7 @@ class Shape:
     norm_eps: float = 1e-5
     rope_base: float = 10000.0
     memory_eps: float = 1e-6
+    relu: bool = False  # two matrices with ReLU instead of SwiGLU
 
     @property
     def memory(self):
@@ -54,6 +55,8 @@ class Shape:
         for i in range(self.layers):
             own = {"norm1": (d,), "norm2": (d,), "wq": (q, d), "wk": (q, d), "wv": (q, d), "wo": (d, q), "w_gate": (self.ffn, d),
                    "w_up": (self.ffn, d), "w_down": (d, self.ffn)}
+            if self.relu:
+                own.pop("w_gate")
             if self.memory:
                 own["beta"] = (self.heads,)
             out.update({f"layers.{i}.{k}": v for k, v in own.items()})
@@ -256,4 +259,5 @@ def add_arguments(p):
 def shape_of(a):
     s = Shape(*PRESETS[a.preset], a.arch)
     s.ffn = a.ffn or s.ffn
+    s.relu = a.preset == "paper"
     return s

@@ -26,6 +26,7 @@ OPTIONS = {
     "style": ("functions", "plain"),        # formulation
     "run": ("threads", "rows", "compile"),  # threads inside operations; the rows of the batch shared by Python threads; torch.compile
     "block": ("64", "32", "128", "256", "0"),  # queries of an attention block (functions); 0: one block
+    "device": ("cpu", "cuda"),              # cuda: products in TF32; style=plain
     "optimizer": ("flat", "foreach", "fused"),
     "malloc": ("tuned", "glibc", "hugepages") + tuple(ALLOCATORS),
     "core": ("best", "asis", "cooperlake", "skylakex", "haswell", "zen"),  # OpenBLAS; best: Cooperlake or SkylakeX with AVX-512
@@ -79,8 +80,10 @@ def start():
             print(f"{k} = {' | '.join(v)}")
         sys.exit(0)
     o = common.read_options(a.variant, OPTIONS)
-    if o["run"] == "compile" and "style=" not in a.variant:
+    if "style=" not in a.variant and (o["run"] == "compile" or o["device"] == "cuda"):
         o["style"] = "plain"
+    if o["device"] == "cuda" and (o["style"] != "plain" or o["run"] == "rows"):
+        sys.exit("device=cuda: use style=plain and run=threads (eager) or run=compile")
     if o["run"] == "compile" and o["style"] == "functions":
         sys.exit("run=compile: the compiler does not take the functions by hand; use style=plain")
     if o["run"] == "compile" and "optimizer=" not in a.variant:
@@ -264,7 +267,7 @@ class Peer:
             layer, _, name = k.rpartition(".")
             if name in ("wq", "wk", "wv"):
                 parts.setdefault(layer + ".wqkv", {})[name] = x
-            elif name in ("w_gate", "w_up"):
+            elif name in ("w_gate", "w_up") and not s.relu:
                 parts.setdefault(layer + ".wgu", {})[name] = x
             else:
                 parts[k] = x.reshape(-1) if name in ("norm1", "norm2", "final_norm", "beta") else x
@@ -276,7 +279,7 @@ class Peer:
         # All values in one buffer, ordered by kind: the flat optimiser is a handful of operations.
         kind = lambda k: ("weight", "norm", "gate").index("gate" if k.endswith("beta") else "norm" if "norm" in k else "weight")
         names = sorted(parts, key=kind)
-        self.flat = torch.from_numpy(np.concatenate([parts[k].reshape(-1) for k in names])).clone()
+        self.flat = torch.from_numpy(np.concatenate([parts[k].reshape(-1) for k in names])).clone().to(options["device"])
         self.grad = torch.zeros_like(self.flat)
         self.p, at, ends = {}, 0, [0, 0, 0]
         for k in names:
@@ -351,7 +354,7 @@ class Peer:
         """Sum of the losses over `total` (targets) or logits, and the states that follow."""
         logits, after = (self.forward_functions if self.functions else self.forward_plain)(tokens, state)
         if targets is None:
-            return logits, after
+            return logits.cpu() if not self.functions else logits, after
         return F.cross_entropy(logits, targets, reduction="sum") / total, after
 
     def forward_functions(self, tokens, state):
@@ -404,15 +407,20 @@ class Peer:
                 after.append(last)
                 a = read.view(a.shape) + a * (1 - g).view(-1, 1, 1)
             x = x + F.linear(a.transpose(1, 2).reshape(x.shape[0], -1), w("wo"))
-            gate, up = F.linear(self.rms_norm(x, w("norm2")), w("wgu")).chunk(2, -1)
-            x = x + F.linear(F.silu(gate) * up, w("w_down"))
+            h = self.rms_norm(x, w("norm2"))
+            if s.relu:
+                inner = F.relu(F.linear(h, w("w_up")))
+            else:
+                gate, up = F.linear(h, w("wgu")).chunk(2, -1)
+                inner = F.silu(gate) * up
+            x = x + F.linear(inner, w("w_down"))
         return F.linear(self.rms_norm(x, p["final_norm"]), p["head"]), after
 
     # -- a step --
 
     def layout(self, tokens):
         """[B, T] -> one row of tokens in the order of the batched products: segment, row, place for infini; row, place otherwise."""
-        t = torch.from_numpy(np.ascontiguousarray(tokens))
+        t = torch.from_numpy(np.ascontiguousarray(tokens)).to(self.o["device"])
         if self.infini:
             t = t.view(t.shape[0], self.s.segments, -1).transpose(0, 1)
         return t.reshape(-1)
@@ -454,7 +462,7 @@ class Peer:
     def named(self, source):
         s, out = self.s, {}
         for k, x in source.items():
-            x = x.detach().numpy().copy()
+            x = x.detach().cpu().numpy().copy()
             if k.endswith(".wqkv"):
                 for name, y in zip(("wq", "wk", "wv"), np.split(x, 3)):
                     back = np.empty_like(y)
@@ -480,6 +488,11 @@ def main(a, o):
         sys.exit(f"run=compile: PyTorch {torch.__version__} has no torch.compile")
     if o["optimizer"] == "fused" and int(torch.__version__.split(".")[0]) < 2:
         sys.exit(f"optimizer=fused: PyTorch {torch.__version__} has none for processors")
+    if o["device"] == "cuda":
+        if not torch.cuda.is_available():
+            sys.exit("device=cuda: this PyTorch has no GPU here")
+        torch.set_default_device("cuda")
+        torch.backends.cuda.matmul.allow_tf32 = True
     torch.set_num_threads(1 if o["run"] == "rows" else a.threads)
     torch.set_flush_denormal(True)
     make = lambda shape, parameters, training: Peer(shape, parameters, training, o, a.threads)
@@ -489,6 +502,7 @@ def main(a, o):
     peer = make(shape, common.initial(shape), common.Training())
     common.measure(peer, shape, a.seconds, a.warmup, {"peer": f"PyTorch {torch.__version__}", "threads": a.threads,
                                                       "variant": ",".join(f"{k}={v}" for k, v in o.items()),
+                                                      "device": torch.cuda.get_device_name() if o["device"] == "cuda" else "cpu",
                                                       "blas": "MKL" if torch.backends.mkl.is_available() else "BLAS as built"})
     return 0
 

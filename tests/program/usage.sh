@@ -13,6 +13,10 @@ wrong "operand is missing.*usage" run
 wrong "one operand too many" info a b
 wrong "whole number" run x.ini --jobs none
 wrong "--threads" --threads 0 list
+wrong "unknown backend 'cudo'.*'cuda'" --backend cudo list
+wrong "products.*cuda" --products bf16 list
+CUDA_VISIBLE_DEVICES='' wrong "no usable GPU.*cpu|built without the CUDA backend" --backend cuda list
+CUDA_VISIBLE_DEVICES='' wrong "unknown --products 'fp8'" --backend cuda --products fp8 list
 wrong "unknown task 'language_modelling'.*'language_modeling'" eval language_modelling --model x
 wrong "unknown bench 'kernel'.*'kernels'" bench kernel
 wrong "unknown preset 'mikro'.*micro" bench train --preset mikro

@@ -19,6 +19,8 @@ static void ref_copy(void *dst, const void *src, size_t bytes) { memmove(dst, sr
 
 static void ref_sync(void) {}
 
+static void ref_step(void (*body)(void *), void *data) { body(data); }
+
 const struct kernels_f64 *kernels_ref(void) {
     static struct kernels_f64 table;
     if (!table.name) {
@@ -28,6 +30,7 @@ const struct kernels_f64 *kernels_ref(void) {
         table.download = ref_copy;
         table.move = ref_copy;
         table.sync = ref_sync;
+        table.step = ref_step;
         ref_elementwise(&table);
         ref_norm(&table);
         ref_loss(&table);

@@ -8,6 +8,7 @@
 #define MUST(call, what) ((call) ? (fprintf(stderr, "%s: %s\n", what, e.text), abort()) : (void)0)
 
 int64_t engine_longest = 40;
+const struct kernels *engine_kernels;
 
 /* ---- the formula ---- */
 
@@ -75,7 +76,7 @@ struct model *engine_model(const char *arch, const char *options, const char *sh
     each_pair(shape, set_shape, &c);
     each_pair(options, set_option, &c.options);
     MUST(config_finish(&c, &e), arch);
-    struct model *m = model_create(&c, kernels_cpu(1, NULL), 1, &e);
+    struct model *m = model_create(&c, engine_kernels ? engine_kernels : kernels_cpu(1, NULL), 1, &e);
     MUST(!m, arch);
     return m;
 }

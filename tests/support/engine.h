@@ -9,6 +9,9 @@
 double formula_uniform(const char *name, int64_t i);
 double formula_value(const char *param, int64_t i); /* offset + scale u, by the last part of the name */
 
+/* The backend of all models from here on; NULL: the CPU's, on one thread. */
+extern const struct kernels *engine_kernels;
+
 /* options, shape: "key=value key=value"; the shape starts from preset nano. Prints the reason and aborts where it
  * cannot be built. */
 struct model *engine_model(const char *arch, const char *options, const char *shape);

@@ -21,6 +21,6 @@
 const struct kernel_slot kernel_slot_table[] = {KERNEL_SLOTS(FORWARD, BACKWARD)};
 const int kernel_slot_count = sizeof kernel_slot_table / sizeof *kernel_slot_table;
 
-/* Every slot of the table has to be here: a name, six slots for memory, and these. */
-_Static_assert(sizeof(struct kernels) / sizeof(void *) == 7 + sizeof kernel_slot_table / sizeof *kernel_slot_table,
+/* Every slot of the table has to be here: a name, six slots for memory, one for steps, and these. */
+_Static_assert(sizeof(struct kernels) / sizeof(void *) == 8 + sizeof kernel_slot_table / sizeof *kernel_slot_table,
                "a slot of struct kernels has no case: add it to KERNEL_SLOTS, kernel_calls.h, kernel_make*.c and kernel_rows.c");

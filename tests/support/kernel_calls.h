@@ -70,7 +70,8 @@ END BEGIN(clip) k->clip(A(0), A(1), S(0));
 END BEGIN(adamw) k->adamw(A(0), A(1), A(2), A(3), A(4), S(0), S(1), S(2), S(3), S(4), D(0));
 END BEGIN(adafactor) k->adafactor(A(0), A(1), A(2), A(3), A(4), S(0), S(1), S(2), S(3), S(4), (int)D(2), A(5), D(0), D(1));
 END BEGIN(sample) k->sample(I(0), A(1), A(2), S(0), S(1), A(3), I(4), D(0), D(1));
-END BEGIN(first_bad) I(0)[0] = (int32_t)k->first_bad(A(1), D(0));
+END BEGIN(first_bad) int32_t found = (int32_t)k->first_bad(A(1), D(0));
+k->upload(I(0), &found, sizeof found);
 END
 
 #undef BEGIN

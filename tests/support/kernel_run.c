@@ -145,6 +145,8 @@ struct run {
     void *base[CASE_BUFFERS]; /* guard zone, buffer, guard zone */
     void *p[CASE_BUFFERS];
     size_t size[CASE_BUFFERS];
+    void *device[CASE_BUFFERS], *argument[CASE_BUFFERS]; /* base and p in the backend's memory */
+    size_t all[CASE_BUFFERS];                            /* bytes with guards */
 };
 
 struct how {
@@ -161,7 +163,8 @@ static size_t element_size(const struct buffer *b) {
     return b->type == TYPE_REAL ? sizeof(real) : b->type == TYPE_INT ? sizeof(int32_t) : sizeof(double);
 }
 
-static void run_kernels(const struct kernels *k, const struct kernel_case *c, struct run *r, struct how how) {
+/* Buffers with their contents, here and in the backend's memory. */
+static void prepare_run(const struct kernels *k, const struct kernel_case *c, struct run *r, struct how how) {
     memset(r, 0, sizeof *r);
     for (int i = 0; i < c->count; i++) {
         const struct buffer *b = &c->buf[i];
@@ -179,13 +182,28 @@ static void run_kernels(const struct kernels *k, const struct kernel_case *c, st
             else
                 ((real *)r->p[i])[j] = starts_undefined(b, how.beta) ? (real)NAN : (real)b->f[j];
         if (how.nan_at == i) ((real *)r->p[i])[how.nan_index] = (real)NAN;
+        r->all[i] = all;
+        r->device[i] = k->alloc(all);
+        k->upload(r->device[i], r->base[i], all);
+        r->argument[i] = (char *)r->device[i] + before;
     }
-    void *p[CASE_BUFFERS];
-    memcpy(p, r->p, sizeof p);
     for (int j = 0; j < c->aliases; j++)
-        if (how.aliases >> j & 1) p[c->alias[j][0]] = p[c->alias[j][1]];
-    c->slot->call(k, p, how.beta, c);
-    memcpy(r->p, p, sizeof p);
+        if (how.aliases >> j & 1) {
+            r->argument[c->alias[j][0]] = r->argument[c->alias[j][1]];
+            r->p[c->alias[j][0]] = r->p[c->alias[j][1]];
+        }
+}
+
+static void release_run(const struct kernels *k, struct run *r) {
+    for (int i = 0; i < CASE_BUFFERS; i++) k->release(r->device[i], r->all[i]);
+}
+
+static void run_kernels(const struct kernels *k, const struct kernel_case *c, struct run *r, struct how how) {
+    prepare_run(k, c, r, how);
+    c->slot->call(k, r->argument, how.beta, c);
+    for (int i = 0; i < c->count; i++)
+        if (r->device[i]) k->download(r->base[i], r->device[i], r->all[i]);
+    release_run(k, r);
 }
 
 static void free_run(struct run *r) {
@@ -438,12 +456,16 @@ double kernel_seconds(const struct kernels *k, const struct kernel_case *c, doub
     struct run r;
     double times[200], begin = 0;
     int n = 0;
-    run_kernels(k, c, &r, PLAIN);
+    prepare_run(k, c, &r, PLAIN);
+    c->slot->call(k, r.argument, 0, c);
+    k->sync();
     for (begin = now(); n < 200 && (n < 5 || now() - begin < at_least); n++) {
         double t = now();
-        c->slot->call(k, r.p, 0, c);
+        c->slot->call(k, r.argument, 0, c);
+        k->sync();
         times[n] = now() - t;
     }
+    release_run(k, &r);
     free_run(&r);
     for (int i = 1; i < n; i++)
         for (int j = i; j > 0 && times[j] < times[j - 1]; j--) {

@@ -164,6 +164,8 @@ static void cpu_move(void *dst, const void *src, size_t bytes) {
 
 static void cpu_sync(void) {}
 
+static void cpu_step(void (*body)(void *), void *data) { body(data); }
+
 /* ---- the table
  * --------------------------------------------------------------------------------------------------------------------- */
 
@@ -194,6 +196,7 @@ static const char *fill_table(void) {
     table.download = cpu_move;
     table.move = cpu_move;
     table.sync = cpu_sync;
+    table.step = cpu_step;
     cpu_gemm_init(&table);
 #if defined(__x86_64__)
     const char *wish = getenv("INFINIBENCH_ISA");
