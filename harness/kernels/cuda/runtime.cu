@@ -74,6 +74,13 @@ static void forget(struct record *r) {
     r->room = 0;
 }
 
+static void forget_all(void) {
+    for (int i = 0; i < RECORDS; i++) {
+        forget(&records[i]);
+        records[i] = record();
+    }
+}
+
 static struct record *find_record(void (*body)(void *), void *data) {
     struct record *oldest = records;
     for (int i = 0; i < RECORDS; i++) {
@@ -161,6 +168,7 @@ static void cuda_release(void *p, size_t bytes) {
     record_refuse("release");
     if (!p) return;
     cuda_check(cudaStreamSynchronize(cuda_stream), "waiting before memory is given back");
+    forget_all(); /* no graph outlives memory that it may point to */
     cuda_check(cudaFree(p), "cudaFree");
 }
 
