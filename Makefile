@@ -21,6 +21,7 @@ ifeq ($(CONFIG),asan)
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDOPT := -fsanitize=address,undefined
 endif
+include tests/hardening.mk
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) -MMD -MP -I. $(CXXFLAGS)
 LIBS := -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm
@@ -57,6 +58,9 @@ help:
 	@echo "make plots      draw the pictures of every folder in results/ again"
 	@echo "make check      the accuracy gate: what make reproduce measured against tests/reference/quick.csv"
 	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
+	@echo "make fuzz, stress, valgrind, tsan"
+	@echo "                every parser of foreign input fuzzed, FUZZ_SECONDS=60 each (clang); 50 kills and a disk that is full at each write;"
+	@echo "                the program under valgrind; its threads under ThreadSanitizer (clang): docs/reliability.md"
 	@echo "make format     clang-format over the tree          make clean   remove build/"
 	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0 (the CPU backend is complete without the toolkit)"
 all: $(BIN)
@@ -112,6 +116,9 @@ $(B)/tests/test_stages: $(B)/tests/test_stages.o $(filter-out %tasks/registry.o,
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 $(B)/tests/f64_%: $(B)/f64/tests/f64_%.o $(F64_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB_O)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -fsanitize=fuzzer $(LDOPT) -fopenmp -o $@ $< $(filter-out $(if $(findstring tokenizer,$*),%/tokenizer_sentencepiece.o),$(LIB_O)) $(LIBS)
 .SECONDARY:
 define VEC_RULE
 $(B)/%.$(1).o: %.c

@@ -307,7 +307,8 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
         t = source ? trainer_create(m, &config, source, e) : NULL;
         result = t ? make_folders(folder, e) : -1;
         if (t && source_carries(source) && !t->carried_in && !progress_quiet)
-            fprintf(stderr, "%s seed %lld %s: %s carries no state that grows by what is read: its documents start from the empty state\n",
+            fprintf(stderr,
+                    "%s seed %lld %s: %s carries no state that grows by what is read: its documents start from the empty state\n",
                     p->row->name, (long long)p->seed, stage->name, shape.arch->name);
         if (result == 0) {
             char *label = xprintf("%s seed %lld %s", p->row->name, (long long)p->seed, stage->name);
@@ -383,7 +384,7 @@ static int run_task(struct pair *p, struct model *m, const struct stage_spec *st
                            .train = trained_on(s->x, stage, p->tokenizer),
                            .seed = (uint64_t)p->seed,
                            .out = w};
-    if (task->task->run(&run, e) != 0) {
+    if (task->task->run(&run, e) != 0 || stream_trouble(m, e) != 0) {
         fail(e, "[task %s]: %s", task->name, e->text);
         cell_drop(w);
         return -1;

@@ -21,6 +21,21 @@ size_t state_need(const struct model *m, int64_t batch, int64_t segments) {
     return bytes;
 }
 
+/* Least common multiple of the rings' capacities. */
+static int64_t common_period(const struct state *s) {
+    int64_t period = 1;
+    for (int i = 0; i < s->model->state_count; i++) {
+        if (s->model->states[i].kind != STATE_RING || !s->model->states[i].rows) continue;
+        int64_t a = period, b = s->capacity[i];
+        while (b) {
+            int64_t rest = a % b;
+            a = b, b = rest;
+        }
+        period = count_times(period / a, s->capacity[i]);
+    }
+    return period;
+}
+
 struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e) {
     struct state *s = xcalloc(1, sizeof *s);
     s->model = m;
@@ -29,6 +44,16 @@ struct state *state_create(struct model *m, int64_t batch, int64_t segments, str
     int64_t n = m->config.segment;
     for (int i = 0; i < m->state_count; i++) s->capacity[i] = capacity(m, i, segments);
     s->arena.name = "carried state";
+    s->period = common_period(s);
+    if (s->period > SINCE_MOST) {
+        fail(e,
+             "architecture %s: its rings come round together only after %lld rows, %lld are the most; make one of their sizes a "
+             "multiple of "
+             "the other",
+             m->config.arch->name, (long long)s->period, (long long)SINCE_MOST);
+        free(s);
+        return NULL;
+    }
     if (m->k && arena_allocate(&s->arena, m->k, state_need(m, batch, segments), e)) {
         free(s);
         return NULL;
@@ -102,6 +127,34 @@ void state_advance(struct state *s, const struct call *c, int64_t row) {
         whole = c->segments; /* rings of all rows move in step; partial segments are followed by a reset */
     else
         while (whole < c->segments && c->len[row * c->segments + whole] == n) whole++;
-    s->head[row] += (int32_t)(whole * n);
-    s->since[row] += (int32_t)(whole * n);
+    int64_t head = s->head[row] + whole * n;
+    s->head[row] = (int32_t)(head < SINCE_MOST ? head : head % s->period);
+    s->since[row] = since_of(s->since[row] + whole * n, n);
+}
+
+bool state_bad(const struct state *s, int64_t row, char *text, size_t size) {
+    static const struct {
+        const char *name, *word;
+    } known[] = {{"memory", "memory M"},
+                 {"memory_norm", "normaliser z"},
+                 {"fast_weight", "fast weights S"},
+                 {"fast_weight_norm", "normaliser z"}};
+    const struct model *m = s->model;
+    for (int i = 0; i < m->state_count; i++) {
+        const struct state_spec *p = m->states + i;
+        if (p->kind != STATE_CARRIED) continue;
+        int64_t first = row < 0 ? 0 : row, rows = row < 0 ? s->batch : 1,
+                at = m->k->first_bad(s->data[i] + first * p->width, rows * p->width);
+        if (at < 0) continue;
+        const char *name = strrchr(p->name, '.') ? strrchr(p->name, '.') + 1 : p->name, *word = NULL;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+            if (!strcmp(name, known[k].name)) word = known[k].word;
+        if (word) /* [kv_heads, ...] of each row */
+            snprintf(text, size, "the %s of layer %d, head %lld (row %lld)", word, p->layer,
+                     (long long)(at % p->width / (p->width / m->config.kv_heads)), (long long)(first + at / p->width));
+        else
+            snprintf(text, size, "the carried state '%s' (row %lld)", p->name, (long long)(first + at / p->width));
+        return true;
+    }
+    return false;
 }

@@ -463,6 +463,18 @@ say:
                 loss, (long long)t->step, text, t->config.lr);
 }
 
+/* After a commit: is what the rows carry on a number? */
+static int check_states(const struct trainer *t, struct error *e) {
+    char what[160];
+    if (!state_bad(t->state, -1, what, sizeof what)) return 0;
+    int64_t n = t->model->config.segments * t->model->config.segment;
+    return fail(
+        e,
+        "%s is not finite after step %lld (tokens %lld to %lld of each row) although the loss is a number; lower the learning rate "
+        "(lr = %g), or train on shorter documents",
+        what, (long long)t->step, (long long)(t->step * n + 1), (long long)((t->step + 1) * n), t->config.lr);
+}
+
 static double step_flops(const struct trainer *t, const struct batch *b) {
     double sum = t->carried_in ? carried_in_flops(&t->model->config) : 0;
     for (int64_t i = 0; i < b->rows * b->segments; i++)
@@ -474,6 +486,11 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     struct batch b;
     double start = now();
     batcher_next(t->batcher, &b);
+    for (int64_t i = 0; i < b.rows * b.segments && t->model->document_positions; i++)
+        if (b.since[i] >= since_of(SINCE_MOST, b.n))
+            return fail(
+                e, "step %lld: architecture %s counts positions to %lld, row %lld reads a longer document; cut it (limit = BYTES)",
+                (long long)t->step, t->model->config.arch->name, (long long)SINCE_MOST, (long long)(i / b.segments));
     if (t->carried_in && b.misplaced)
         return fail(e,
                     "step %lld: %lld documents with a carried-in state start within the step; they must fill it: length and EOS a "
@@ -486,6 +503,7 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     r->loss = loss_of(t);
     if (!(fabs(r->loss) < INFINITY)) return name_bad(t, &b, r->loss, e);
     commit(t);
+    if (check_states(t, e)) return -1;
     r->lr = schedule_rate(&t->config, t->step);
     optimizer_step(t);
     real norm2;

@@ -23,6 +23,9 @@ int fail(struct error *e, const char *format, ...) {
     va_start(a, format);
     vsnprintf(text, sizeof text, format, a);
     va_end(a);
+    /* What stands in a foreign file may be quoted: it shall not end the line, nor talk to a terminal. */
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
     memcpy(e->text, text, sizeof text);
     return -1;
 }

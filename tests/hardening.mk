@@ -1,0 +1,22 @@
+# hardening.mk - what looks for faults from outside (docs/reliability.md): its two kinds of build and its targets. Part of the Makefile.
+.DEFAULT_GOAL := help
+ifeq ($(CONFIG),fuzz)
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+LDOPT := -fsanitize=address,undefined
+endif
+ifeq ($(CONFIG),tsan)
+OPT := -O1 -g -fsanitize=thread
+LDOPT := -fsanitize=thread
+endif
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: fuzz fuzzers stress valgrind tsan
+fuzz:
+	@scripts/fuzz.sh
+fuzzers: $(FUZZERS)
+stress: all
+	@KILLS=50 scripts/run_stress.sh
+valgrind: all
+	@scripts/valgrind.sh
+tsan:
+	@scripts/tsan.sh
