@@ -4,6 +4,7 @@
 #include "generate.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CALL_TOKENS 2048 /* tokens a call by default */
@@ -47,9 +48,9 @@ static FILE *npy_begin(const char *path, int64_t rows, int64_t width, struct err
     int used = snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", shape);
     header[10 + used] = ' ';
     header[sizeof header - 1] = '\n';
-    FILE *f = fopen(path, "wb");
+    FILE *f = fopen(path, "wbe");
     if (!f || fwrite(header, sizeof header, 1, f) != 1) {
-        if (f) fclose(f);
+        if (f) fclose(f), unlink(path);
         fail(e, "cannot write %s: is the folder there and writable?", path);
         return NULL;
     }
@@ -108,6 +109,11 @@ int command_logits(int count, char **argv, const struct setting *set, struct err
     char *temporary = xprintf("%s.tmp", output);
     FILE *f = NULL;
     int status = -1;
+    struct stat st;
+    if (stat(output, &st) == 0 && !S_ISREG(st.st_mode)) {
+        fail(e, "--output %s is no regular file; the array is written aside and takes its place when it is whole", output);
+        goto out;
+    }
     if (n < 0 || !(j.s = open_stream(m, &a, &segments, e))) goto out;
     j.chunk = segments * m->config.segment;
     j.first = last && last < n ? n - last : 0;

@@ -32,8 +32,8 @@ int config_finish(struct model_config *c, struct error *e);
 char *config_text(const struct model_config *c);
 int config_parse(struct model_config *c, const char *text, struct error *e); /* inverse of config_text */
 
-#define PARAM_LIMIT 1024
-#define STATE_LIMIT 256
+#define PARAM_LIMIT 2048 /* 127 layers of any architecture */
+#define STATE_LIMIT 1024
 struct model {
     struct model_config config;
     const struct kernels *k;
@@ -108,6 +108,8 @@ void state_copy_row(struct state *dst, int64_t to, const struct state *src, int6
 size_t state_bytes(const struct state *s);                                                 /* allocated */
 /* Is a carried tensor not finite? Names the first: layer, head, matrix or normaliser, and the row. row -1: any. */
 bool state_bad(const struct state *s, int64_t row, char *text, size_t size);
+/* The largest magnitude that the row carries, and where; 0: nothing. */
+double state_largest(const struct state *s, int64_t row, char *text, size_t size);
 /* Elements carried per row, counted from the arena: rings without their spare rows; counters apart. */
 int64_t state_carried(const struct state *s);
 /* Elements of them that hold something of the row's document by now: a ring those rows that its tokens have filled, a carried

@@ -1,6 +1,7 @@
 /* state.c - what is carried between calls: storage for B rows, counted, reset and copied row by row. */
 #include "model.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,29 +133,52 @@ void state_advance(struct state *s, const struct call *c, int64_t row) {
     s->since[row] = since_of(s->since[row] + whole * n, n);
 }
 
-bool state_bad(const struct state *s, int64_t row, char *text, size_t size) {
+/* What element `at` of all rows of carried tensor i is. */
+static void describe(const struct state *s, int i, int64_t at, char *text, size_t size) {
     static const struct {
         const char *name, *word;
     } known[] = {{"memory", "memory M"},
                  {"memory_norm", "normaliser z"},
                  {"fast_weight", "fast weights S"},
                  {"fast_weight_norm", "normaliser z"}};
+    const struct state_spec *p = s->model->states + i;
+    const char *dot = strrchr(p->name, '.'), *name = dot ? dot + 1 : p->name, *word = NULL;
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+        if (!strcmp(name, known[k].name)) word = known[k].word;
+    if (word) /* [kv_heads, ...] of each row */
+        snprintf(text, size, "the %s of layer %d, head %lld (row %lld)", word, p->layer,
+                 (long long)(at % p->width / (p->width / s->model->config.kv_heads)), (long long)(at / p->width));
+    else
+        snprintf(text, size, "the carried state '%s' (row %lld)", p->name, (long long)(at / p->width));
+}
+
+bool state_bad(const struct state *s, int64_t row, char *text, size_t size) {
     const struct model *m = s->model;
     for (int i = 0; i < m->state_count; i++) {
-        const struct state_spec *p = m->states + i;
-        if (p->kind != STATE_CARRIED) continue;
-        int64_t first = row < 0 ? 0 : row, rows = row < 0 ? s->batch : 1,
-                at = m->k->first_bad(s->data[i] + first * p->width, rows * p->width);
+        int64_t width = m->states[i].width, first = row < 0 ? 0 : row * width, n = row < 0 ? s->batch * width : width;
+        int64_t at = m->states[i].kind == STATE_CARRIED ? m->k->first_bad(s->data[i] + first, n) : -1;
         if (at < 0) continue;
-        const char *name = strrchr(p->name, '.') ? strrchr(p->name, '.') + 1 : p->name, *word = NULL;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-            if (!strcmp(name, known[k].name)) word = known[k].word;
-        if (word) /* [kv_heads, ...] of each row */
-            snprintf(text, size, "the %s of layer %d, head %lld (row %lld)", word, p->layer,
-                     (long long)(at % p->width / (p->width / m->config.kv_heads)), (long long)(first + at / p->width));
-        else
-            snprintf(text, size, "the carried state '%s' (row %lld)", p->name, (long long)(first + at / p->width));
+        describe(s, i, first + at, text, size);
         return true;
     }
     return false;
+}
+
+double state_largest(const struct state *s, int64_t row, char *text, size_t size) {
+    const struct model *m = s->model;
+    double largest = 0;
+    for (int i = 0; i < m->state_count; i++) {
+        int64_t width = m->states[i].width;
+        if (m->states[i].kind != STATE_CARRIED) continue;
+        real *host = xcalloc((size_t)width, sizeof *host);
+        m->k->download(host, s->data[i] + row * width, (size_t)width * sizeof *host);
+        for (int64_t j = 0; j < width; j++) {
+            double x = fabs((double)host[j]);
+            if (!(x > largest)) continue;
+            largest = x;
+            describe(s, i, row * width + j, text, size);
+        }
+        free(host);
+    }
+    return largest;
 }

@@ -252,22 +252,29 @@ static void say_state(struct stream *s) {
          what, (long long)end, (long long)(end / s->n), (long long)(end - s->n + 1), (long long)end);
 }
 
-/* The first value of what was asked of row b, from token `position` of the document on, that is not finite. */
-static void check_scores(struct stream *s, int64_t b, const float *x, int64_t n, int64_t per) {
-    for (int64_t i = 0; i < n * per && !*s->model->trouble.text; i++) {
-        if (x[i] - x[i] == 0) continue;
-        char text[160] = "its parameters are finite";
-        for (int j = 0; j < s->model->param_count; j++) {
-            const struct param *p = s->model->params[j];
-            int64_t at = s->model->k->first_bad(p->leaf.data, p->n);
-            if (at < 0) continue;
-            snprintf(text, sizeof text, "parameter %s[%lld] is not finite", p->name, (long long)at);
-            break;
-        }
-        fail(&s->model->trouble,
-             "the model gives no number for token %lld of a document (%s): it is damaged or its training diverged",
-             (long long)(s->position[b] + i / per + 1), text);
+/* The first of n values at x that is not finite, -1: none. */
+static int64_t first_bad(const real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!(x[i] - x[i] == 0)) return i;
+    return -1;
+}
+
+#define GROWN 1e30 /* products with such a state leave single precision */
+
+/* Why row b has no number for token `token` of its document. */
+static void say_score(struct stream *s, int64_t b, int64_t token) {
+    const struct model *m = s->model;
+    char where[160] = "", why[256] = "its parameters are finite: damaged, or its training diverged";
+    double largest = state_largest(s->state, b, where, sizeof where);
+    if (largest > GROWN) snprintf(why, sizeof why, "%s has grown to %g, and what is read from it overflows", where, largest);
+    for (int j = 0; j < m->param_count; j++) {
+        int64_t at = m->k->first_bad(m->params[j]->leaf.data, m->params[j]->n);
+        if (at < 0) continue;
+        snprintf(why, sizeof why, "parameter %s[%lld] is not finite: the file is damaged or its training diverged",
+                 m->params[j]->name, (long long)at);
+        break;
     }
+    fail(&s->model->trouble, "the model gives no number for token %lld of a document: %s", (long long)token, why);
 }
 
 /* What is left of a feed has no numbers. */
@@ -315,17 +322,21 @@ static void feed(struct stream *s, const int32_t *const *tokens, const int64_t *
             struct forward f;
             struct tensor *y = call_forward(s, &f, &c, want);
             bool bad = whole && states_bad(s, &f);
-            if (bad && segments > 1) { /* which segment is it? */
+            if (want) s->model->k->download(s->host, y->data, (size_t)(s->rows * width * per) * sizeof *s->host);
+            int64_t row = -1, at = -1; /* of a score that is no number */
+            for (int64_t b = 0; want && b < s->rows && at < 0; b++)
+                if (s->taken[b] && out && out[b])
+                    at = first_bad(s->host + ((row = b) * width + s->position[b] % s->n) * per, s->taken[b] * per);
+            if ((bad || at >= 0) && segments > 1) { /* which segment is it? */
                 s->most = 1;
                 continue;
             }
-            if (want) s->model->k->download(s->host, y->data, (size_t)(s->rows * width * per) * sizeof *s->host);
+            if (at >= 0) say_score(s, row, s->position[row] + at / per + 1);
             for (int64_t b = 0; want && b < s->rows; b++) {
                 if (!s->taken[b] || !out || !out[b]) continue;
                 const real *from = s->host + (b * width + s->position[b] % s->n) * per;
                 float *to = out[b] + s->done[b] * per;
                 for (int64_t i = 0; i < s->taken[b] * per; i++) to[i] = (float)from[i];
-                check_scores(s, b, to, s->taken[b], per);
             }
             if (whole) { /* otherwise no row has filled a segment: nothing may be written */
                 forward_commit(&f, s->state);
@@ -376,7 +387,7 @@ void stream_next(struct stream *s, float *out) {
     for (int64_t b = 0; b < s->rows; b++) {
         const real *from = s->host + (b * longest + s->position[b] % s->n) * s->vocab;
         for (int64_t i = 0; i < s->vocab; i++) out[b * s->vocab + i] = (float)from[i];
-        check_scores(s, b, out + b * s->vocab, 1, s->vocab);
+        if (!*s->model->trouble.text && first_bad(from, s->vocab) >= 0) say_score(s, b, s->position[b] + 1);
     }
 }
 

@@ -3,9 +3,7 @@
  * not instrumented; that it takes what it is given is found out by what it hands back. */
 #include "fuzz.h"
 
-#define tokenizer_sentencepiece tokenizer_fuzzed
 #include "../../harness/tokenizer_sentencepiece.c"
-#undef tokenizer_sentencepiece
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char text[] = "  In the beginning\n\n\xe2\x96\x81\xff 1984 \xc3\xa9t\xc3\xa9\t.";
