@@ -245,9 +245,15 @@ struct pair {
     json_t *json;
 };
 
-/* Before and after each training; the better one counts, because other work on the machine can only lower it. */
+/* Before and after each training; the better one counts, because other work on the machine can only lower it. Tests, which train
+ * for less time than the measurement takes, give it in INFINIBENCH_TEST_ROOF (GFLOP/s). */
 static void measure_roof(struct session *s) {
     static double roof; /* the best of this process */
+    const char *given = getenv("INFINIBENCH_TEST_ROOF");
+    if (given) {
+        s->roof = strtod(given, NULL);
+        return;
+    }
     double now = s->o->info && strcmp(s->o->info->backend, "cpu") != 0 ? NAN : kernels_cpu_roof();
     s->roof = roof = now > roof ? now : roof > 0 ? roof : NAN;
 }

@@ -15,7 +15,7 @@ fuzz:
 	@scripts/fuzz.sh
 fuzzers: $(FUZZERS)
 stress: all
-	@KILLS=50 scripts/run_stress.sh
+	@INFINIBENCH=$(CURDIR)/$(BIN) KILLS=50 FULL=40 bash tests/program/faults.sh
 valgrind: all
 	@scripts/valgrind.sh
 tsan:
