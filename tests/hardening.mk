@@ -17,6 +17,6 @@ fuzzers: $(FUZZERS)
 stress: all
 	@INFINIBENCH=$(CURDIR)/$(BIN) KILLS=50 FULL=40 bash tests/program/faults.sh
 valgrind: all
-	@scripts/valgrind.sh
+	@scripts/run_under.sh valgrind
 tsan:
-	@scripts/tsan.sh
+	@scripts/run_under.sh tsan

@@ -167,7 +167,9 @@ children="$children $pid"
 for _ in $(seq 200); do [ -n "$(find build -path '*long*' -name curve.txt -size +0 2>/dev/null)" ] && break; sleep 0.1; done
 wrong "one: in use by process $pid; wait.*--out" run long.ini --out one
 # another results folder, but the same checkpoints
-wrong "build/checkpoints/[^ ]*: another process is training there; wait" run long.ini --only infini --out two
+"$BIN" --quiet run long.ini --only infini --out two 2>err.txt
+holds "another results folder, the same checkpoints: status 2" test $? -eq 2
+holds "said" grep -q "^infinibench: .*build/checkpoints/[^ ]*: another process is training there; wait" err.txt
 wrong "another process is training there" train long.ini --row infini --out l.safetensors
 kill -KILL $pid
 wait $pid 2>/dev/null
@@ -212,6 +214,8 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 # a model that does not learn but explode: the sentence names the step, the other row is there
 sed 's/^\[row infini\]/&\nlr = 1000\nclip = 0/' x.ini >nan.ini
-wrong "row infini, seed 1: the (loss|gradient).*at step [0-9]+" run nan.ini --out nan
+"$BIN" --quiet run nan.ini --out nan 2>err.txt
+holds "a model that explodes: status 2" test $? -eq 2
+holds "said, with step" grep -Eq "^infinibench: row infini, seed 1: the (loss is nan|gradient).* at step [0-9]+" err.txt
 holds "the other row is measured" grep -q "null.*bits_per_byte" nan/results.csv
 finish
