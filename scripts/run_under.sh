@@ -10,7 +10,7 @@ case $tool in
 valgrind)
     command -v valgrind >/dev/null 2>&1 || { echo "run_under.sh: there is no valgrind; apt-get install valgrind" >&2; exit 2; }
     export INFINIBENCH=$root/build/release/infinibench
-    under=(valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite "--suppressions=$root/tests/valgrind.supp")
+    under=(valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite "--suppressions=$root/tests/valgrind.supp")
     # valgrind knows no AVX-512: the kernels ask the processor that it shows, the core type of OpenBLAS is not to be chosen anew
     export INFINIBENCH_NO_REEXEC=1
     threads=2
@@ -34,7 +34,24 @@ tsan)
 esac
 # shellcheck source=tests/program/lib.sh
 . tests/program/lib.sh
-export OMP_NUM_THREADS=$threads
+export OMP_NUM_THREADS=$threads OMP_WAIT_POLICY=passive
+# A control: does the tool see a fault that is planted, in the same setting?
+cat >control.c <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+int main(void) {
+    int *x = malloc(400), sum = 0;
+#pragma omp parallel for
+    for (int i = 0; i < 100; i++) sum += i, x[i / 2] = i; /* a race */
+    if (x[77] == 5) puts("");                             /* never written */
+    return sum == 1;
+}
+C
+if [ "$tool" = tsan ]; then clang -g -O1 -fopenmp -fsanitize=thread -o control control.c; else gcc -g -fopenmp -o control control.c; fi || exit 2
+if "${under[@]}" ./control >control.txt 2>&1; then
+    echo "run_under.sh: $tool does not see a fault that is planted" >&2
+    exit 2
+fi
 make_corpus corpus
 make_text corpus/train/a.txt 2000 1
 make_text corpus/test/r.txt 700 5
@@ -58,7 +75,7 @@ sed -i '/^\[row null\]/,/^update/d' all.ini
 for a in null transformer transformer_xl memorizing infini linear_attention delta_rule rnn compressive rmt autocompressor; do
     printf '[row %s]\narchitecture = %s\n' $a $a
 done >>all.ini
-printf '[task memory]\ncontext = 64\n[task gates]\nmeasure = none\n' >>all.ini
+printf '[task memory]\ncontexts = 64\n[task gates]\nmeasure = none\n' >>all.ini
 try run all.ini --out res
 printf '[task again]\ntask = language_modeling\ncorpus = %s\nsplit = validation\n' "$WORK/corpus" >>all.ini
 try run all.ini --only infini --jobs 2 --out res

@@ -15,7 +15,8 @@ fuzz:
 	@scripts/fuzz.sh
 fuzzers: $(FUZZERS)
 stress: all
-	@INFINIBENCH=$(CURDIR)/$(BIN) KILLS=50 FULL=40 bash tests/program/faults.sh
+	@INFINIBENCH=$(CURDIR)/$(BIN) KILLS=50 bash tests/program/kills.sh
+	@INFINIBENCH=$(CURDIR)/$(BIN) FULL=40 bash tests/program/faults.sh
 valgrind: all
 	@scripts/run_under.sh valgrind
 tsan:

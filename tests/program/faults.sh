@@ -1,77 +1,17 @@
 #!/bin/bash
-# faults.sh - what goes wrong around a run: killed at random moments, a disk that is full at each write, two runs at once, files that are
-# not what they should be. Nothing is lost, nothing is doubled, the sentence says what to do. make stress runs it with KILLS=50 FULL=40.
+# faults.sh - what goes wrong around a run: a disk that is full at each write, two runs at once, files that are not what they should be.
+# Nothing is lost, nothing is doubled, the sentence says what to do. make stress runs it with FULL=40.
 . "$(dirname "$0")/lib.sh"
-kills=${KILLS:-6} full=${FULL:-5}
+full=${FULL:-5}
 make_corpus corpus
 make_experiment x.ini 42 "" "lr = 0.003"
-make_experiment train.ini 100 "" "lr = 0.003"
 
-# What a run leaves, without what a clock or the machine has a say in: rows, samples, curves.
-rows() { cut -d, -f3-21 "$1/results.csv" | grep -v 'tokens_per_second\|wall_seconds\|roof_share\|peak' | sort; }
-samples() { cut -d, -f2-11 "$1/samples.csv" | sort; }
-curves() { cut -d, -f2-8 "$1/curves.csv" | sort; }
-same() { # description, folder
-    holds "$1: the same rows" cmp <(rows "$WORK/whole/res") <(rows "$2")
-    holds "$1: the same samples" cmp <(samples "$WORK/whole/res") <(samples "$2")
-    holds "$1: the same curves" cmp <(curves "$WORK/whole/res") <(curves "$2")
-}
+same() { same_results "$1" "$WORK/whole/res" "$2"; }
+
 mkdir whole && cd whole || exit 2
-start=$EPOCHREALTIME
 right run ../x.ini --out res
-whole=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')
 cd ..
 holds "there are rows to lose" test "$(wc -l <whole/res/results.csv)" -gt 50
-
-# ---- killed at random moments of an experiment: training, checkpoints, measuring, appending; every other one twice
-# killed SECONDS COMMAND...: is the command killed after so long? If it ends before that, $took is how long it took.
-killed() {
-    local start=$EPOCHREALTIME status
-    "${@:2}" >/dev/null 2>&1 &
-    local pid=$!
-    { sleep "$1" && kill -KILL $pid; } 2>/dev/null &
-    local killer=$!
-    wait $pid 2>/dev/null
-    status=$?
-    kill $killer 2>/dev/null
-    wait $killer 2>/dev/null
-    [ $status -eq 137 ] && return 0
-    took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')
-    return 1
-}
-# moments WHAT FOLDER-CHECK COMMAND...: kills at random moments, each in a folder of its own, and resumes. A run that ended too early says how
-# fast the machine is now, and its moment is tried again.
-moments() {
-    local what=$1 check=$2 i=1 tries=0 died=0
-    shift 2
-    while [ "$i" -le "$kills" ] && [ "$tries" -lt $((3 * kills)) ]; do
-        tries=$((tries + 1))
-        mkdir moment && cd moment || exit 2
-        if killed "$(awk -v t="$took" -v r=$RANDOM 'BEGIN { printf "%.3f", t * (0.02 + 0.95 * r / 32768) }')" "$BIN" --quiet "$@"; then
-            died=$((died + 1))
-            if [ $((i % 2)) -eq 0 ]; then
-                killed "$(awk -v t="$took" -v r=$RANDOM 'BEGIN { printf "%.3f", t * r / 65536 }')" "$BIN" --quiet "$@" && died=$((died + 1))
-            fi
-            right "$@"
-            $check "$what, killed at moment $i of $kills"
-            i=$((i + 1))
-        fi
-        cd .. && rm -rf moment
-    done
-    echo "$what: killed $died times at $((i - 1)) random moments"
-    holds "$what: killed at $kills moments" test "$((i - 1))" -eq "$kills"
-}
-same_rows() { same "$1" res; }
-same_model() { holds "$1: the same model" cmp model.safetensors ../whole/model.safetensors; }
-RANDOM=41
-took=$whole
-moments "an experiment" same_rows run ../x.ini --out res
-cd whole || exit 2
-start=$EPOCHREALTIME
-right train ../train.ini --row infini --out model.safetensors
-took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')
-cd ..
-moments "training" same_model train ../train.ini --row infini --out model.safetensors
 
 # ---- a disk that is full at each write
 # refused FOLDER SENTENCE: the run that just failed said one line with SENTENCE, and FOLDER holds what it held.

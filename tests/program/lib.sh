@@ -56,6 +56,15 @@ holds() {
     checks=$((checks + 1))
     "$@" || say_failed "$what"
 }
+# What a run leaves, without what a clock or the machine has a say in: rows, samples, curves.
+rows_of() { cut -d, -f3-21 "$1/results.csv" | grep -v 'tokens_per_second\|wall_seconds\|roof_share\|peak' | sort; }
+samples_of() { cut -d, -f2-11 "$1/samples.csv" | sort; }
+curves_of() { cut -d, -f2-8 "$1/curves.csv" | sort; }
+same_results() { # description, two folders
+    holds "$1: the same rows" cmp <(rows_of "$2") <(rows_of "$3")
+    holds "$1: the same samples" cmp <(samples_of "$2") <(samples_of "$3")
+    holds "$1: the same curves" cmp <(curves_of "$2") <(curves_of "$3")
+}
 finish() {
     echo "$checks checks, $failures failed"
     [ "$failures" -eq 0 ]
