@@ -15,7 +15,7 @@ static int lock_folder(const char *folder, struct error *e) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0)
         fail(e, "cannot write %s: %s", path, strerror(errno));
-    else if (flock(fd, LOCK_EX | LOCK_NB)) {
+    else if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) { /* file systems without locks: as before */
         fail(e, "%s: another process is training there; wait until it has ended, or start from another working folder", folder);
         close(fd);
         fd = -1;

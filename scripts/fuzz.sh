@@ -1,7 +1,7 @@
 #!/bin/bash
 # fuzz.sh - builds every fuzzer of tests/fuzz with clang (address and undefined-behaviour sanitizers) and runs each FUZZ_SECONDS (60) from
 # small real inputs; a line each. What was found to be worth keeping stays in build/fuzz/corpus and is where the next run begins.
-# FUZZ_ONLY (pattern of names, fuzz_*), FUZZ_JOBS (1). Exit status 1: a finding, kept in build/fuzz/found; 2: it cannot be built.
+# FUZZ_ONLY (pattern of names, fuzz_*), FUZZ_JOBS (1 at a time). Exit status 1: a finding, kept in build/fuzz/found; 2: it cannot be built.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 seconds=${FUZZ_SECONDS:-60} only=${FUZZ_ONLY:-fuzz_*} b=build/fuzz
@@ -52,7 +52,6 @@ printf '{"id": "a", "text": "Once upon a time.", "summary": "A time."}\n{"bid": 
 printf '{"bid": "2", "book_path": "split.jsonl", "summary_path": "split.jsonl"}\n' | seed fuzz_jsonl paths
 printf 'police killed the gunman\377police kill the gunman.\nthe end\377The gunmen were killed by running policemen' | seed fuzz_rouge three
 printf '\011In the beginning caf\303\251 \342\202\254\n\360\235\204\236 end' | seed fuzz_corpus utf8
-cp -r tests/fuzz/findings/* $b/seeds/ 2>/dev/null
 for m in tasks/data/*.model; do seed fuzz_tokenizer "$(basename "$m")" <"$m"; done
 
 # ---- runs
@@ -72,12 +71,22 @@ one() {
     grep -m 3 -A 12 'ERROR: \|runtime error\|broken promise\|SUMMARY' "$log" | head -n 30
     return 1
 }
+running=0
 for f in "$b"/fuzz/fuzz_*; do
     name=$(basename "$f")
     # shellcheck disable=SC2254
     case $name in $only) ;; *) continue ;; esac
     [ -e "tests/fuzz/$name.c" ] || continue
-    one "$name" || failed=1
+    one "$name" &
+    running=$((running + 1))
+    if [ $running -ge "${FUZZ_JOBS:-1}" ]; then
+        wait -n || failed=1
+        running=$((running - 1))
+    fi
+done
+while [ $running -gt 0 ]; do
+    wait -n || failed=1
+    running=$((running - 1))
 done
 rm -rf /dev/shm/infinibench-fuzz.*
 exit $failed

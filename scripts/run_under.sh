@@ -10,10 +10,10 @@ case $tool in
 valgrind)
     command -v valgrind >/dev/null 2>&1 || { echo "run_under.sh: there is no valgrind; apt-get install valgrind" >&2; exit 2; }
     export INFINIBENCH=$root/build/release/infinibench
-    under=(valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite "--suppressions=$root/tests/valgrind.supp")
+    under=(valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite)
     # valgrind knows no AVX-512: the kernels ask the processor that it shows, the core type of OpenBLAS is not to be chosen anew
     export INFINIBENCH_NO_REEXEC=1
-    threads=2
+    threads=1
     ;;
 tsan)
     command -v clang >/dev/null 2>&1 || { echo "run_under.sh: there is no clang; apt-get install clang libomp-dev" >&2; exit 2; }
@@ -23,7 +23,7 @@ tsan)
     archer=$(find "$(clang -print-resource-dir)/../../.." -name 'libarcher.so' 2>/dev/null | head -n 1)
     [ -n "$archer" ] || { echo "run_under.sh: there is no libarcher.so beside clang; apt-get install libomp-dev" >&2; exit 2; }
     export INFINIBENCH=$root/build/tsan/infinibench OMP_TOOL_LIBRARIES=$archer OPENBLAS_NUM_THREADS=1
-    export TSAN_OPTIONS="suppressions=$root/tests/tsan.supp ignore_noninstrumented_modules=1 exitcode=99"
+    export TSAN_OPTIONS="ignore_noninstrumented_modules=1 exitcode=99"
     under=(env)
     threads=4
     ;;
