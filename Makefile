@@ -25,6 +25,7 @@ endif
 ifeq ($(PACK),1)
 LDOPT += -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../lib'
 endif
+include tests/hardening.mk
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) -MMD -MP -I. $(CXXFLAGS)
 LIBS = -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm $(CUDA_LIBS)
@@ -92,6 +93,9 @@ help:
 	@echo "                other seeds must pass; make check-measure: expectations from 20 seeds"
 	@echo "make test-cuda  the tests on a GPU; fails where there is none   make gpu-pack  all that a GPU machine needs, in one archive"
 	@echo "make asan       all tests under address and undefined-behaviour sanitizers"
+	@echo "make fuzz, stress, valgrind, tsan"
+	@echo "                every parser of foreign input fuzzed, FUZZ_SECONDS=60 each (clang); 50 kills and a disk that is full at each write;"
+	@echo "                the program under valgrind; its threads under ThreadSanitizer (clang): docs/reliability.md"
 	@echo "make format     clang-format over the tree          make clean   remove build/"
 	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0|1  CUDA_ARCH=\"80 90\"|native"
 all: $(BIN)
@@ -164,6 +168,9 @@ $(B)/tests/test_cuda_emulated: $(B)/tests/test_cuda_emulated.o $(filter-out $(CU
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 $(B)/tests/f64_%: $(B)/f64/tests/f64_%.o $(F64_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB_O)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -fsanitize=fuzzer $(LDOPT) -fopenmp -o $@ $< $(filter-out $(if $(findstring tokenizer,$*),%/tokenizer_sentencepiece.o),$(LIB_O)) $(LIBS)
 .SECONDARY:
 define VEC_RULE
 $(B)/%.$(1).o: %.c

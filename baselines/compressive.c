@@ -59,8 +59,8 @@ static void declare(struct model *m, int layer) {
     const struct model_config *c = &m->config;
     int64_t q = c->heads * c->e, rows = cache(c) + compressed(c) + c->segment, half = c->d / 2;
     if (layer < 0) {
-        double *r = xcalloc((size_t)(rows * c->d), sizeof *r);
-        for (int64_t i = 0; i < rows; i++)
+        double *r = m->k ? xcalloc((size_t)(rows * c->d), sizeof *r) : NULL; /* a plan computes nothing */
+        for (int64_t i = 0; r && i < rows; i++)
             for (int64_t k = 0; k < half; k++) {
                 double angle = (double)i * pow(10000, -2.0 * (double)k / (double)c->d);
                 r[i * c->d + k] = sin(angle);

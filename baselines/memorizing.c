@@ -68,8 +68,8 @@ static void declare(struct model *m, int layer) {
     int64_t width = c->heads * c->e;
     if (layer < 0) {
         int64_t rows = cache(c) + c->segment;
-        double *one = xcalloc((size_t)(rows * BUCKETS), sizeof *one);
-        for (int64_t i = 0; i < rows; i++) one[i * BUCKETS + bucket(i)] = 1;
+        double *one = m->k ? xcalloc((size_t)(rows * BUCKETS), sizeof *one) : NULL; /* a plan computes nothing */
+        for (int64_t i = 0; one && i < rows; i++) one[i * BUCKETS + bucket(i)] = 1;
         model_constant(m, "buckets", one, rows, BUCKETS);
         free(one);
         return;

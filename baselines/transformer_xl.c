@@ -32,8 +32,8 @@ static void declare(struct model *m, int layer) {
     bool untie = options_bool(&c->options, "untie");
     if (layer < 0) {
         int64_t rows = cache(c) + c->segment, half = c->d / 2;
-        double *r = xcalloc((size_t)(rows * c->d), sizeof *r);
-        for (int64_t i = 0; i < rows; i++)
+        double *r = m->k ? xcalloc((size_t)(rows * c->d), sizeof *r) : NULL; /* a plan computes nothing */
+        for (int64_t i = 0; r && i < rows; i++)
             for (int64_t k = 0; k < half; k++) {
                 double angle = (double)(i + FAULT(relative_shift)) * pow(10000, -2.0 * (double)k / (double)c->d);
                 r[i * c->d + k] = sin(angle);

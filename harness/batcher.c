@@ -58,7 +58,7 @@ static void open_document(struct batcher *b, int64_t i) {
     free(r->cursor);
     r->cursor = b->source->save(b->source);
     b->source->next(b->source, i, &r->document);
-    CHECK(r->document.n >= 0 && r->document.n < INT32_MAX, "a document of %" PRId64 " tokens", r->document.n);
+    CHECK(r->document.n >= 0, "a document of %" PRId64 " tokens", r->document.n);
     const struct document *d = &r->document;
     CHECK(!source_carries(b->source) || d->carried <= CARRIED_LIMIT, "source '%s': a document with carried = %g; at most %g",
           b->source->name, d->carried, CARRIED_LIMIT);
@@ -94,7 +94,7 @@ void batcher_next(struct batcher *b, struct batch *out) {
                     x->carried[i] = d->carried, x->text[i] = d->text;
             }
             int64_t cell = i * b->segments + s, at = cell * b->n, left = d->n + 1 - r->position, len = left < b->n ? left : b->n;
-            x->since[cell] = (int32_t)(r->position + (FAULT(stale_cache) ? b->n : 0)); /* the fault: no document begins anew */
+            x->since[cell] = since_of(r->position + (FAULT(stale_cache) ? b->n : 0), b->n); /* the fault: no document begins anew */
             x->len[cell] = (int32_t)len;
             for (int64_t j = 0; j < b->n; j++) {
                 int64_t p = r->position + j; /* index of the target; the input is the token before it */

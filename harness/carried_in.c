@@ -178,6 +178,7 @@ static double read_texts(struct carried_in *c, int64_t time, struct error *e) {
         }
         flops += (double)position * (model_flops(m, position, true) - head);
     }
+    if (stream_trouble(c->model, e)) flops = -1;
     stream_close(s);
     return flops;
 }

@@ -183,15 +183,11 @@ static int open_model(const char *path, struct st_file *f, struct model_config *
 struct model *model_load(const char *path, const struct kernels *k, const struct tokenizer **t, struct error *e) {
     struct st_file f = {0};
     struct model_config c;
-    struct model *m = NULL;
-    if (!open_model(path, &f, &c, t, e) && (m = model_create(&c, k, 0, e))) {
-        if (!check_params(m, &f, path, e))
-            put_params(m, &f, path);
-        else {
-            model_free(m);
-            m = NULL;
-        }
-    }
+    struct model *m = NULL, *plan = NULL;
+    /* A plan is held against the file before anything is taken for the model: a configuration may promise any size. */
+    if (!open_model(path, &f, &c, t, e)) plan = model_create(&c, NULL, 0, e);
+    if (plan && !check_params(plan, &f, path, e) && (m = model_create(&c, k, 0, e))) put_params(m, &f, path);
+    model_free(plan);
     st_free(&f);
     return m;
 }

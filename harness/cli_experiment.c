@@ -152,7 +152,7 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
     if (!results_has_cell(out, cell)) {
         r->out =
             cell_begin(out, cell, run, "eval", row, r->model->config.arch->name, "", (int64_t)r->seed, task->name, task->version);
-        status = task->run(r, e);
+        status = task->run(r, e) || stream_trouble(r->model, e) ? -1 : 0;
         if (status)
             cell_drop(r->out);
         else

@@ -4,6 +4,7 @@
 #include "generate.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CALL_TOKENS 2048 /* tokens a call by default */
@@ -47,9 +48,9 @@ static FILE *npy_begin(const char *path, int64_t rows, int64_t width, struct err
     int used = snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", shape);
     header[10 + used] = ' ';
     header[sizeof header - 1] = '\n';
-    FILE *f = fopen(path, "wb");
+    FILE *f = fopen(path, "wbe");
     if (!f || fwrite(header, sizeof header, 1, f) != 1) {
-        if (f) fclose(f);
+        if (f) fclose(f), unlink(path);
         fail(e, "cannot write %s: is the folder there and writable?", path);
         return NULL;
     }
@@ -57,6 +58,7 @@ static FILE *npy_begin(const char *path, int64_t rows, int64_t width, struct err
 }
 
 struct logits_job {
+    struct model *m;
     struct stream *s;
     const int32_t *tokens;
     int64_t n, first, chunk, vocab; /* rows from `first` on are written */
@@ -78,7 +80,8 @@ static int write_logits(const struct logits_job *j, const char *path, FILE *f, s
         else
             stream_logits(j->s, &tokens, &n, wanted ? &out : NULL);
         size_t count = wanted ? (size_t)((n - skip) * width) : 0;
-        if (count && fwrite(out + skip * width, sizeof *out, count, f) != count)
+        status = stream_trouble(j->m, e);
+        if (!status && count && fwrite(out + skip * width, sizeof *out, count, f) != count)
             status = fail(e, "cannot write %s: the disk is full or gone", path);
         progress_update(&p, at + n, "tokens");
     }
@@ -102,10 +105,15 @@ int command_logits(int count, char **argv, const struct setting *set, struct err
     if (!m) return -1;
     int32_t *tokens = NULL;
     int64_t n = read_tokens(input, t, &tokens, e);
-    struct logits_job j = {.tokens = tokens, .n = n, .vocab = m->config.vocab, .nll = flag_value(&a, "nll") != NULL};
+    struct logits_job j = {.m = m, .tokens = tokens, .n = n, .vocab = m->config.vocab, .nll = flag_value(&a, "nll") != NULL};
     char *temporary = xprintf("%s.tmp", output);
     FILE *f = NULL;
     int status = -1;
+    struct stat st;
+    if (stat(output, &st) == 0 && !S_ISREG(st.st_mode)) {
+        fail(e, "--output %s is no regular file; the array is written aside and takes its place when it is whole", output);
+        goto out;
+    }
     if (n < 0 || !(j.s = open_stream(m, &a, &segments, e))) goto out;
     j.chunk = segments * m->config.segment;
     j.first = last && last < n ? n - last : 0;
@@ -173,7 +181,9 @@ int command_generate(int count, char **argv, const struct setting *set, struct e
         stream_score(s, (const int32_t *const *)&prompt, &n, NULL);
         generate(s, &d, &g, 1, speak, &(struct speaker){t, d.stop});
         printf("\n");
-        if (g.end == GENERATION_BROKEN)
+        if (stream_trouble(m, e))
+            status = -1;
+        else if (g.end == GENERATION_BROKEN)
             status = fail(e, "%s: its logits after %lld tokens are no numbers; the model is damaged or its training diverged",
                           flag_value(&a, "model"), (long long)(n + g.n));
         free(g.tokens);

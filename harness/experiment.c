@@ -478,6 +478,7 @@ struct experiment *experiment_read(const char *path, const char *seeds, struct e
     int result = 0;
     x->path = xstrdup(path);
     x->checkpoints = xstrdup("build/checkpoints");
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) p.at = 3; /* a byte order mark */
     if (strlen(text) != size)
         result = fail(e, "%s: holds a byte 0; an experiment is a text file", path);
     else if (n >= sizeof x->name)

@@ -291,6 +291,7 @@ void forward_commit(struct forward *f, struct state *s) {
 }
 
 struct tensor *forward_rope(struct forward *f, bool document) {
+    if (document) f->model->document_positions = true;
     struct tensor **table = document ? &f->rope_document : &f->rope_segment;
     if (!*table)
         *table = op_rope_table(f->tape, document ? f->pos_document : f->pos_segment, f->model->config.rope_base,

@@ -32,8 +32,8 @@ int config_finish(struct model_config *c, struct error *e);
 char *config_text(const struct model_config *c);
 int config_parse(struct model_config *c, const char *text, struct error *e); /* inverse of config_text */
 
-#define PARAM_LIMIT 1024
-#define STATE_LIMIT 256
+#define PARAM_LIMIT 2048 /* 127 layers of any architecture */
+#define STATE_LIMIT 1024
 struct model {
     struct model_config config;
     const struct kernels *k;
@@ -49,6 +49,8 @@ struct model {
         int64_t rows, width;
     } constants[8];
     int constant_count;
+    bool document_positions; /* a mixer rotates by position in the document: it cannot go beyond SINCE_MOST tokens */
+    struct error trouble;    /* what a stream over the model could not go on with; see stream_trouble */
     /* handles the decoder itself needs */
     struct param *embed, *head, *final_norm;
     struct layer_params {
@@ -93,9 +95,10 @@ struct state {
     struct arena arena;
     real *data[STATE_LIMIT];
     int64_t capacity[STATE_LIMIT]; /* rows of a ring per batch row; 1 for carried tensors */
-    int32_t *since, *head;         /* host, [B]: tokens of the document so far (whole segments), rows written */
-    int32_t *stage;                /* host room for the positions of a call */
-    real *share;                   /* host room for forward.whole and partial */
+    int32_t *since, *head;         /* host, [B]: tokens of the document so far (since_of), rows written (by state.period) */
+    int64_t period; /* every ring comes round after so many rows: heads beyond SINCE_MOST are counted again from below */
+    int32_t *stage; /* host room for the positions of a call */
+    real *share;    /* host room for forward.whole and partial */
 };
 size_t state_need(const struct model *m, int64_t batch, int64_t segments); /* bytes that state_create will take */
 struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e);
@@ -103,6 +106,10 @@ void state_free(struct state *s);
 void state_reset(struct state *s, int64_t row); /* -1: all. since = 0; contents are dropped at the next read */
 void state_copy_row(struct state *dst, int64_t to, const struct state *src, int64_t from); /* same capacities */
 size_t state_bytes(const struct state *s);                                                 /* allocated */
+/* Is a carried tensor not finite? Names the first: layer, head, matrix or normaliser, and the row. row -1: any. */
+bool state_bad(const struct state *s, int64_t row, char *text, size_t size);
+/* The largest magnitude that the row carries, and where; 0: nothing. */
+double state_largest(const struct state *s, int64_t row, char *text, size_t size);
 /* Elements carried per row, counted from the arena: rings without their spare rows; counters apart. */
 int64_t state_carried(const struct state *s);
 /* Elements of them that hold something of the row's document by now: a ring those rows that its tokens have filled, a carried

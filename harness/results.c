@@ -154,7 +154,9 @@ static int see_result(void *data, const char *path, int line, int count, char **
     if (schema != RESULTS_SCHEMA)
         return fail(e, "%s:%d: schema %lld, this program writes schema %d; choose another folder with --out", path, line,
                     (long long)schema, RESULTS_SCHEMA);
-    cell_add(data, fields[count - 1]);
+    const char *cell = fields[count - 1];
+    if (!*cell || strlen(cell) >= 20) return fail(e, "%s:%d: the cell is '%.40s', expected 1 to 19 characters", path, line, cell);
+    cell_add(data, cell);
     return 0;
 }
 

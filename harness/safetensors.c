@@ -2,13 +2,17 @@
  * and carry a checksum; the reader trusts nothing it reads. What the tensors mean is checkpoint.c's business. */
 #include "checkpoint.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
-#define HEADER_MOST 100000000u /* as in the safetensors library */
+/* The safetensors library allows 100 MB, of which JSON values could take gigabytes in memory; the header of the largest public
+ * models has less than one. */
+#define HEADER_MOST 10000000u
 
 static int64_t dtype_size(const char *dtype) {
     return !strcmp(dtype, "F32") || !strcmp(dtype, "I32") ? 4 : !strcmp(dtype, "I64") ? 8 : 0;
@@ -193,7 +197,7 @@ static int read_header(struct st_file *f, const char *path, json_t *root, size_t
         for (int i = 0; i < f->count && !rc; i++) {
             if ((size_t)p[i].begin != at) rc = damaged(path, e, "its tensors overlap or leave gaps");
             f->tensors[i] = p[i].tensor;
-            f->tensors[i].data = (char *)f->memory + at; /* not used before `at` is known to be inside */
+            f->tensors[i].data = (const void *)(uintptr_t)at; /* within the data; st_read adds where they lie */
             at += p[i].tensor.bytes;
             if (at > available && !rc)
                 rc = fail(e, "%s is truncated: tensor '%s' ends at byte %zu of the data, the file holds %zu", path,
@@ -205,33 +209,55 @@ static int read_header(struct st_file *f, const char *path, json_t *root, size_t
     return rc;
 }
 
+/* Reads `size` bytes at `at`, 0-terminated; malloc'd. */
+static char *read_part(FILE *in, const char *path, size_t at, size_t size, struct error *e) {
+    char *bytes = malloc(size + 1);
+    if (!bytes) return fail(e, "cannot read %s: no memory for %zu bytes", path, size), NULL;
+    if (fseeko(in, (off_t)at, SEEK_SET) || fread(bytes, 1, size, in) != size) {
+        fail(e, "cannot read %s: it ends before byte %zu, or the disk failed", path, at + size);
+        free(bytes);
+        return NULL;
+    }
+    bytes[size] = 0;
+    return bytes;
+}
+
+/* Nothing is allocated for what the file promises before it is known to hold it: the length of the header is held against the
+ * file's, the tensors against the rest, and only then the data are read. */
+static int read_open(FILE *in, struct st_file *f, const char *path, struct error *e) {
+    struct stat st;
+    unsigned char lead[9] = {0};
+    if (fstat(fileno(in), &st) || !S_ISREG(st.st_mode)) return fail(e, "%s is no regular file; a model is read from a disk", path);
+    size_t size = (size_t)st.st_size;
+    uint64_t length = 0;
+    if (size < 8) return fail(e, "%s is no safetensors file: it has only %zu bytes", path, size);
+    bool nine = fread(lead, 1, 9, in) == 9;
+    for (int i = 7; i >= 0; i--) length = length << 8 | lead[i];
+    if (!nine || length > HEADER_MOST || lead[8] != '{')
+        return fail(e, "%s is no safetensors file: it does not begin with the length of a JSON header (at most %u)", path,
+                    HEADER_MOST);
+    if (length > size - 8)
+        return fail(e, "%s is truncated: its header has %" PRIu64 " bytes, the file ends after %zu", path, length, size - 8);
+    char *text = read_part(in, path, 8, (size_t)length, e);
+    if (!text) return -1;
+    json_error_t je;
+    json_t *root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &je);
+    size_t data = 8 + (size_t)length;
+    int rc =
+        root ? read_header(f, path, root, size - data, e) : fail(e, "%s is damaged: its header is no JSON (%s)", path, je.text);
+    json_decref(root);
+    free(text);
+    if (!rc && !(f->memory = read_part(in, path, data, size - data, e))) rc = -1;
+    for (int i = 0; i < f->count && !rc; i++) f->tensors[i].data = (char *)f->memory + (uintptr_t)f->tensors[i].data;
+    return rc;
+}
+
 int st_read(const char *path, struct st_file *f, struct error *e) {
     memset(f, 0, sizeof *f);
-    size_t size;
-    unsigned char *bytes = (unsigned char *)read_file(path, &size, e);
-    if (!bytes) return -1;
-    f->memory = bytes;
-    int rc = 0;
-    uint64_t length = 0;
-    if (size < 8)
-        rc = fail(e, "%s is no safetensors file: it has only %zu bytes", path, size);
-    else {
-        for (int i = 7; i >= 0; i--) length = length << 8 | bytes[i];
-        if (length > HEADER_MOST || size < 9 || bytes[8] != '{')
-            rc = fail(e, "%s is no safetensors file: it does not begin with the length of a JSON header", path);
-        else if (length > size - 8)
-            rc = fail(e, "%s is truncated: its header has %" PRIu64 " bytes, the file ends after %zu", path, length, size - 8);
-    }
-    if (!rc) {
-        json_error_t je;
-        json_t *root = json_loadb((const char *)bytes + 8, (size_t)length, JSON_REJECT_DUPLICATES, &je);
-        size_t data = 8 + (size_t)length;
-        /* The data move to the start of the block: aligned for every dtype whatever the length of the header. */
-        memmove(bytes, bytes + data, size - data);
-        rc =
-            root ? read_header(f, path, root, size - data, e) : fail(e, "%s is damaged: its header is no JSON (%s)", path, je.text);
-        json_decref(root);
-    }
+    FILE *in = fopen(path, "rbe");
+    if (!in) return fail(e, "cannot open %s: %s", path, strerror(errno));
+    int rc = read_open(in, f, path, e);
+    fclose(in);
     const char *said = rc ? NULL : st_meta(f, "checksum");
     if (said) {
         char sum[24];

@@ -2,6 +2,7 @@
 #include "faults.h"
 #include "model.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,21 @@ size_t state_need(const struct model *m, int64_t batch, int64_t segments) {
     return bytes;
 }
 
+/* Least common multiple of the rings' capacities. */
+static int64_t common_period(const struct state *s) {
+    int64_t period = 1;
+    for (int i = 0; i < s->model->state_count; i++) {
+        if (s->model->states[i].kind != STATE_RING || !s->model->states[i].rows) continue;
+        int64_t a = period, b = s->capacity[i];
+        while (b) {
+            int64_t rest = a % b;
+            a = b, b = rest;
+        }
+        period = count_times(period / a, s->capacity[i]);
+    }
+    return period;
+}
+
 struct state *state_create(struct model *m, int64_t batch, int64_t segments, struct error *e) {
     struct state *s = xcalloc(1, sizeof *s);
     s->model = m;
@@ -30,6 +46,16 @@ struct state *state_create(struct model *m, int64_t batch, int64_t segments, str
     int64_t n = m->config.segment;
     for (int i = 0; i < m->state_count; i++) s->capacity[i] = capacity(m, i, segments);
     s->arena.name = "carried state";
+    s->period = common_period(s);
+    if (s->period > SINCE_MOST) {
+        fail(e,
+             "architecture %s: its rings come round together only after %lld rows, %lld are the most; make one of their sizes a "
+             "multiple of "
+             "the other",
+             m->config.arch->name, (long long)s->period, (long long)SINCE_MOST);
+        free(s);
+        return NULL;
+    }
     if (m->k && arena_allocate(&s->arena, m->k, state_need(m, batch, segments), e)) {
         free(s);
         return NULL;
@@ -103,6 +129,57 @@ void state_advance(struct state *s, const struct call *c, int64_t row) {
         whole = c->segments; /* rings of all rows move in step; partial segments are followed by a reset */
     else
         while (whole < c->segments && c->len[row * c->segments + whole] == n) whole++;
-    s->head[row] += (int32_t)(whole * n);
-    s->since[row] += (int32_t)(whole * n);
+    int64_t head = s->head[row] + whole * n;
+    s->head[row] = (int32_t)(head < SINCE_MOST ? head : head % s->period);
+    s->since[row] = since_of(s->since[row] + whole * n, n);
+}
+
+/* What element `at` of all rows of carried tensor i is. */
+static void describe(const struct state *s, int i, int64_t at, char *text, size_t size) {
+    static const struct {
+        const char *name, *word;
+    } known[] = {{"memory", "memory M"},
+                 {"memory_norm", "normaliser z"},
+                 {"fast_weight", "fast weights S"},
+                 {"fast_weight_norm", "normaliser z"}};
+    const struct state_spec *p = s->model->states + i;
+    const char *dot = strrchr(p->name, '.'), *name = dot ? dot + 1 : p->name, *word = NULL;
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+        if (!strcmp(name, known[k].name)) word = known[k].word;
+    if (word) /* [kv_heads, ...] of each row */
+        snprintf(text, size, "the %s of layer %d, head %lld (row %lld)", word, p->layer,
+                 (long long)(at % p->width / (p->width / s->model->config.kv_heads)), (long long)(at / p->width));
+    else
+        snprintf(text, size, "the carried state '%s' (row %lld)", p->name, (long long)(at / p->width));
+}
+
+bool state_bad(const struct state *s, int64_t row, char *text, size_t size) {
+    const struct model *m = s->model;
+    for (int i = 0; i < m->state_count; i++) {
+        int64_t width = m->states[i].width, first = row < 0 ? 0 : row * width, n = row < 0 ? s->batch * width : width;
+        int64_t at = m->states[i].kind == STATE_CARRIED ? m->k->first_bad(s->data[i] + first, n) : -1;
+        if (at < 0) continue;
+        describe(s, i, first + at, text, size);
+        return true;
+    }
+    return false;
+}
+
+double state_largest(const struct state *s, int64_t row, char *text, size_t size) {
+    const struct model *m = s->model;
+    double largest = 0;
+    for (int i = 0; i < m->state_count; i++) {
+        int64_t width = m->states[i].width;
+        if (m->states[i].kind != STATE_CARRIED) continue;
+        real *host = xcalloc((size_t)width, sizeof *host);
+        m->k->download(host, s->data[i] + row * width, (size_t)width * sizeof *host);
+        for (int64_t j = 0; j < width; j++) {
+            double x = fabs((double)host[j]);
+            if (!(x > largest)) continue;
+            largest = x;
+            describe(s, i, row * width + j, text, size);
+        }
+        free(host);
+    }
+    return largest;
 }

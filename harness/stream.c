@@ -6,6 +6,7 @@
  * stream is opened, so memory does not grow with the number of tokens. */
 #include "stream.h"
 #include "corpus.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct stream {
     stream_watcher *watcher;
     void *watcher_data;
     int64_t rows, segments, n, vocab; /* n: the model's segment length */
+    int64_t most;                     /* segments that a call may have; 1 once something went bad, to see where */
     int64_t *position;                /* [rows] tokens fed since reset */
     int32_t *last;                    /* [rows] the next input: the last token fed, BOS at first */
     int32_t *pending;                 /* [rows,n] inputs of the open segment: position % n of them */
@@ -66,6 +68,7 @@ struct stream *stream_open(struct model *m, int64_t rows, int64_t segments, stru
     s->model = m;
     s->rows = rows;
     s->segments = m->config.arch->layer_major ? segments : 1;
+    s->most = s->segments;
     s->n = m->config.segment;
     s->vocab = m->config.vocab;
     s->position = xcalloc(b, sizeof *s->position);
@@ -183,7 +186,7 @@ static int64_t lay_out(struct stream *s, const int32_t *const *tokens, int64_t *
         for (int64_t j = 0; j < segments; j++) {
             int64_t left = p + k - j * *n, whole = (p + k) / s->n;
             s->len[b * segments + j] = (int32_t)(left < 0 ? 0 : left > *n ? *n : left);
-            s->since[b * segments + j] = (int32_t)(start + (j < whole ? j : whole) * s->n);
+            s->since[b * segments + j] = since_of(start + (j < whole ? j : whole) * s->n, s->n);
         }
     }
     return segments;
@@ -205,27 +208,105 @@ static void keep_pending(struct stream *s, const int32_t *const *tokens, int64_t
 /* The watch of a call, row by row: only rows that are fed. */
 static void show(void *data, int layer, const char *what, const struct tensor *x) {
     struct stream *s = data;
-    int64_t width = x->shape[x->rank - 1], inputs = x->n / width / s->rows, segments = (inputs + s->n - 1) / s->n;
+    int64_t width = x->shape[x->rank - 1], inputs = x->n / width / s->rows;
     real *host = xcalloc((size_t)x->n, sizeof *host);
     s->model->k->download(host, x->data, (size_t)x->n * sizeof *host);
     for (int64_t b = 0; b < s->rows; b++)
         if (s->taken[b])
-            s->watcher(s->watcher_data, b, layer, what, s->since[b * segments], s->position[b] % s->n + s->taken[b], width,
+            s->watcher(s->watcher_data, b, layer, what, s->position[b] / s->n * s->n, s->position[b] % s->n + s->taken[b], width,
                        host + b * inputs * width);
     free(host);
 }
 
+/* ---- trouble ---- */
+
+int stream_trouble(const struct model *m, struct error *e) { return *m->trouble.text ? fail(e, "%s", m->trouble.text) : 0; }
+
+/* Rotations go by position in the document, which kernels count in 31 bits. */
+static bool too_long(struct stream *s, int64_t b, int64_t more) {
+    if (!s->model->document_positions || s->position[b] + more <= SINCE_MOST) return false;
+    fail(&s->model->trouble,
+         "architecture %s rotates by position in the document and counts to %lld; a document goes beyond it at token %lld: cut it",
+         s->model->config.arch->name, (long long)SINCE_MOST, (long long)s->position[b]);
+    return true;
+}
+
+/* Are the carried tensors after a call of so many segments numbers? Their row b was fed if taken[b]. */
+static bool states_bad(struct stream *s, const struct forward *f) {
+    const struct model *m = s->model;
+    for (int i = 0; i < m->state_count; i++)
+        if (f->out[i] && m->states[i].kind == STATE_CARRIED && m->k->first_bad(f->out[i]->data, f->out[i]->n) >= 0) return true;
+    return false;
+}
+
+static void say_state(struct stream *s) {
+    char what[160] = "a carried state";
+    state_bad(s->state, -1, what, sizeof what);
+    int64_t b = 0;
+    while (b + 1 < s->rows && (!s->taken[b] || !state_bad(s->state, b, what, sizeof what))) b++;
+    int64_t end = (s->position[b] + s->taken[b]) / s->n * s->n;
+    fail(&s->model->trouble,
+         "%s is not finite after token %lld of the document (memory write %lld, tokens %lld to %lld); what is read from there on "
+         "has no "
+         "meaning: measure shorter documents, or train a model whose memory grows less",
+         what, (long long)end, (long long)(end / s->n), (long long)(end - s->n + 1), (long long)end);
+}
+
+/* The first of n values at x that is not finite, -1: none. */
+static int64_t first_bad(const real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!(x[i] - x[i] == 0)) return i;
+    return -1;
+}
+
+#define GROWN 1e30 /* products with such a state leave single precision */
+
+/* Why row b has no number for token `token` of its document. */
+static void say_score(struct stream *s, int64_t b, int64_t token) {
+    const struct model *m = s->model;
+    char where[160] = "", why[256] = "its parameters are finite: damaged, or its training diverged";
+    double largest = state_largest(s->state, b, where, sizeof where);
+    if (largest > GROWN) snprintf(why, sizeof why, "%s has grown to %g, and what is read from it overflows", where, largest);
+    for (int j = 0; j < m->param_count; j++) {
+        int64_t at = m->k->first_bad(m->params[j]->leaf.data, m->params[j]->n);
+        if (at < 0) continue;
+        snprintf(why, sizeof why, "parameter %s[%lld] is not finite: the file is damaged or its training diverged",
+                 m->params[j]->name, (long long)at);
+        break;
+    }
+    fail(&s->model->trouble, "the model gives no number for token %lld of a document: %s", (long long)token, why);
+}
+
+/* What is left of a feed has no numbers. */
+static void give_up(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *out, int64_t per) {
+    for (int64_t b = 0; b < s->rows; b++) {
+        int64_t left = n[b] - s->done[b];
+        for (int64_t i = 0; out && out[b] && i < left * per; i++) out[b][s->done[b] * per + i] = NAN;
+        if (!left) continue;
+        s->position[b] += left;
+        s->last[b] = tokens[b][n[b] - 1];
+    }
+}
+
+/* ---- feeding ---- */
+
 /* The loop of all feeds. want: 0 states only, 1 NLL, 2 logits. */
 static void feed(struct stream *s, const int32_t *const *tokens, const int64_t *n, float *const *out, int want) {
+    int64_t per = want == 2 ? s->vocab : 1;
     memset(s->done, 0, (size_t)s->rows * sizeof *s->done);
     for (;;) {
         int64_t any = 0, length;
         for (int64_t b = 0; b < s->rows; b++) {
-            int64_t room = s->segments * s->n - s->position[b] % s->n, left = n[b] - s->done[b];
+            int64_t room = s->most * s->n - s->position[b] % s->n, left = n[b] - s->done[b];
             s->taken[b] = left < room ? left : room;
             any += s->taken[b];
+            if (s->taken[b] && !*s->model->trouble.text) too_long(s, b, s->taken[b]);
         }
         if (!any) return;
+        if (*s->model->trouble.text) {
+            give_up(s, tokens, n, out, per);
+            return;
+        }
         int64_t segments = lay_out(s, tokens, &length), width = segments * length;
         bool whole = length == s->n;
         if (want || whole) { /* an open segment nobody asks about is computed when somebody does */
@@ -240,8 +321,17 @@ static void feed(struct stream *s, const int32_t *const *tokens, const int64_t *
                              .watch_data = s};
             struct forward f;
             struct tensor *y = call_forward(s, &f, &c, want);
-            int64_t per = want == 2 ? s->vocab : 1;
+            bool bad = whole && states_bad(s, &f);
             if (want) s->model->k->download(s->host, y->data, (size_t)(s->rows * width * per) * sizeof *s->host);
+            int64_t row = -1, at = -1; /* of a score that is no number */
+            for (int64_t b = 0; want && b < s->rows && at < 0; b++)
+                if (s->taken[b] && out && out[b])
+                    at = first_bad(s->host + ((row = b) * width + s->position[b] % s->n) * per, s->taken[b] * per);
+            if ((bad || at >= 0) && segments > 1) { /* which segment is it? */
+                s->most = 1;
+                continue;
+            }
+            if (at >= 0) say_score(s, row, s->position[row] + at / per + 1);
             for (int64_t b = 0; want && b < s->rows; b++) {
                 if (!s->taken[b] || !out || !out[b]) continue;
                 const real *from = s->host + (b * width + s->position[b] % s->n) * per;
@@ -252,6 +342,7 @@ static void feed(struct stream *s, const int32_t *const *tokens, const int64_t *
                 forward_commit(&f, s->state);
                 for (int64_t b = 0; b < s->rows; b++) state_advance(s->state, &c, b);
             }
+            if (bad && !*s->model->trouble.text) say_state(s);
         }
         keep_pending(s, tokens, width);
     }
@@ -266,6 +357,10 @@ void stream_logits(struct stream *s, const int32_t *const *tokens, const int64_t
 }
 
 void stream_next(struct stream *s, float *out) {
+    if (*s->model->trouble.text) {
+        for (int64_t i = 0; i < s->rows * s->vocab; i++) out[i] = NAN;
+        return;
+    }
     int64_t longest = 0;
     for (int64_t b = 0; b < s->rows; b++) {
         int64_t total = s->position[b] % s->n + 1;
@@ -292,7 +387,18 @@ void stream_next(struct stream *s, float *out) {
     for (int64_t b = 0; b < s->rows; b++) {
         const real *from = s->host + (b * longest + s->position[b] % s->n) * s->vocab;
         for (int64_t i = 0; i < s->vocab; i++) out[b * s->vocab + i] = (float)from[i];
+        if (!*s->model->trouble.text && first_bad(from, s->vocab) >= 0) say_score(s, b, s->position[b] + 1);
     }
+}
+
+void stream_pretend(struct stream *s, int64_t row, int64_t tokens) {
+    struct state *x = s->state;
+    CHECK(tokens >= 0 && tokens % s->n == 0 && tokens % x->period == 0,
+          "%lld tokens are not whole segments and rounds of the rings", (long long)tokens);
+    s->position[row] += tokens;
+    x->since[row] = since_of(x->since[row] + tokens, s->n);
+    int64_t head = x->head[row] + tokens;
+    x->head[row] = (int32_t)(head < SINCE_MOST ? head : head % x->period);
 }
 
 int64_t stream_position(const struct stream *s, int64_t row) { return s->position[row]; }

@@ -31,6 +31,10 @@ void stream_next(struct stream *s, float *out);
 typedef void stream_watcher(void *data, int64_t row, int layer, const char *what, int64_t first, int64_t n, int64_t width,
                             const real *values);
 void stream_watch(struct stream *s, stream_watcher *watcher, void *data);
+/* -1 with a sentence where streams over the model could not go on: a carried state, a score or logits that are no numbers, or a
+ * document too long for the architecture. What is read from there on is NaN and costs nothing. The sentence is that of the first.
+ */
+int stream_trouble(const struct model *m, struct error *e);
 int64_t stream_position(const struct stream *s, int64_t row); /* tokens fed since reset */
 int64_t stream_writes(const struct stream *s, int64_t row);   /* whole segments so far: memory writes */
 /* Rows of state: copy (fork) within a stream, and out of it. */
@@ -38,6 +42,9 @@ void stream_fork(struct stream *s, int64_t to, int64_t from);
 struct snapshot *stream_snapshot(struct stream *s, int64_t row);
 void stream_restore(struct stream *s, int64_t row, const struct snapshot *p);
 void snapshot_free(struct snapshot *p);
+/* For tests of streams that are too long to be read: as if `tokens` more (whole segments) had been read before, with what is
+ * carried as it is. tokens of the order of rings whose capacities divide it. */
+void stream_pretend(struct stream *s, int64_t row, int64_t tokens);
 size_t stream_state_bytes(const struct stream *s);
 /* What a row keeps beside its state: counters, the next input, the inputs of the open segment. */
 size_t stream_counter_bytes(const struct stream *s, int64_t row);

@@ -359,14 +359,15 @@ void tape_backward(struct tape *t) {
     t->record = record;
 }
 
-bool tape_first_bad(const struct tape *t, char *text, size_t size) {
+bool tape_first_bad(const struct tape *t, struct tape_bad *bad) {
     for (int i = 0; i < t->count; i++)
         for (int o = 0; o < 3; o++) {
             const struct tensor *x = t->nodes[i]->out[o];
             if (!x) continue;
             int64_t at = t->k->first_bad(x->data, x->n);
             if (at < 0) continue;
-            snprintf(text, size, "%s[%lld] of operation %s", x->name, (long long)at, t->nodes[i]->op);
+            *bad = (struct tape_bad){.node = t->nodes[i], .tensor = x, .at = at};
+            for (int j = 0; j < i; j++) bad->nth += !strcmp(t->nodes[j]->op, t->nodes[i]->op);
             return true;
         }
     return false;

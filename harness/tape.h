@@ -136,8 +136,14 @@ void tape_seed(struct tape *t, struct tensor *x, const real *data);
 void tape_seed_value(struct tape *t, struct tensor *x, double value);
 /* Runs all recorded nodes in reverse and forgets them. Gradients of leaves that are no parameters stay readable until reset. */
 void tape_backward(struct tape *t);
-/* The first recorded tensor with a NaN or Inf, in forward order: "name[index] of op"; false if all are finite. */
-bool tape_first_bad(const struct tape *t, char *text, size_t size);
+/* The first recorded tensor with a NaN or Inf, in forward order; false if all are finite. */
+struct tape_bad {
+    const struct node *node;
+    const struct tensor *tensor;
+    int64_t at; /* index in the tensor */
+    int nth;    /* operations of the node's kind before it on the tape */
+};
+bool tape_first_bad(const struct tape *t, struct tape_bad *bad);
 
 /* Calls a kernel unless the pass is dry: its arguments are not evaluated then, so nothing may be taken from an arena inside them.
  */

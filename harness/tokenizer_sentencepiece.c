@@ -211,6 +211,8 @@ static void release(struct data *d) {
     free(d->bytes);
     free(d->size);
     free(d->slots);
+    free(d->letters);
+    free(d->ids);
     if (d->model) spm_close(d->model);
     free(d);
 }

@@ -186,6 +186,25 @@ static void enter(struct trainer *t, struct forward *f, int64_t s, bool needs_gr
     }
 }
 
+/* "name[index] of operation op" of the first tensor on the tape that is not finite; of what was read from a memory also the layer,
+ * head, row and token. first: segment of the step with which the tape begins. */
+static void say_bad(const struct trainer *t, int64_t first, char *text, size_t size) {
+    struct tape_bad bad;
+    if (!tape_first_bad(&t->tape, &bad)) return;
+    int used = snprintf(text, size, "%s[%lld] of operation %s", bad.tensor->name, (long long)bad.at, bad.node->op);
+    bool memory = !strcmp(bad.node->op, "memory");
+    if ((!memory && strcmp(bad.node->op, "fast_weight")) || bad.tensor != bad.node->out[0] || (size_t)used >= size) return;
+    const struct memory_shape *m = &bad.node->shape.memory;
+    const struct fast_weight_shape *w = &bad.node->shape.fast_weight;
+    int64_t segments = memory ? m->segments : w->segments, n = memory ? m->n : w->n, heads = memory ? m->heads : w->heads;
+    int64_t layers = t->model->config.layers, width = bad.tensor->shape[1], row = bad.at / width, of = bad.nth / layers;
+    /* a node a layer and call; the calls of a step's segments follow each other, those of a filler come before */
+    if (segments == 1 && !t->carried_in) first += of;
+    snprintf(text + used, size - (size_t)used, " (layer %lld, head %lld, row %lld, token %lld of the step)",
+             (long long)(bad.nth % layers), (long long)(bad.at % width / (width / heads)), (long long)(row / (segments * n)),
+             (long long)(row % (segments * n) + first * n + 1));
+}
+
 /* First pass: states at the segment boundaries only. Second pass, last segment first: the segment again with a tape, its gradient,
  * and the gradient of the states that entered it. Same kernels on same values: the same bits as segment by segment. */
 static void step_recompute(struct trainer *t, const struct batch *b, bool backward) {
@@ -225,7 +244,7 @@ static void step_recompute(struct trainer *t, const struct batch *b, bool backwa
         enter(t, &f, s, true);
         loss_forward(t, &f, &c, t->loss + s);
         if (!backward) { /* what went bad: segments come last first, so the earliest one has the last word */
-            tape_first_bad(tape, r->bad, sizeof r->bad);
+            say_bad(t, s, r->bad, sizeof r->bad);
             continue;
         }
         for (int i = 0; i < count; i++)
@@ -460,14 +479,26 @@ static int name_bad(struct trainer *t, const struct batch *b, double loss, struc
     t->room->bad[0] = 0;
     run_step(t, b, false);
     if (!t->room->recomputed)
-        tape_first_bad(&t->tape, text, sizeof text);
+        say_bad(t, 0, text, sizeof text);
     else if (t->room->bad[0])
         snprintf(text, sizeof text, "%s", t->room->bad);
 say:
     return fail(e,
                 "the loss is %g at step %lld; the first tensor that is not finite is %s; lower the learning rate (lr = %g) or the "
                 "gate rate",
-                loss, (long long)t->step, text, t->config.lr);
+                isnan(loss) ? fabs(loss) : loss, (long long)t->step, text, t->config.lr);
+}
+
+/* After a commit: is what the rows carry on a number? */
+static int check_states(const struct trainer *t, struct error *e) {
+    char what[160];
+    if (!state_bad(t->state, -1, what, sizeof what)) return 0;
+    int64_t n = t->model->config.segments * t->model->config.segment;
+    return fail(
+        e,
+        "%s is not finite after step %lld (tokens %lld to %lld of each row) although the loss is a number; lower the learning rate "
+        "(lr = %g), or train on shorter documents",
+        what, (long long)t->step, (long long)(t->step * n + 1), (long long)((t->step + 1) * n), t->config.lr);
 }
 
 /* The two halves of a step, as the backend may record them: between them the loss is read. */
@@ -492,6 +523,11 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     struct batch b;
     double start = now();
     batcher_next(t->batcher, &b);
+    for (int64_t i = 0; i < b.rows * b.segments && t->model->document_positions; i++)
+        if (b.since[i] >= since_of(SINCE_MOST, b.n))
+            return fail(
+                e, "step %lld: architecture %s counts positions to %lld, row %lld reads a longer document; cut it (limit = BYTES)",
+                (long long)t->step, t->model->config.arch->name, (long long)SINCE_MOST, (long long)(i / b.segments));
     if (t->carried_in && b.misplaced)
         return fail(e,
                     "step %lld: %lld documents with a carried-in state start within the step; they must fill it: length and EOS a "
@@ -506,6 +542,7 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     if (!(fabs(r->loss) < INFINITY)) return name_bad(t, &b, r->loss, e);
     r->lr = schedule_rate(&t->config, t->step);
     t->model->k->step(update, t);
+    if (check_states(t, e)) return -1;
     real norm2;
     t->model->k->download(&norm2, t->norm2, sizeof norm2);
     r->grad_norm = sqrt((double)norm2);

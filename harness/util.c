@@ -23,6 +23,9 @@ int fail(struct error *e, const char *format, ...) {
     va_start(a, format);
     vsnprintf(text, sizeof text, format, a);
     va_end(a);
+    /* What stands in a foreign file may be quoted: it shall not end the line, nor talk to a terminal. */
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
     memcpy(e->text, text, sizeof text);
     return -1;
 }
@@ -202,7 +205,7 @@ static int sync_folder(const char *path) {
     return rc;
 }
 
-int write_pieces(const char *path, const struct piece *pieces, int count, struct error *e) {
+static int write_whole(const char *path, const struct piece *pieces, int count, struct error *e) {
     char *temporary = xprintf("%s.tmp", path);
     const char *doing = "create";
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -228,6 +231,27 @@ int write_pieces(const char *path, const struct piece *pieces, int count, struct
     }
     free(temporary);
     return bad ? -1 : 0;
+}
+
+/* A device or pipe (/dev/stdout) is written to, never replaced. */
+static int write_device(const char *path, const struct piece *pieces, int count, struct error *e) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool bad = fd < 0;
+    for (int i = 0; i < count && !bad; i++) bad = write_all(fd, pieces[i].data, pieces[i].size) != 0;
+    if (bad) fail(e, "cannot write %s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    return bad ? -1 : 0;
+}
+
+int write_pieces(const char *path, const struct piece *pieces, int count, struct error *e) {
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode)) return fail(e, "cannot write %s: it is a folder", path);
+    if (there && !S_ISREG(st.st_mode)) return write_device(path, pieces, count, e);
+    char *target = there ? realpath(path, NULL) : NULL; /* a link stays one: what it leads to is replaced */
+    int rc = write_whole(target ? target : path, pieces, count, e);
+    free(target);
+    return rc;
 }
 
 int write_file(const char *path, const void *data, size_t size, struct error *e) {

@@ -66,6 +66,13 @@ int parse_rising(const char *text, int64_t *list, int limit, const char *where, 
 #define COUNT_OVERFLOW INT64_MAX /* 2^63 - 1 or more */
 int64_t count_times(int64_t a, int64_t b);
 int64_t count_plus(int64_t a, int64_t b);
+/* Tokens of a document as kernels count them: whole segments of n, which stop at SINCE_MOST. No kernel looks back that far, it only
+ * matters how full a ring is; true counts are 64 bits wide (stream_position, the cursor of a batcher). */
+#define SINCE_MOST ((int64_t)1 << 30)
+static inline int32_t since_of(int64_t tokens, int64_t n) {
+    int64_t most = SINCE_MOST / n * n;
+    return (int32_t)(tokens < most ? tokens : most);
+}
 
 /* ---- random numbers: xoshiro256** seeded by splitmix64; the state is part of a checkpoint ---- */
 struct rng {

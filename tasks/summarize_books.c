@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Where an error is. */
@@ -40,7 +41,11 @@ static char *read_named(const struct reader *r, const char *key, const char *pat
         return fail(r->e, "%s:%d: %s = '%.200s' is there neither below %s nor below the folder above it", r->path, r->line, key,
                     path, r->folder),
                NULL;
-    text = corpus_text(place, (size_t)r->limit, &size, NULL, r->e);
+    struct stat st;
+    if (stat(place, &st) || !S_ISREG(st.st_mode)) /* a device would never end */
+        text = NULL, fail(r->e, "%s:%d: %s = '%.200s' is no regular file", r->path, r->line, key, path);
+    else
+        text = corpus_text(place, (size_t)r->limit, &size, NULL, r->e);
     free(place);
     return text;
 }

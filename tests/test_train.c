@@ -40,6 +40,8 @@ static void a_nan_is_named(void **state) {
         for (int s = 0; s < 8 && !bad; s++) bad = trainer_step(t, &r, &e);
         assert_int_equal(bad, -1);
         assert_non_null(strstr(e.text, "memory_read["));
+        assert_non_null(strstr(e.text, "of operation memory (layer 0, head 0, row "));
+        assert_non_null(strstr(e.text, ", token 1 of the step)"));
         engine_trainer_free(t);
         free(v);
         model_free(m);

@@ -6,6 +6,8 @@ BIN=${INFINIBENCH:-$ROOT/build/release/infinibench}
 [ -x "$BIN" ] || { echo "there is no program at $BIN; build it first: make all" >&2; exit 2; }
 # One thread: these tests are about what the program says and keeps, and other work may be running on the machine.
 export OMP_NUM_THREADS=1
+# Measuring the machine's roof takes longer than these trainings; what depends on it is no matter of these tests.
+export INFINIBENCH_TEST_ROOF=50
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/infinibench-test-XXXXXX")
 children=""
 cleanup() {
@@ -53,6 +55,15 @@ holds() {
     shift
     checks=$((checks + 1))
     "$@" || say_failed "$what"
+}
+# What a run leaves, without what a clock or the machine has a say in: rows, samples, curves.
+rows_of() { cut -d, -f3-21 "$1/results.csv" | grep -v 'tokens_per_second\|wall_seconds\|roof_share\|peak' | sort; }
+samples_of() { cut -d, -f2-11 "$1/samples.csv" | sort; }
+curves_of() { cut -d, -f2-8 "$1/curves.csv" | sort; }
+same_results() { # description, two folders
+    holds "$1: the same rows" cmp <(rows_of "$2") <(rows_of "$3")
+    holds "$1: the same samples" cmp <(samples_of "$2") <(samples_of "$3")
+    holds "$1: the same curves" cmp <(curves_of "$2") <(curves_of "$3")
 }
 finish() {
     echo "$checks checks, $failures failed"

@@ -1,0 +1,70 @@
+/* fuzz_folder.c - any bytes as a results folder: three CSV files, the journal, experiment.ini, a reference of the gate. Opened for
+ * writing (repair, roll-back), then again, which must give the same; read for a report; held against the reference. Parts of the
+ * input are divided by a line "%". */
+#include "fuzz.h"
+
+#include "harness/gate_check.h"
+#include "harness/report_data.h"
+
+static char folder[40];
+static const char *const names[] = {"results.csv", "samples.csv", "curves.csv", "commit.tmp", "experiment.ini", "reference.csv"};
+enum { PARTS = sizeof names / sizeof *names };
+
+static char *at(const char *name) { return xprintf("%s/%s", folder, name); }
+
+static void put(const char *name, const char *head, const uint8_t *data, size_t size) {
+    char *path = at(name);
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fputs(head, f) >= 0 && fwrite(data, 1, size, f) == size && fclose(f) == 0, "no file %s", path);
+    free(path);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const char *const heads[] = {
+        RESULTS_HEADER "\n", SAMPLES_HEADER "\n", CURVES_HEADER "\n", "", "", "row,metric,position,condition,value,tolerance\n"};
+    struct error e = {""};
+    if (!*folder) {
+        progress_quiet = true;
+        snprintf(folder, sizeof folder, "/dev/shm/infinibench-fuzz.%d", (int)getpid());
+        CHECK(make_folders(folder, NULL) == 0, "no folder");
+    }
+    for (int i = 0; i < PARTS; i++) {
+        const uint8_t *end = data;
+        while (end < data + size && !(end[0] == '%' && (end + 1 == data + size || end[1] == '\n'))) end++;
+        size_t n = (size_t)(end - data), skip = end < data + size ? 2 : 0;
+        char *path = at(names[i]);
+        if (n || i < 3)
+            put(names[i], heads[i], data, n);
+        else
+            unlink(path);
+        free(path);
+        skip = skip > size - n ? size - n : skip;
+        data = end + skip;
+        size -= n + skip;
+    }
+    struct report_data *d = report_load(folder, &e);
+    if (!d) fuzz_said(&e);
+    if (d)
+        for (int i = 0; i < d->row_count; i++) {
+            double x = report_training(d, d->rows[i].name, "parameters");
+            struct interval b = report_bits(d, 0, d->rows[i].name, -1);
+            fuzz_touch(&x, sizeof x);
+            fuzz_touch(&b, sizeof b);
+        }
+    report_data_free(d);
+    char *reference = at("reference.csv");
+    FILE *out = fopen("/dev/null", "w");
+    if (access(reference, R_OK) == 0 && gate_check(folder, reference, out, &e) < 0) fuzz_said(&e);
+    fclose(out);
+    free(reference);
+    struct results *r = results_open(folder, &e);
+    if (!r) {
+        fuzz_said(&e);
+        return 0;
+    }
+    results_close(r);
+    r = results_open(folder, &e);
+    CHECK(r, "a repaired folder does not open: %s", e.text);
+    results_close(r);
+    return 0;
+}
