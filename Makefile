@@ -69,7 +69,7 @@ EMULATED_O := $(CU:%.cu=$(B)/emulated/%.o) $(B)/emulated/tests/support/cuda/emul
 REF_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/ref/*.c))
 SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 # The whole engine once more in double precision on the reference kernels: gradients by finite differences, golden states, oracles.
-F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) $(wildcard tests/ref/*.c tests/support/*.c)) $(SHIM_O)
+F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) harness/kernels/cuda_absent.c $(wildcard tests/ref/*.c tests/support/*.c)) $(SHIM_O)
 # Faults planted for make check-power (harness/faults.h): what has one is compiled once more, the rest is that of the product.
 FAULTY := $(shell grep -rlE 'include ".*faults.h"' --include=*.c harness baselines tasks)
 FAULTY_O := $(patsubst %.c,%.o,$(filter-out $(VEC),$(FAULTY))) $(foreach i,$(ISAS),$(patsubst %.c,%.$(i).o,$(filter $(VEC),$(FAULTY))))
