@@ -21,28 +21,10 @@ ifeq ($(CONFIG),asan)
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDOPT := -fsanitize=address,undefined
 endif
-# A program that finds its libraries, and they each other, beside it.
-ifeq ($(PACK),1)
-LDOPT += -Wl,--disable-new-dtags -Wl,-rpath,'$$ORIGIN/../lib'
-endif
-include tests/hardening.mk
+include harness/kernels/cuda/cuda.mk tests/hardening.mk
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) -MMD -MP -I. $(CXXFLAGS)
 LIBS = -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm $(CUDA_LIBS)
-
-# CUDA=auto: where nvcc is. CUDA_ARCH: native, or a list of compute capabilities; PTX of the last one is added for what comes after.
-NVCC ?= $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null))
-CUDA_ARCH ?= 80 90
-WITH_CUDA := $(if $(filter 0,$(CUDA)),,$(if $(filter asan,$(CONFIG)),,$(NVCC)))
-ifneq ($(filter-out auto 0 1,$(CUDA)),)
-$(error CUDA=$(CUDA): choose auto, 0 or 1)
-endif
-ifeq ($(CUDA)$(WITH_CUDA),1)
-$(error CUDA=1: nvcc was not found (or CONFIG=asan); install the CUDA toolkit, set CUDA_HOME or NVCC, or use CUDA=auto)
-endif
-ifeq ($(strip $(CUDA_ARCH)),)
-$(error CUDA_ARCH is empty: choose native, or compute capabilities such as CUDA_ARCH="80 90")
-endif
 
 ISAS := base $(if $(filter x86_64 amd64,$(shell uname -m)),v3 v4)
 ISA_FLAGS_base :=
@@ -52,34 +34,16 @@ VEC := $(wildcard harness/kernels/cpu/vec/*.c)
 ENGINE := $(wildcard harness/*.c baselines/*.c tasks/*.c)
 ENGINE_LIB := $(filter-out harness/main.c,$(ENGINE))
 CPU := $(wildcard harness/kernels/cpu/*.c)
-CU := $(wildcard harness/kernels/cuda/*.cu)
-ifneq ($(WITH_CUDA),)
-CUDA_O := $(CU:%.cu=$(B)/%.o)
-CUDA_LIBS := $(dir $(WITH_CUDA))../lib64/libcudart_static.a -lpthread -ldl -lrt
-GENCODE := $(if $(filter native,$(CUDA_ARCH)),-arch=native,$(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
-	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH)))
-else
-CUDA_O := $(B)/harness/kernels/cuda_absent.o
-endif
 VEC_O := $(foreach i,$(ISAS),$(VEC:%.c=$(B)/%.$(i).o))
 SHIM_O := $(patsubst %.cc,$(B)/%.o,$(wildcard harness/*.cc))
 LIB_O := $(ENGINE_LIB:%.c=$(B)/%.o) $(CPU:%.c=$(B)/%.o) $(VEC_O) $(SHIM_O) $(CUDA_O)
-# The CUDA sources once more, as C++ on an emulated device: every kernel runs in the tests of a machine without a GPU.
-EMULATED_O := $(CU:%.cu=$(B)/emulated/%.o) $(B)/emulated/tests/support/cuda/emulation.o
 REF_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/ref/*.c))
 SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 # The whole engine once more in double precision on the reference kernels: gradients by finite differences, golden states, oracles.
 F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) harness/kernels/cuda_absent.c $(wildcard tests/ref/*.c tests/support/*.c)) $(SHIM_O)
-# Faults planted for make check-power (harness/faults.h): what has one is compiled once more, the rest is that of the product.
-FAULTY := $(shell grep -rlE 'include ".*faults.h"' --include=*.c harness baselines tasks)
-FAULTY_O := $(patsubst %.c,%.o,$(filter-out $(VEC),$(FAULTY))) $(foreach i,$(ISAS),$(patsubst %.c,%.$(i).o,$(filter $(VEC),$(FAULTY))))
-FAULTS_BIN := $(B)/faults/infinibench
-TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c tests/f64_*.c))
-ifeq ($(CONFIG),asan) # the sanitizer does not follow the fibers of the emulated device
-TESTS := $(filter-out %/test_cuda_emulated,$(TESTS))
-endif
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(filter-out $(NO_TESTS),$(wildcard tests/test_*.c tests/f64_*.c)))
 
-.PHONY: help all deps reproduce test test-cuda gpu-pack check check-power check-clean check-measure bench plots asan clean format
+.PHONY: help all deps reproduce test bench plots asan clean format
 help:
 	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini, quick-passkey.ini and quick-chronicle.ini into"
 	@echo "                results/local, print tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
@@ -101,41 +65,26 @@ help:
 all: $(BIN)
 deps:
 	@scripts/deps.sh
+define quick
+$(BIN) run tasks/experiments/$(1).ini $(2) --out results/local/$(1)
+@$(BIN) report results/local/$(1)
+@echo; echo "Against the committed results:"
+@$(BIN) compare results/local/$(1) results/$(1)
+endef
 reproduce: deps
 	@$(MAKE) --no-print-directory -j2 all
 	@scripts/prepare_kjv.sh build/data/kjv
-	$(BIN) run tasks/experiments/quick.ini --out results/local/quick
-	@$(BIN) report results/local/quick
-	@echo; echo "Against the committed results:"
-	@$(BIN) compare results/local/quick results/quick
-	$(BIN) run tasks/experiments/quick-passkey.ini --jobs 2 --out results/local/quick-passkey
-	@$(BIN) report results/local/quick-passkey
-	@echo; echo "Against the committed results:"
-	@$(BIN) compare results/local/quick-passkey results/quick-passkey
-	$(BIN) run tasks/experiments/quick-chronicle.ini --jobs 2 --out results/local/quick-chronicle
-	@$(BIN) report results/local/quick-chronicle
-	@echo; echo "Against the committed results:"
-	@$(BIN) compare results/local/quick-chronicle results/quick-chronicle
+	$(call quick,quick)
+	$(call quick,quick-passkey,--jobs 2)
+	$(call quick,quick-chronicle,--jobs 2)
 	@echo; echo "A committed model of table3-micro (Infini-attention, linear, carried in), prompts of 32K tokens:"
 	$(BIN) eval passkey --model results/table3-micro/models/infini_linear-s1-carried_in.safetensors --length 32K --samples 20
 test: deps
 	@$(MAKE) --no-print-directory -j2 all tests
 	@scripts/prepare_kjv.sh build/data/kjv
 	@scripts/run_tests.sh $(B)
-test-cuda:
-	@$(MAKE) --no-print-directory -j2 CUDA=1 $(B)/tests/test_cuda
-	@CUDA_REQUIRED=1 $(B)/tests/test_cuda
-gpu-pack: deps
-	@$(MAKE) --no-print-directory -j2 CUDA=1 B=build/gpu PACK=1 build/gpu/infinibench build/gpu/tests/test_cuda
-	@scripts/gpu_pack.sh build/gpu
 .PHONY: tests
 tests: $(BIN) $(TESTS)
-check check-clean check-measure: deps
-	@$(MAKE) --no-print-directory -j2 all
-	@scripts/check.sh $(patsubst check,gate,$(@:check-%=%)) $(B)
-check-power: deps
-	@$(MAKE) --no-print-directory -j2 all $(FAULTS_BIN)
-	@scripts/check.sh power $(B)
 bench: deps
 	@$(MAKE) --no-print-directory -j2 all
 	$(BIN) bench kernels
@@ -157,8 +106,6 @@ clean:
 
 $(BIN): $(B)/harness/main.o $(LIB_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
-$(FAULTS_BIN): $(B)/harness/main.o $(filter-out $(FAULTY_O:%=$(B)/%),$(LIB_O)) $(FAULTY_O:%=$(B)/faults/%) $(B)/tests/faults.o
-	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
 $(B)/tests/test_%: $(B)/tests/test_%.o $(LIB_O) $(REF_O) $(SUPPORT_O)
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS) -lcmocka
 # A suite with a registry of tasks of its own.
@@ -176,14 +123,8 @@ define VEC_RULE
 $(B)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
-$(B)/faults/%.$(1).o: %.c
-	@mkdir -p $$(@D)
-	$(Q)$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -DINFINIBENCH_FAULTS -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call VEC_RULE,$(i))))
-$(B)/faults/%.o: %.c
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -DINFINIBENCH_FAULTS -c -o $@ $<
 $(B)/f64/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -DINFINI_REAL=double -c -o $@ $<
@@ -193,13 +134,5 @@ $(B)/%.o: %.c
 $(B)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CXXFLAGS_ALL) -c -o $@ $<
-$(B)/emulated/%.o: %.cu
-	@mkdir -p $(@D)
-	$(Q)$(CXX) $(CXXFLAGS_ALL) -Itests/support/cuda -x c++ -c -o $@ $<
-$(B)/emulated/%.o: %.cc
-	@mkdir -p $(@D)
-	$(Q)$(CXX) $(CXXFLAGS_ALL) -Itests/support/cuda -c -o $@ $<
-$(B)/%.o: %.cu
-	@mkdir -p $(@D)
-	$(Q)$(WITH_CUDA) -std=c++17 -O3 -lineinfo --extended-lambda $(GENCODE) -Xcompiler -Wall -I. -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+include tests/gate.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

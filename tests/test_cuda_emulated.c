@@ -31,7 +31,7 @@ static void training_tf32(void **state) {
     same_training("tf32", STEPS_TF32, 1, 9);
 }
 
-/* After two steps as they are and captured, all kernels of a step come from its graph. */
+/* After two steps as they are and captured, all kernels of a step come from its graph, but for the look at each state after it. */
 static void steps_are_replayed(void **state) {
     (void)state;
     products("fp32");
@@ -46,7 +46,7 @@ static void steps_are_replayed(void **state) {
         replayed = emulated_replayed() - replayed;
         assert_true(all > 100);
         if (i == 0) assert_int_equal(replayed, 0);
-        if (i > 0) assert_int_equal(replayed, all);
+        if (i > 0) assert_int_equal(replayed, all - m->state_count);
     }
     engine_trainer_free(t);
     model_free(m);
