@@ -186,18 +186,14 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
 }
 
 static void measure(struct cell_writer *w, const char *metric, const char *unit, int64_t context, double value) {
-    cell_measure(w, &(struct measurement){.split = "train",
-                                          .condition = "",
-                                          .metric = metric,
-                                          .unit = unit,
-                                          .position = "all",
-                                          .context = context,
-                                          .writes = -1,
-                                          .n = 1,
-                                          .value = value,
-                                          .standard_error = NAN,
-                                          .low = NAN,
-                                          .high = NAN});
+    cell_value(w, &(struct measurement){.split = "train",
+                                        .condition = "",
+                                        .metric = metric,
+                                        .unit = unit,
+                                        .position = "all",
+                                        .context = context,
+                                        .n = 1,
+                                        .value = value});
 }
 
 #define STATE_CONTEXT 32768 /* tokens for which carried and attended elements are stated, where they grow with the context */

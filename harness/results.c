@@ -266,6 +266,13 @@ void cell_measure(struct cell_writer *w, const struct measurement *m) {
     w->measures++;
 }
 
+void cell_value(struct cell_writer *w, const struct measurement *m) {
+    struct measurement plain = *m;
+    plain.writes = -1;
+    plain.standard_error = plain.low = plain.high = NAN;
+    cell_measure(w, &plain);
+}
+
 void cell_sample(struct cell_writer *w, const char *split, const char *condition, const char *metric, const char *sample,
                  const char *position, double value, double weight) {
     struct text_buffer *b = &w->text[SAMPLES];

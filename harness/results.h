@@ -42,6 +42,8 @@ bool results_has_cell(const struct results *r, const char *cell);
 struct cell_writer *cell_begin(struct results *r, const char *cell, const char *run, const char *experiment, const char *row,
                                const char *architecture, const char *stage, int64_t seed, const char *task, int task_version);
 void cell_measure(struct cell_writer *w, const struct measurement *m);
+/* A value that has no interval and is of no number of memory writes: standard_error, low, high NaN, writes -1, whatever m says. */
+void cell_value(struct cell_writer *w, const struct measurement *m);
 void cell_sample(struct cell_writer *w, const char *split, const char *condition, const char *metric, const char *sample,
                  const char *position, double value, double weight);
 void cell_curve(struct cell_writer *w, int64_t step, int64_t tokens, const char *metric, double value);

@@ -339,17 +339,13 @@ static void skip_budgets(struct job *j) {
     while (window && j->budgets && j->budget[j->budgets - 1] + chronicle_summary_most(j->x, j->x->shape.events) > window) {
         int64_t budget = j->budget[--j->budgets];
         set_condition(j, NULL, reason);
-        cell_measure(j->run->out, &(struct measurement){.split = "generated",
-                                                        .condition = j->condition,
-                                                        .metric = "skipped",
-                                                        .unit = "",
-                                                        .position = "all",
-                                                        .context = budget,
-                                                        .writes = -1,
-                                                        .value = 1,
-                                                        .standard_error = NAN,
-                                                        .low = NAN,
-                                                        .high = NAN});
+        cell_value(j->run->out, &(struct measurement){.split = "generated",
+                                                      .condition = j->condition,
+                                                      .metric = "skipped",
+                                                      .unit = "",
+                                                      .position = "all",
+                                                      .context = budget,
+                                                      .value = 1});
         fprintf(stderr,
                 "chronicle: %" PRId64 " tokens skipped: with the summary %s tokens that this transformer attends to "
                 "(beyond_window = measure reads on)\n",

@@ -36,17 +36,9 @@ static const struct pair {
 };
 
 static void measure(const struct task_run *r, const char *pair, const char *metric, const char *unit, double value) {
-    cell_measure(r->out, &(struct measurement){.split = "fixed",
-                                               .condition = "",
-                                               .metric = metric,
-                                               .unit = unit,
-                                               .position = pair,
-                                               .writes = -1,
-                                               .n = 1,
-                                               .value = value,
-                                               .standard_error = NAN,
-                                               .low = NAN,
-                                               .high = NAN});
+    cell_value(r->out,
+               &(struct measurement){
+                   .split = "fixed", .condition = "", .metric = metric, .unit = unit, .position = pair, .n = 1, .value = value});
 }
 
 static struct rouge_text text_of(const char *words) { return (struct rouge_text){words, strlen(words)}; }

@@ -83,17 +83,13 @@ static void measure_bits(struct scoring *j, const char *condition, const char *m
 }
 
 static void measure_count(struct scoring *j, const char *condition, const char *metric, const char *unit, double value) {
-    cell_measure(j->out, &(struct measurement){.split = j->corpus->split,
-                                               .condition = condition,
-                                               .metric = metric,
-                                               .unit = unit,
-                                               .position = "all",
-                                               .writes = -1,
-                                               .n = j->count,
-                                               .value = value,
-                                               .standard_error = NAN,
-                                               .low = NAN,
-                                               .high = NAN});
+    cell_value(j->out, &(struct measurement){.split = j->corpus->split,
+                                             .condition = condition,
+                                             .metric = metric,
+                                             .unit = unit,
+                                             .position = "all",
+                                             .n = j->count,
+                                             .value = value});
 }
 
 /* exp of nats per token or per word, interval by the bootstrap over documents (standard error to first order). */

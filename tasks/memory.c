@@ -57,18 +57,14 @@ static int read_plan(struct plan *p, const struct options *o, struct error *e) {
 static void measure(struct cell_writer *w, const char *condition, const char *metric, int64_t context, double value) {
     const struct metric *m = metrics;
     while (strcmp(m->name, metric) != 0) m++;
-    cell_measure(w, &(struct measurement){.split = "generated",
-                                          .condition = condition,
-                                          .metric = metric,
-                                          .unit = m->unit,
-                                          .position = "all",
-                                          .context = context,
-                                          .writes = -1,
-                                          .n = 1,
-                                          .value = value,
-                                          .standard_error = NAN,
-                                          .low = NAN,
-                                          .high = NAN});
+    cell_value(w, &(struct measurement){.split = "generated",
+                                        .condition = condition,
+                                        .metric = metric,
+                                        .unit = m->unit,
+                                        .position = "all",
+                                        .context = context,
+                                        .n = 1,
+                                        .value = value});
 }
 
 /* ---- by formula ---- */
