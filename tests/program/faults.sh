@@ -144,6 +144,10 @@ done
 rm -rf spoilt && cp -r whole/res spoilt
 printf '1 2 3' >spoilt/commit.tmp
 wrong "spoilt/commit.tmp: not a journal" run x.ini --out spoilt
+rm -rf spoilt && cp -r whole/res spoilt
+sed -i '2s/[^,]*$/0123456789abcdef0123/' spoilt/results.csv
+wrong "spoilt/results.csv:2: the cell is '0123456789abcdef0123'" run x.ini --out spoilt
+holds "its samples are kept" cmp whole/res/samples.csv spoilt/samples.csv
 rm -rf spoilt && mkdir spoilt
 : >spoilt/results.csv
 wrong "spoilt.*(empty|no )" report spoilt
