@@ -4,6 +4,7 @@
 #include "harness/results.h"
 #include "support/engine.h"
 #include "support/folder.h"
+#include "support/task_runs.h"
 #include "tasks/chronicle.h"
 
 #include <inttypes.h>
@@ -446,37 +447,14 @@ static struct model *make_model(int kind) {
     return m;
 }
 
-static const struct task *task(void) {
-    const struct task *t = task_find("chronicle", &e);
-    if (!t) fail_msg("%s", e.text);
-    return t;
-}
+static const struct task *task(void) { return known_task("chronicle"); }
 
 static int run_task(const char *name, struct model *m, const char *pairs) {
     struct options o;
     set(&o, pairs);
-    char *path = in_folder(name);
-    struct results *r = results_open(path, &e);
-    free(path);
-    if (!r) fail_msg("%s", e.text);
-    struct task_run run = {.model = m, .tokenizer = pieces, .options = &o, .seed = 1};
-    run.out = cell_begin(r, "0123456789abcdef", "run", "x", "row", m->config.arch->name, "one", 1, "chronicle", task()->version);
-    int status = task()->run(&run, &e);
-    if (status)
-        cell_drop(run.out);
-    else if (cell_commit(run.out, &e))
-        fail_msg("%s", e.text);
-    results_close(r);
-    return status;
+    return run_into(name, task(), m, pieces, &o);
 }
 
-static const struct result_row *find(const struct result_row *r, int64_t n, const char *metric, int64_t context,
-                                     const char *condition) {
-    for (int64_t i = 0; i < n; i++)
-        if (!strcmp(r[i].metric, metric) && r[i].context == context && r[i].writes < 0 && !strcmp(r[i].condition, condition))
-            return &r[i];
-    return NULL;
-}
 static void is(const struct result_row *r, double want, const char *what) {
     if (!r) fail_msg("%s: there is no such row", what);
     if (!(fabs(r->value - want) <= 1e-6 * (1 + fabs(want)))) fail_msg("%s: %.9g, expected %.9g", what, r->value, want);
@@ -550,15 +528,16 @@ static void task_by_hand(void **state) {
                     within += o.within;
                     named += o.j.named;
                 }
-                is(find(r, n, "rouge1", budgets[b], condition), sum[ROUGE_1], "rouge1");
-                is(find(r, n, "rouge2", budgets[b], condition), sum[ROUGE_2], "rouge2");
-                is(find(r, n, "rougeL", budgets[b], condition), sum[ROUGE_L], "rougeL");
-                is(find(r, n, "overall", budgets[b], condition), cbrt(sum[ROUGE_1] * sum[ROUGE_2] * sum[ROUGE_L]), "overall");
-                is(find(r, n, "ceiling_rouge2", budgets[b], condition), ceiling, "ceiling_rouge2");
-                is(find(r, n, "output_words", budgets[b], condition), words, "output_words");
-                is(find(r, n, "stopped", budgets[b], condition), stopped, "stopped");
-                is(find(r, n, "events_invented", budgets[b], condition), invented, "events_invented");
-                if (within > 0) is(find(r, n, "events_named", budgets[b], condition), named / within, "events_named");
+                is(find_row_of(r, n, "rouge1", budgets[b], condition), sum[ROUGE_1], "rouge1");
+                is(find_row_of(r, n, "rouge2", budgets[b], condition), sum[ROUGE_2], "rouge2");
+                is(find_row_of(r, n, "rougeL", budgets[b], condition), sum[ROUGE_L], "rougeL");
+                is(find_row_of(r, n, "overall", budgets[b], condition), cbrt(sum[ROUGE_1] * sum[ROUGE_2] * sum[ROUGE_L]),
+                   "overall");
+                is(find_row_of(r, n, "ceiling_rouge2", budgets[b], condition), ceiling, "ceiling_rouge2");
+                is(find_row_of(r, n, "output_words", budgets[b], condition), words, "output_words");
+                is(find_row_of(r, n, "stopped", budgets[b], condition), stopped, "stopped");
+                is(find_row_of(r, n, "events_invented", budgets[b], condition), invented, "events_invented");
+                if (within > 0) is(find_row_of(r, n, "events_named", budgets[b], condition), named / within, "events_named");
                 most = fmax(most, sum[ROUGE_1]);
                 different += words;
             }
@@ -608,7 +587,7 @@ static void task_errors(void **state) {
     struct result_row *r = results_read(path, &n, &e);
     assert_int_equal(n, BUDGETS);
     const struct result_row *x =
-        find(r, n, "skipped", 512, "distractors=2;events=4;haystack=shuffled;places=random;skipped=beyond the window of 48");
+        find_row_of(r, n, "skipped", 512, "distractors=2;events=4;haystack=shuffled;places=random;skipped=beyond the window of 48");
     assert_true(x && x->value == 1);
     free(r);
     free(path);

@@ -6,6 +6,7 @@
 #include "harness/task.h"
 #include "support/engine.h"
 #include "support/folder.h"
+#include "support/task_runs.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -131,19 +132,7 @@ static int run_task(const struct task *task, const char *name, struct model *m, 
         if (options_set(&o, options[i], options[i + 1], "the test", &e)) fail_msg("%s", e.text);
     uint64_t hash;
     if (task->data_hash(&o, tokenizer_bytes(), &hash, &e)) return -1;
-    char *place = in_folder(name);
-    struct results *r = results_open(place, &e);
-    if (!r) fail_msg("%s", e.text);
-    struct task_run run = {.model = m, .tokenizer = tokenizer_bytes(), .options = &o, .seed = 1};
-    run.out = cell_begin(r, "00000000000000cc", "run", "x", "row", m->config.arch->name, "", 1, task->name, task->version);
-    int status = task->run(&run, &e);
-    if (status)
-        cell_drop(run.out);
-    else
-        assert_int_equal(cell_commit(run.out, &e), 0);
-    results_close(r);
-    free(place);
-    return status;
+    return run_into(name, task, m, tokenizer_bytes(), &o);
 }
 #define RUN_TASK(task, name, m, ...) run_task(&task_##task, name, m, (const char *const[]){__VA_ARGS__, NULL})
 

@@ -4,6 +4,7 @@
 #include "harness/results.h"
 #include "support/engine.h"
 #include "support/folder.h"
+#include "support/task_runs.h"
 #include "tasks/passkey.h"
 
 #include <math.h>
@@ -226,11 +227,7 @@ static void test_tails(void **state) {
 
 /* ---- the task ---- */
 
-static const struct task *task(void) {
-    const struct task *t = task_find("passkey", &e);
-    if (!t) fail_msg("%s", e.text);
-    return t;
-}
+static const struct task *task(void) { return known_task("passkey"); }
 
 /* Runs the task into FOLDER/name; -1 with the error. */
 static int run_task(const char *name, struct model *m, const struct tokenizer *t, const char *const *pairs) {
@@ -238,19 +235,7 @@ static int run_task(const char *name, struct model *m, const struct tokenizer *t
     options_init(&o, task()->options);
     for (; *pairs; pairs += 2)
         if (options_set(&o, pairs[0], pairs[1], "test", &e)) return -1;
-    char *path = in_folder(name);
-    struct results *r = results_open(path, &e);
-    free(path);
-    if (!r) fail_msg("%s", e.text);
-    struct task_run run = {.model = m, .tokenizer = t, .options = &o, .seed = 1};
-    run.out = cell_begin(r, "0123456789abcdef", "run", "x", "row", m->config.arch->name, "one", 1, "passkey", task()->version);
-    int status = task()->run(&run, &e);
-    if (status)
-        cell_drop(run.out);
-    else if (cell_commit(run.out, &e))
-        fail_msg("%s", e.text);
-    results_close(r);
-    return status;
+    return run_into(name, task(), m, t, &o);
 }
 /* All keys and the answer's queries of one row, as they were shown; no more than that. */
 #define INPUTS 480

@@ -3,6 +3,7 @@
 #include "harness/results.h"
 #include "support/engine.h"
 #include "support/folder.h"
+#include "support/task_runs.h"
 #include "tasks/summarize.h"
 
 #include <inttypes.h>
@@ -201,36 +202,19 @@ static void training(void **state) {
 
 /* ---- the task ---- */
 
-static const struct task *task(void) {
-    const struct task *t = task_find("summarize", &e);
-    if (!t) fail_msg("%s", e.text);
-    return t;
-}
+static const struct task *task(void) { return known_task("summarize"); }
 
 static int run_task(const char *name, struct model *m, const char *corpus, const char *pairs) {
     struct options o;
     set(&o, corpus, pairs);
-    char *path = in_folder(name);
-    struct results *r = results_open(path, &e);
-    free(path);
-    if (!r) fail_msg("%s", e.text);
-    struct task_run run = {.model = m, .tokenizer = tokenizer_bytes(), .options = &o, .seed = 1};
-    run.out = cell_begin(r, "0123456789abcdef", "run", "x", "row", m->config.arch->name, "one", 1, "summarize", task()->version);
-    int status = task()->run(&run, &e);
-    if (status)
-        cell_drop(run.out);
-    else if (cell_commit(run.out, &e))
-        fail_msg("%s", e.text);
-    results_close(r);
-    return status;
+    return run_into(name, task(), m, tokenizer_bytes(), &o);
 }
 
 static const struct result_row *find(const struct result_row *r, int64_t n, const char *metric, int64_t context,
                                      const char *condition) {
-    for (int64_t i = 0; i < n; i++)
-        if (!strcmp(r[i].metric, metric) && r[i].context == context && !strcmp(r[i].condition, condition)) return &r[i];
-    fail_msg("there is no row %s at %d under '%s'", metric, (int)context, condition);
-    return NULL;
+    const struct result_row *row = find_row_of(r, n, metric, context, condition);
+    if (!row) fail_msg("there is no row %s at %d under '%s'", metric, (int)context, condition);
+    return row;
 }
 
 /* Of "at at at ...", of which each letter is likely after the one before it; the end too is possible. */
