@@ -7,29 +7,11 @@
 # tasks/passkey_text.c, digits, and the first 8 KB of each book of the King James train split. The task's sentences weigh enough that with 640
 # pieces each of their words is one piece: an event costs 12 tokens, a period of the filler 24.
 set -eu
-LC_ALL=C
-export LC_ALL
-if [ $# -gt 2 ]; then
-    echo "usage: scripts/train_chronicle_tokenizer.sh [PIECES=640] [OUT]" >&2
-    exit 2
-fi
-root=$(cd "$(dirname "$0")/.." && pwd)
-pieces=${1:-640}
-out=${2:-$root/tasks/data/chronicle-$pieces.model}
-mkdir -p "$(dirname "$out")"
-out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' HUP INT TERM
-"$root/scripts/prepare_kjv.sh" "$work/kjv"
-mkdir -p "$work/chronicle/train"
-for book in "$work"/kjv/train/*; do
-    dd if="$book" bs=8192 count=1 of="$work/chronicle/train/$(basename "$book")" 2>/dev/null
-done
+. "$(dirname "$0")/train_lib.sh"
+begin chronicle 8192 "$@"
 
 # The strings between the marks, in their order. Of the chronicle: introduction, marker, rumour, event, 16 ordinals, then 16 each of who, where,
 # what. Of the passkey: the filler is what begins with a space and ends with a full stop.
-strings() { sed -n '/sentences begin/,/sentences end/p' "$root/tasks/$1" | grep -o '"[^"]*"' | sed 's/^"//; s/"$//'; }
 strings chronicle_text.c >"$work/strings"
 strings passkey_text.c | grep '^ [A-Z].*\.$' | grep -v Remember >"$work/filler"
 awk '
@@ -50,6 +32,4 @@ END {
     for (i = 0; i < 5120; i++)
         print s[1] (i % 3 ? "" : filler) fill(s[4], i) fill(s[3], i + 1) s[2] fill(s[4], i + 2) fill(s[4], i + 3) " " i % 10
 }' "$work/strings" "$work/filler" >"$work/lines"
-# train_tokenizer.sh takes 64 KB of each file.
-split -C 60000 "$work/lines" "$work/chronicle/train/task-"
-"$root/scripts/train_tokenizer.sh" "$work/chronicle" "$pieces" "$out"
+finish

@@ -7,28 +7,11 @@
 # first 16 KB of each book of the King James train split. The task's sentences weigh enough that with 640 pieces each of their words is one
 # piece (with 512 they are not): a period of the filler costs 24 tokens, one a word and full stop.
 set -eu
-LC_ALL=C
-export LC_ALL
-if [ $# -gt 2 ]; then
-    echo "usage: scripts/train_passkey_tokenizer.sh [PIECES=640] [OUT]" >&2
-    exit 2
-fi
-root=$(cd "$(dirname "$0")/.." && pwd)
-pieces=${1:-640}
-out=${2:-$root/tasks/data/passkey-$pieces.model}
-mkdir -p "$(dirname "$out")"
-out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' HUP INT TERM
-"$root/scripts/prepare_kjv.sh" "$work/kjv"
-mkdir -p "$work/passkey/train"
-for book in "$work"/kjv/train/*; do
-    dd if="$book" bs=16384 count=1 of="$work/passkey/train/$(basename "$book")" 2>/dev/null
-done
+. "$(dirname "$0")/train_lib.sh"
+begin passkey 16384 "$@"
 
 # The strings between the marks, in their order: introduction (two), key, of, is, remember, again, what, five of filler, names.
-sed -n '/sentences begin/,/sentences end/p' "$root/tasks/passkey_text.c" | grep -o '"[^"]*"' | sed 's/^"//; s/"$//' >"$work/strings"
+strings passkey_text.c >"$work/strings"
 awk '
 function key(i) { return sprintf("%05d", (i * 7919 + 13) % 100000) }
 { s[NR] = $0 }
@@ -48,6 +31,4 @@ END {
     }
     print "a b c d e f g h i j k l m n o p q r s t u v w x y z"
 }' "$work/strings" >"$work/lines"
-# train_tokenizer.sh takes 64 KB of each file.
-split -C 60000 "$work/lines" "$work/passkey/train/task-"
-"$root/scripts/train_tokenizer.sh" "$work/passkey" "$pieces" "$out"
+finish
