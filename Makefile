@@ -46,7 +46,7 @@ TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(filter-out $(NO_TESTS),$(wildcard t
 .PHONY: help all deps reproduce test bench plots asan clean format
 help:
 	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini, quick-passkey.ini and quick-chronicle.ini into"
-	@echo "                results/local, print tables, draw plots, compare with the committed results (under 15 minutes on two cores)"
+	@echo "                results/local, print tables, draw plots, compare with the committed results (under 20 minutes on two cores)"
 	@echo "make test       install what is missing, build, run all tests"
 	@echo "make all        build $(BIN)          make deps    install the libraries (Debian, Ubuntu)"
 	@echo "make bench      kernels and training steps against this machine's own GEMM roof; streaming at 32K and 1M tokens;"
