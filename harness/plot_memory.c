@@ -1,7 +1,7 @@
 /* plot_memory.c - the pictures of the task memory: state and compression against context length, for the models themselves and for
  * named shapes; resident memory of the process beside the formula.
  *
- * Rows whose values are equal everywhere share a line and a place in the key; rows that keep nothing are not drawn. The lines of
+ * Rows whose values are equal everywhere share a line; rows that keep nothing are not drawn. The lines of
  * accelerators stand where the state of some row comes within a tenth of them: at shapes of models that need one. */
 #include "plot_private.h"
 #include "report_memory.h"
@@ -15,7 +15,7 @@ static const double accelerator[] = {80e9, 141e9}; /* bytes; of common accelerat
 
 struct series {
     int row;
-    struct text_buffer name; /* all rows that share it */
+    struct text_buffer name; /* all rows that share it, ", " between them */
     double line[MEMORY_LIMIT], point[MEMORY_LIMIT];
 };
 struct picture {
@@ -28,6 +28,8 @@ struct picture {
 };
 
 static bool same(double a, double b) { return a == b || (isnan(a) && isnan(b)); }
+/* Closer than a line is thick, over decades. */
+static bool touch(double a, double b) { return same(a, b) || (a < 1.06 * b && b < 1.06 * a); }
 
 /* line: the metric of the lines, point: of the points (NULL: none). */
 static void collect(struct picture *x, const char *line, const char *point) {
@@ -63,24 +65,29 @@ static int dashes(const struct picture *x, int i) {
     int twins = 0;
     bool covers = false;
     for (int j = 0; j < i; j++) {
-        bool equal = true;
-        for (int k = 0; k < x->contexts; k++) equal = equal && same(x->series[i].line[k], x->series[j].line[k]);
+        bool over = true;
+        for (int k = 0; k < x->contexts; k++) over = over && touch(x->series[i].line[k], x->series[j].line[k]);
         twins += strcmp(plot_color(x->d, x->series[i].row), plot_color(x->d, x->series[j].row)) == 0;
-        covers = covers || equal;
+        covers = covers || over;
     }
     return twins ? twins : covers;
 }
 
 static void settle(struct picture *x, struct text_buffer *table, struct text_buffer *settings) {
     struct look look = {0};
-    struct text_buffer names = {0}, ticks = {0}, dash = {0};
+    struct text_buffer names = {0}, lines = {0}, ticks = {0}, dash = {0};
     bool shown[REPORT_ROWS] = {false};
     for (int i = 0; i < x->count; i++) {
         struct series *s = &x->series[i];
         look_add(&look, x->d, s->row, shown);
         shown[s->row] = true;
         buffer_printf(&dash, "%s%d", i ? " " : "", dashes(x, i));
-        buffer_printf(&names, "%s\"%s\"", i ? " " : "", s->name.data);
+        for (const char *name = s->name.data; *name;) { /* an entry of the key each */
+            int n = (int)strcspn(name, ",");
+            buffer_printf(&names, "%s\"%.*s\"", names.n ? " " : "", n, name);
+            buffer_printf(&lines, "%s%d", lines.n ? " " : "", i + 1);
+            name += n + (name[n] ? 2 : 0);
+        }
         for (int k = 0; k < x->contexts; k++)
             buffer_printf(table, "\"%s\" %lld %.9g %.9g\n", s->name.data, (long long)x->context[k], s->line[k], s->point[k]);
         buffer_printf(table, "\n\n");
@@ -89,6 +96,7 @@ static void settle(struct picture *x, struct text_buffer *table, struct text_buf
         if (x->contexts <= 6 || (x->contexts - 1 - k) % 2 == 0)
             buffer_printf(&ticks, "%s\"%s\" %lld", ticks.n ? ", " : "", show_length(x->context[k]), (long long)x->context[k]);
     plot_text(settings, "names", names.data);
+    plot_text(settings, "lines", lines.data);
     plot_text(settings, "colors", look.colors.data);
     plot_text(settings, "dashes", dash.data);
     plot_text(settings, "marks", look.marks.data);
@@ -97,6 +105,7 @@ static void settle(struct picture *x, struct text_buffer *table, struct text_buf
                   (long long)x->context[x->contexts - 1], x->low, x->high);
     look_free(&look);
     buffer_free(&names);
+    buffer_free(&lines);
     buffer_free(&dash);
     buffer_free(&ticks);
 }
@@ -185,6 +194,16 @@ static int state_plot(struct plots *p, struct picture *x, struct error *e) {
 
 /* ---- compression ---- */
 
+static double ratio(const struct paper_memory *paper, int i) { return strtod(paper->field[i][P_RATIO], NULL); }
+
+/* Is another of its points so close above that their words would touch? */
+static bool under_another(const struct paper_memory *paper, int i) {
+    for (int j = 0; j < paper->count; j++)
+        if (paper->context[j] == paper->context[i] && ratio(paper, j) > ratio(paper, i) && ratio(paper, j) < 3 * ratio(paper, i))
+            return true;
+    return false;
+}
+
 /* The paper's own ratios at this shape, of rows that are drawn; a block of their own. Returns how many. */
 static int paper_points(const struct picture *x, struct text_buffer *table) {
     struct paper_memory paper = {.count = 0};
@@ -197,8 +216,8 @@ static int paper_points(const struct picture *x, struct text_buffer *table) {
             struct model_config c;
             if (!memory_config(x->d, x->series[k].row, &c) || strcmp(c.arch->footprint(&c)->model, paper.field[i][P_MODEL]) != 0)
                 continue;
-            buffer_printf(table, "%d %lld %.9g %s\n", k + 1, (long long)paper.context[i], strtod(paper.field[i][P_RATIO], NULL),
-                          paper.field[i][P_RATIO]);
+            buffer_printf(table, "%d %lld %.9g %s %d\n", k + 1, (long long)paper.context[i], ratio(&paper, i),
+                          paper.field[i][P_RATIO], under_another(&paper, i));
             n++;
             break;
         }

@@ -1,9 +1,12 @@
 # memory.gp - memory of a text against its length, both axes logarithmic: bytes of state, compression, or resident memory.
-# Called by `infinibench report` with: data output_file kind names colors dashes marks ticks least most low high what
+# Called by `infinibench report` with: data output_file kind names lines colors dashes marks ticks least most low high what
+#   names, lines: of the key's entries, name and number of the line, several of which may share a line
 #   data: blocks of one line "row context line point"; what = state (levels level_names: lines across, the first of them crossed early or
-#   not; points: whether there are any), ratio (papers: how many points of the paper in a last block "line context ratio text"), resident
+#   not; points: whether there are any), ratio (papers: how many points of the paper in a last block "line context ratio text below",
+#   below: its text goes below it), resident
 load ARG0[1:strlen(ARG0) - strlen('memory.gp')] . 'style.gp'
-rows = words(names)
+rows = words(colors)
+line(k) = int(word(lines, k))
 dash(r) = 1 + int(word(dashes, r)) # of one colour, or over another line
 set logscale xy
 set xrange [least / 1.25:most * 1.25]
@@ -36,8 +39,8 @@ if (what eq 'resident') {
     plot for [r = 1:rows] data index r - 1 using 2:3 with lines linecolor rgb color(r) linewidth 1.3 dashtype 2 notitle, \
          for [r = 1:rows] data index r - 1 using 2:4 with linespoints linecolor rgb color(r) linewidth 1.5 \
              pointtype marker(r) pointsize 0.6 * scale notitle, \
-         for [r = 1:rows] keyentry with linespoints linecolor rgb color(r) linewidth 1.5 pointtype marker(r) \
-             pointsize 0.6 * scale title word(names, r), \
+         for [k = 1:words(names)] keyentry with linespoints linecolor rgb color(line(k)) linewidth 1.5 \
+             pointtype marker(line(k)) pointsize 0.6 * scale title word(names, k), \
          keyentry with lines linecolor rgb '#666666' linewidth 1.3 dashtype 2 title 'by formula'
 } else {
     with_points = what eq 'state' && points
@@ -46,10 +49,12 @@ if (what eq 'resident') {
              pointtype marker(r) pointsize 0.65 * scale notitle, \
          for [k = 1:papers_drawn ? 1 : 0] data index rows using 2:3 with points linecolor rgb '#222222' pointtype 6 \
              pointsize 1.1 * scale linewidth 1.5 notitle, \
-         for [k = 1:papers_drawn ? 1 : 0] data index rows using 2:3:4 with labels offset -0.8, 0.8 right \
-             textcolor rgb '#222222' notitle, \
-         for [r = 1:rows] keyentry with linespoints linecolor rgb color(r) linewidth 2 dashtype dash(r) \
-             pointtype (with_points ? marker(r) : -1) pointsize 0.65 * scale title word(names, r), \
+         for [k = 1:papers_drawn ? 1 : 0] data index rows using 2:(column(5) > 0 ? NaN : column(3)):4 with labels \
+             offset -0.8, 0.8 right textcolor rgb '#222222' notitle, \
+         for [k = 1:papers_drawn ? 1 : 0] data index rows using 2:(column(5) > 0 ? column(3) : NaN):4 with labels \
+             offset 0.8, -0.8 left textcolor rgb '#222222' notitle, \
+         for [k = 1:words(names)] keyentry with linespoints linecolor rgb color(line(k)) linewidth 2 dashtype dash(line(k)) \
+             pointtype (with_points ? marker(line(k)) : -1) pointsize 0.65 * scale title word(names, k), \
          for [k = 1:papers_drawn ? 1 : 0] keyentry with points linecolor rgb '#222222' pointtype 6 pointsize 1.1 * scale \
              linewidth 1.5 title "the paper's Table 2", \
          for [k = 1:with_points] keyentry with lines linecolor rgb '#666666' linewidth 2 title 'line: by formula', \
