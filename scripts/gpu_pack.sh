@@ -1,5 +1,5 @@
 #!/bin/bash
-# gpu_pack.sh BUILD - makes build/gpu-pack.tar: what a GPU machine without a package manager needs, beside its driver, CUDA toolkit and Python:
+# gpu_pack.sh BUILD - makes build/gpu-pack.tar.gz: what a GPU machine without a package manager needs, beside its driver, CUDA toolkit and Python:
 # the program, its GPU tests, the libraries beyond CUDA (carried beside them, found by rpath), the test corpora compressed to at
 # most 40 MB, experiments, scripts. Unpack it anywhere and run scripts/gpu_run.sh there.
 set -euo pipefail
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 build=$1 to=build/gpu-pack limit=$((40 * 1000 * 1000))
 rm -rf "$to" && mkdir -p "$to/bin" "$to/lib" "$to/data"
 for f in infinibench tests/test_cuda; do
-    cp "$build/$f" "$to/bin/"
+    strip -o "$to/bin/$(basename "$f")" "$build/$f"
     # What belongs to the system stays there: the C library and its loader have to fit the machine.
     ldd "$build/$f" | awk '$3 ~ /^\// { print $3 }' | grep -Ev '/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*)\.so' |
         while read -r library; do cp -nL "$library" "$to/lib/"; done
@@ -22,7 +22,7 @@ done
 data=${INFINIBENCH_DATA:-../shared/data}
 corpus() { # name, split, bytes of each file, most files
     local name=$1 split=$2 bytes=$3 most=$4 n=0 from
-    for from in "$data/$name/$split"/*.txt; do
+    for from in "$data/$name/$split"/*.t[xe][tx]; do
         [ -f "$from" ] && [ $n -lt "$most" ] || break
         mkdir -p "$to/data/$name/$split"
         head -c "$bytes" "$from" >"$to/data/$name/$split/$(basename "$from")"
@@ -37,11 +37,11 @@ corpus math train 131072 150
 corpus math test 65536 60
 scripts/prepare_kjv.sh build/data/kjv
 mkdir -p "$to/data/kjv" && cp -r build/data/kjv/. "$to/data/kjv/"
-tar -C "$to" -cJf "$to/data.tar.xz" data
+XZ_OPT=-T0 tar -C "$to" -cJf "$to/data.tar.xz" data
 rm -rf "$to/data"
 size=$(stat -c %s "$to/data.tar.xz")
 [ "$size" -le $limit ] || { echo "gpu_pack.sh: the corpora are $size bytes compressed, more than $limit; take fewer books" >&2; exit 1; }
 cp -r scripts tasks tests/ref "$to/"
 cp -r --parents docs/tensors.md "$to/"
-tar -C build -cf build/gpu-pack.tar gpu-pack
-echo "build/gpu-pack.tar: $(stat -c %s build/gpu-pack.tar) bytes, of them corpora $size; there: tar xf gpu-pack.tar && cd gpu-pack && scripts/gpu_run.sh OUT"
+tar -C build -czf build/gpu-pack.tar.gz gpu-pack
+echo "build/gpu-pack.tar.gz: $(stat -c %s build/gpu-pack.tar.gz) bytes, of them corpora $size; there: tar xf gpu-pack.tar.gz && cd gpu-pack && scripts/gpu_run.sh OUT"

@@ -13,7 +13,7 @@ bin=bin
 [ -x bin/infinibench ] || bin=build/release
 test_binary=$bin/test_cuda
 [ -x $test_binary ] || test_binary=$bin/tests/test_cuda
-[ -x $bin/infinibench ] || { echo "gpu_run.sh: there is no program in bin/ or build/release; unpack gpu-pack.tar or run make CUDA=1" >&2; exit 2; }
+[ -x $bin/infinibench ] || { echo "gpu_run.sh: there is no program in bin/ or build/release; unpack gpu-pack.tar.gz or run make CUDA=1" >&2; exit 2; }
 if [ -f data.tar.xz ] && [ ! -d data ]; then tar xJf data.tar.xz || exit 2; fi
 [ -d data ] && export INFINIBENCH_DATA=$PWD/data
 export TMPDIR=${TMPDIR:-/tmp}
