@@ -64,6 +64,7 @@ static void print_case(struct bench *b, const char *name, const char *shape, dou
         double times_[REPEATS], start_ = now();                                                                                    \
         int n_ = 0;                                                                                                                \
         call;                                                                                                                      \
+        k->sync();                                                                                                                 \
         while (n_ < REPEATS && (n_ < 3 || now() - start_ < KERNEL_SECONDS)) {                                                      \
             double t_ = now();                                                                                                     \
             call;                                                                                                                  \

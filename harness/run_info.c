@@ -32,7 +32,7 @@ static bool command_line(const char *command, char *out, int size) {
 
 void run_program(json_t *j) {
     char commit[128], dirty[128], date[40];
-    bool git = command_line("git rev-parse HEAD 2>/dev/null", commit, sizeof commit);
+    bool git = command_line("git rev-parse HEAD 2>/dev/null || cat COMMIT 2>/dev/null", commit, sizeof commit);
     bool status = git && command_line("git status --porcelain --untracked-files=no 2>/dev/null", dirty, sizeof dirty);
     time_t t = time(NULL);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&t));

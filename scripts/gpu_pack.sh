@@ -43,5 +43,6 @@ size=$(stat -c %s "$to/data.tar.xz")
 [ "$size" -le $limit ] || { echo "gpu_pack.sh: the corpora are $size bytes compressed, more than $limit; take fewer books" >&2; exit 1; }
 cp -r scripts tasks tests/ref "$to/"
 cp -r --parents docs/tensors.md "$to/"
+git rev-parse HEAD >"$to/COMMIT"
 tar -C build -czf build/gpu-pack.tar.gz gpu-pack
 echo "build/gpu-pack.tar.gz: $(stat -c %s build/gpu-pack.tar.gz) bytes, of them corpora $size; there: tar xf gpu-pack.tar.gz && cd gpu-pack && scripts/gpu_run.sh OUT"

@@ -492,7 +492,7 @@ def main(a, o):
         if not torch.cuda.is_available():
             sys.exit("device=cuda: this PyTorch has no GPU here")
         torch.set_default_device("cuda")
-        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")
     torch.set_num_threads(1 if o["run"] == "rows" else a.threads)
     torch.set_flush_denormal(True)
     make = lambda shape, parameters, training: Peer(shape, parameters, training, o, a.threads)
@@ -500,7 +500,9 @@ def main(a, o):
         return 1 if common.verify(a.verify, a.preset, make) else 0
     shape = common.shape_of(a)
     peer = make(shape, common.initial(shape), common.Training())
-    common.measure(peer, shape, a.seconds, a.warmup, {"peer": f"PyTorch {torch.__version__}", "threads": a.threads,
+    if o["device"] == "cuda":
+        torch.set_default_device(None)  # it is for making things; set, it costs time in every call and breaks graphs
+    common.measure(peer, shape, a.seconds, a.warmup, {"peer": f"PyTorch {torch.__version__}", "preset": a.preset, "threads": a.threads,
                                                       "variant": ",".join(f"{k}={v}" for k, v in o.items()),
                                                       "device": torch.cuda.get_device_name() if o["device"] == "cuda" else "cpu",
                                                       "blas": "MKL" if torch.backends.mkl.is_available() else "BLAS as built"})
