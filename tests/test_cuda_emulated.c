@@ -105,7 +105,8 @@ int main(int argc, char **argv) {
                                        cmocka_unit_test(checkpoints_pass),
                                        cmocka_unit_test(steps_are_replayed)};
     if (argc > 3 && !strcmp(argv[1], "-s")) {
-        same_training("fp32", STEPS_FP32, atoi(argv[2]), atoi(argv[3]));
+        bool tf32 = argc > 4 && !strcmp(argv[4], "tf32");
+        same_training(tf32 ? "tf32" : "fp32", tf32 ? STEPS_TF32 : STEPS_FP32, atoi(argv[2]), atoi(argv[3]));
         return 0;
     }
     if (argc > 2 && !strcmp(argv[1], "-t"))

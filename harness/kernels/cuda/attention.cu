@@ -30,6 +30,7 @@ __device__ static inline void softmax_step(const struct attention *a, real *S, r
             total += p;
         }
         for (int d = 1; d < 4; d *= 2) total += __shfl_xor_sync(WHOLE_WARP, total, d);
+        __syncwarp(); /* all four have read max */
         if (there && lane == 0) {
             real f = expf(before - shift);
             factor[r] = f;

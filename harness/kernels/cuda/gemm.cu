@@ -21,7 +21,12 @@ static cublasStatus_t (*blas_gemm)(cublasHandle_t, cublasOperation_t, cublasOper
 static cublasHandle_t handle;
 
 bool cuda_blas_open(char *library, size_t size, char *why, size_t why_size) {
-    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so", "/usr/local/cuda/lib64/libcublas.so"};
+    static const char *const names[] = {"libcublas.so.13",
+                                        "libcublas.so.12",
+                                        "libcublas.so",
+                                        "/usr/local/cuda/lib64/libcublas.so.13",
+                                        "/usr/local/cuda/lib64/libcublas.so.12",
+                                        "/usr/local/cuda/lib64/libcublas.so"};
     void *lib = NULL, *workspace = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names && !lib; i++) lib = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     if (!lib) {
@@ -58,7 +63,15 @@ static void gemm_batched(real *c, const real *a, const real *b, int ta, int tb, 
         double alpha, beta;
         int64_t m, n, k, lda, ldb, ldc, sc, sa, sb, batch;
     } all = {c, a, b, ta, tb, alpha, beta, m, n, k, lda, ldb, ldc, sc, sa, sb, batch};
-    if (m <= 0 || n <= 0 || batch <= 0 || record_call("gemm", &all, sizeof all)) return;
+    if (m <= 0 || n <= 0 || batch <= 0) return;
+    if (k <= 0) { /* nothing to add up; cuBLAS refuses the leading dimension of 0 that can go with it */
+        map(m * n * batch, [=] __device__(int64_t i) {
+            int64_t at = i / (m * n) * sc + i / n % m * ldc + i % n;
+            c[at] = beta != 0 ? (real)beta * c[at] : 0;
+        });
+        return;
+    }
+    if (record_call("gemm", &all, sizeof all)) return;
     const int64_t big = INT32_MAX;
     if (m > big || n > big || k > big || lda > big || ldb > big || ldc > big || batch > big) {
         fprintf(stderr, "infinibench: CUDA: a product of %lld x %lld x %lld is too large for cuBLAS\n", (long long)m, (long long)n,
@@ -66,10 +79,12 @@ static void gemm_batched(real *c, const real *a, const real *b, int ta, int tb, 
         abort();
     }
     static const cublasComputeType_t type[] = {CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_32F_FAST_16BF};
+    /* A product of rank one is no work for tensor cores, and by it carried-in states are made, which are fp32. */
+    cublasComputeType_t how = type[k == 1 ? PRODUCTS_FP32 : cuda_products];
     float x = (float)alpha, y = (float)beta;
     cublasStatus_t s = blas_gemm(handle, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N, (int)n, (int)m, (int)k, &x,
                                  b, CUDA_R_32F, (int)ldb, sb, a, CUDA_R_32F, (int)lda, sa, &y, c, CUDA_R_32F, (int)ldc, sc,
-                                 (int)batch, type[cuda_products], CUBLAS_GEMM_DEFAULT);
+                                 (int)batch, how, CUBLAS_GEMM_DEFAULT);
     if (s == CUBLAS_STATUS_SUCCESS) return;
     fprintf(stderr, "infinibench: CUDA: cuBLAS failed (status %d) at a product of %lld x %lld x %lld\n", (int)s, (long long)m,
             (long long)n, (long long)k);

@@ -106,6 +106,7 @@ static void run_body(struct record *r, enum recording how) {
 
 static void cuda_step(void (*body)(void *), void *data) {
     enum { CHANGES = 4 }; /* a step that is never the same twice is not worth recording */
+    if (!current) cuda_check(cudaStreamSynchronize(cuda_stream), "waiting for the last step"); /* its uploads may be forgotten now */
     struct record *r = find_record(body, data);
     bool seen = r->used > 0;
     r->used = ++uses;
@@ -113,7 +114,6 @@ static void cuda_step(void (*body)(void *), void *data) {
         body(data);
         return;
     }
-    cuda_check(cudaStreamSynchronize(cuda_stream), "waiting for the last step");
     if (r->graph) {
         run_body(r, REPLAYING);
         if (hash_now == r->hash) {
@@ -155,7 +155,9 @@ static void cuda_step(void (*body)(void *), void *data) {
 
 static void *cuda_alloc(size_t bytes) {
     void *p = NULL;
-    if (cudaMalloc(&p, bytes ? bytes : 1) != cudaSuccess) {
+    cudaError_t status = cudaMalloc(&p, bytes ? bytes : 1);
+    if (status != cudaSuccess) {
+        if (status != cudaErrorMemoryAllocation) cuda_check(status, "cudaMalloc, or a kernel before it");
         (void)cudaGetLastError();
         return NULL;
     }
@@ -232,6 +234,11 @@ static void cuda_sync(void) {
 
 /* cudaFuncSetAttribute is asked once for each size that is larger than before. */
 void allow_shared(const void *kernel, size_t bytes) {
+    if (bytes > (size_t)cuda_shared_limit) {
+        fprintf(stderr, "infinibench: CUDA: a kernel needs %zu bytes of shared memory and the GPU has %d; use smaller heads\n", bytes,
+                cuda_shared_limit);
+        abort();
+    }
     enum { KNOWN = 64 };
     static struct {
         const void *kernel;

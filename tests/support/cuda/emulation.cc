@@ -481,9 +481,9 @@ static cublasStatus_t blas_gemm(cublasHandle_t, cublasOperation_t ta, cublasOper
                                 const void *a, cudaDataType, int lda, long long sa, const void *b, cudaDataType, int ldb,
                                 long long sb, const void *beta, void *c, cudaDataType, int ldc, long long sc, int batch,
                                 cublasComputeType_t type, cublasGemmAlgo_t) {
-    if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) {
-        if (k) return CUBLAS_STATUS_INVALID_VALUE;
-    }
+    auto least = [](int x) { return x < 1 ? 1 : x; };
+    if (m < 0 || n < 0 || k < 0 || lda < least(ta ? k : m) || ldb < least(tb ? n : k) || ldc < least(m))
+        return CUBLAS_STATUS_INVALID_VALUE;
     float x = *(const float *)alpha, y = *(const float *)beta;
     emulated_enqueue([=] {
         auto narrow = [=](float v) {
