@@ -45,27 +45,22 @@ int command_run(int count, char **argv, const struct setting *s, struct error *e
 }
 
 int command_train(int count, char **argv, const struct setting *s, struct error *e) {
-    const char *usage = "train X.ini --row ROW --out CKPT [--seed N] [--dry-run]";
-    struct flag flags[] = {
-        {"row", false, NULL}, {"seed", false, NULL}, {"out", false, NULL}, {"dry-run", true, NULL}, {NULL, false, NULL}};
+    struct flag flags[] = {{"row", false, NULL}, {"seed", false, NULL},   {"stage", false, NULL},
+                           {"out", false, NULL}, {"dry-run", true, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     int64_t seed;
-    if (arguments_read(&a, count, argv, usage, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e)) return -1;
-    if (!flag_value(&a, "row")) return fail(e, "--row is needed: which row of %s; usage: infinibench %s", a.word[0], usage);
-    if (!flag_value(&a, "out") && !flag_value(&a, "dry-run"))
-        return fail(e, "--out is needed: where the model goes; usage: infinibench %s", usage);
+    if (arguments_read(&a, count, argv, TRAIN_USAGE, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e)) return -1;
+    const char *row = flag_value(&a, "row"), *out = flag_value(&a, "out");
+    bool dry = flag_value(&a, "dry-run") != NULL;
+    if (!row) return fail(e, "--row is needed: which row of %s; usage: infinibench %s", a.word[0], TRAIN_USAGE);
+    if (!out && !dry) return fail(e, "--out is needed: where the model goes; usage: infinibench %s", TRAIN_USAGE);
+    if (can_write(out, "out", e)) return -1;
     struct experiment *x = experiment_read(a.word[0], NULL, e);
     if (!x) return -1;
     struct backend_info info;
     const struct kernels *k = backend(s, &info);
-    struct run_options o = {.only = flag_value(&a, "row"),
-                            .seed = seed,
-                            .jobs = 1,
-                            .dry_run = flag_value(&a, "dry-run") != NULL,
-                            .threads = info.threads,
-                            .k = k,
-                            .info = &info};
-    int status = experiment_train(x, flag_value(&a, "row"), seed < 0 ? x->seeds.seed[0] : seed, flag_value(&a, "out"), &o, e);
+    struct run_options o = {.seed = seed, .jobs = 1, .dry_run = dry, .threads = info.threads, .k = k, .info = &info};
+    int status = experiment_train(x, row, seed, flag_value(&a, "stage"), out, &o, e);
     experiment_free(x);
     return status;
 }

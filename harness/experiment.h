@@ -103,8 +103,9 @@ struct run_options {
 /* Trains what is missing (checkpoints under CHECKPOINTS/EXPERIMENT/ROW-seedN-HASH/STAGE, resumable), measures what is missing. A
  * trained model is taken from its checkpoint, or from the models kept with the results, before it is trained again. */
 int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e);
-/* One model of an experiment trained and saved: `infinibench train`. */
-int experiment_train(const struct experiment *x, const char *row, int64_t seed, const char *out, const struct run_options *o,
-                     struct error *e);
+/* One model of an experiment trained and saved: `infinibench train`. seed -1: the row's first. stage NULL: the last that the row
+ * goes through; "init": none. */
+int experiment_train(const struct experiment *x, const char *row, int64_t seed, const char *stage, const char *out,
+                     const struct run_options *o, struct error *e);
 
 #endif
