@@ -222,6 +222,8 @@ static int bench_train(struct bench *b, const struct variant *v, int count, stru
 
 /* ---- stream ---- */
 
+#define CONTEXTS 32
+
 static int bench_stream_one(struct bench *b, const struct variant *v, const int64_t *contexts, int count, struct error *e) {
     const struct model_config *c = &v->config;
     struct model *m = model_create(c, b->k, 1, e);
@@ -256,10 +258,7 @@ static int bench_stream_one(struct bench *b, const struct variant *v, const int6
     return 0;
 }
 
-static int bench_stream(struct bench *b, const struct variant *v, int count, const char *list, struct error *e) {
-    int64_t contexts[32];
-    int n = parse_rising(list, contexts, 32, "--context", e);
-    if (n < 0) return -1;
+static int bench_stream(struct bench *b, const struct variant *v, int count, const int64_t *contexts, int n, struct error *e) {
     printf("streaming one document, preset %s; tokens/s of the part since the line above\n  %-24s %10s %12s %16s %16s %14s\n",
            v[0].config.preset, "architecture", "context", "tokens/s", "carried elements", "state bytes", "resident MiB");
     for (int i = 0; i < count; i++)
@@ -302,6 +301,9 @@ int command_bench(int count, char **argv, const struct setting *s, struct error 
     if (only && !baseline_find(only, e)) return -1;
     struct model_config c = {0};
     if (shaped_preset(&c, &shape, e)) return -1;
+    int64_t contexts[CONTEXTS];
+    int context_count = parse_rising(context ? context : "4K,16K,64K", contexts, CONTEXTS, "--context", e);
+    if (context_count < 0) return -1;
     if (flag_value(&a, "jsonl") && kind != ROUGE) return fail(e, "--jsonl names the pairs of bench rouge");
     struct variant *v = xcalloc(32, sizeof *v);
     int n = kind && kind != ROUGE ? variants(v, &shape, only, e) : 1;
@@ -318,7 +320,7 @@ int command_bench(int count, char **argv, const struct setting *s, struct error 
         b.k = backend(s, &info);
         print_machine(&b, &info);
         if (kind == 0) bench_kernels(&b, &c);
-        status = kind == 0 ? 0 : kind == 1 ? bench_train(&b, v, n, e) : bench_stream(&b, v, n, context ? context : "4K,16K,64K", e);
+        status = kind == 0 ? 0 : kind == 1 ? bench_train(&b, v, n, e) : bench_stream(&b, v, n, contexts, context_count, e);
     }
     if (b.csv && fclose(b.csv) && !status) status = fail(e, "cannot write %s: the disk is full or gone", csv);
     free(v);

@@ -95,6 +95,13 @@ static void bench_generated(FILE *csv, int threads) {
     }
 }
 
+static void print_heading(int threads) {
+    char all[32];
+    snprintf(all, sizeof all, "%d thread%s", threads, threads == 1 ? "" : "s");
+    printf("rouge1, rouge2, rougeL, rougeLsum with stemming, pairs/s\n  %-44s %8s %16s %16s %14s\n", "candidate and reference",
+           "pairs", "one thread", all, "peak MiB");
+}
+
 static int bench_file(FILE *csv, const char *path, int threads, struct error *e) {
     struct pair_reader *r = pairs_open_jsonl(path, "prediction", "summary", e);
     if (!r) return -1;
@@ -106,7 +113,10 @@ static int bench_file(FILE *csv, const char *path, int threads, struct error *e)
         if (more > 0) n += more;
     }
     if (more == 0 && n == 0) more = fail(e, "%s: no pairs in it", path);
-    if (more == 0) show(csv, path, r, pairs, n, threads);
+    if (more == 0) {
+        print_heading(threads);
+        show(csv, path, r, pairs, n, threads);
+    }
     pairs_drop(pairs, n);
     free(pairs);
     pairs_close(r);
@@ -115,11 +125,8 @@ static int bench_file(FILE *csv, const char *path, int threads, struct error *e)
 
 int bench_rouge(FILE *csv, const char *jsonl, int threads, struct error *e) {
     if (!threads) threads = omp_get_max_threads();
-    char all[32];
-    snprintf(all, sizeof all, "%d thread%s", threads, threads == 1 ? "" : "s");
-    printf("rouge1, rouge2, rougeL, rougeLsum with stemming, pairs/s\n  %-44s %8s %16s %16s %14s\n", "candidate and reference",
-           "pairs", "one thread", all, "peak MiB");
     if (jsonl) return bench_file(csv, jsonl, threads, e);
+    print_heading(threads);
     bench_generated(csv, threads);
     return 0;
 }

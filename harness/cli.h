@@ -1,4 +1,4 @@
-/* cli.h - the commands of the program and how their arguments are read. Private to main.c, cli_*.c and bench.c. */
+/* cli.h - the commands of the program and how their arguments are read. Private to main.c, cli*.c and bench*.c. */
 #ifndef INFINIBENCH_CLI_H
 #define INFINIBENCH_CLI_H
 
@@ -30,9 +30,15 @@ const char *flag_value(const struct arguments *a, const char *name); /* NULL: no
 int flag_int(const struct arguments *a, const char *name, int64_t fallback, int64_t min, int64_t *value, struct error *e);
 int flag_real(const struct arguments *a, const char *name, double fallback, double min, double max, double *value, struct error *e);
 
+#define LIST_USAGE "list [architectures [NAME]|tasks [NAME]|experiments|presets|keys]"
+
 #define RUN_USAGE                                                                                                                  \
     "run X.ini [--only ROW[,ROW]] [--tasks TASK[,TASK]] [--seed N] [--seeds LIST] [--jobs J] [--dry-run] [--out DIR] "             \
     "[--checkpoints DIR]"
+
+#define TRAIN_USAGE "train X.ini --row ROW --out CKPT [--seed N] [--stage NAME] [--dry-run]"
+
+#define EVAL_USAGE "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]"
 
 #define CHECK_USAGE                                                                                                                \
     "check DIR --against FILE [--partial] [--seed N] [--all] [--rules FILE] [--junit FILE] [--json FILE] | "                       \
@@ -44,6 +50,12 @@ int flag_real(const struct arguments *a, const char *name, double fallback, doub
 #define ROUGE_USAGE                                                                                                                \
     "rouge --candidate FILE --reference FILE [FILE ...] [--lines] | --jsonl FILE [--candidate-key K] [--reference-key K]; "        \
     "[--no-stem] [--csv FILE] [--seed N]"
+
+#define LOGITS_USAGE "logits --model CKPT --input FILE --output X.npy [--nll] [--last K] [--segments S]"
+
+#define GENERATE_USAGE "generate --model CKPT --prompt FILE [--tokens N] [--temperature T] [--top-p P] [--seed N] [--segments S]"
+
+#define COMPARE_USAGE "compare DIR DIR [--row ROW] [--with ROW]"
 
 #define BENCH_USAGE                                                                                                                \
     "bench [kernels|train|stream|rouge] [--preset P] [--only ARCHITECTURE] [--batch N] [--segments N] "                            \
@@ -59,7 +71,7 @@ struct setting { /* of the whole program */
 };
 /* The backend, started on first use. */
 const struct kernels *backend(const struct setting *s, struct backend_info *info);
-/* Whether the backend that was asked for can be had. */
+/* Whether the backend that was asked for can be had, and what the environment says of it is known. */
 int backend_check(const struct setting *s, struct error *e);
 
 struct command {
@@ -67,6 +79,12 @@ struct command {
     int (*run)(int count, char **argv, const struct setting *s, struct error *e); /* exit status, or -1 with e filled */
 };
 extern const struct command commands[]; /* ends with name NULL */
+
+/* ---- cli_help.c, cli_list.c ---- */
+/* Usage, summary, a line for each flag; of eval and score with a task (NULL: none) also the task's options. */
+int print_command_help(const struct command *c, const char *task, struct error *e);
+void print_environment(FILE *out); /* the variables that the program reads */
+void print_task(const struct task *t);
 
 /* The measurements of a run as a table on standard output. */
 void print_results(const struct result_row *rows, int64_t count, const char *run);

@@ -45,27 +45,22 @@ int command_run(int count, char **argv, const struct setting *s, struct error *e
 }
 
 int command_train(int count, char **argv, const struct setting *s, struct error *e) {
-    const char *usage = "train X.ini --row ROW --out CKPT [--seed N] [--dry-run]";
-    struct flag flags[] = {
-        {"row", false, NULL}, {"seed", false, NULL}, {"out", false, NULL}, {"dry-run", true, NULL}, {NULL, false, NULL}};
+    struct flag flags[] = {{"row", false, NULL}, {"seed", false, NULL},   {"stage", false, NULL},
+                           {"out", false, NULL}, {"dry-run", true, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     int64_t seed;
-    if (arguments_read(&a, count, argv, usage, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e)) return -1;
-    if (!flag_value(&a, "row")) return fail(e, "--row is needed: which row of %s; usage: infinibench %s", a.word[0], usage);
-    if (!flag_value(&a, "out") && !flag_value(&a, "dry-run"))
-        return fail(e, "--out is needed: where the model goes; usage: infinibench %s", usage);
+    if (arguments_read(&a, count, argv, TRAIN_USAGE, 1, 1, e) || flag_int(&a, "seed", -1, 0, &seed, e)) return -1;
+    const char *row = flag_value(&a, "row"), *out = flag_value(&a, "out");
+    bool dry = flag_value(&a, "dry-run") != NULL;
+    if (!row) return fail(e, "--row is needed: which row of %s; usage: infinibench %s", a.word[0], TRAIN_USAGE);
+    if (!out && !dry) return fail(e, "--out is needed: where the model goes; usage: infinibench %s", TRAIN_USAGE);
+    if (can_write(out, "out", e)) return -1;
     struct experiment *x = experiment_read(a.word[0], NULL, e);
     if (!x) return -1;
     struct backend_info info;
     const struct kernels *k = backend(s, &info);
-    struct run_options o = {.only = flag_value(&a, "row"),
-                            .seed = seed,
-                            .jobs = 1,
-                            .dry_run = flag_value(&a, "dry-run") != NULL,
-                            .threads = info.threads,
-                            .k = k,
-                            .info = &info};
-    int status = experiment_train(x, flag_value(&a, "row"), seed < 0 ? x->seeds.seed[0] : seed, flag_value(&a, "out"), &o, e);
+    struct run_options o = {.seed = seed, .jobs = 1, .dry_run = dry, .threads = info.threads, .k = k, .info = &info};
+    int status = experiment_train(x, row, seed, flag_value(&a, "stage"), out, &o, e);
     experiment_free(x);
     return status;
 }
@@ -141,7 +136,8 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
     stat(model_path, &st);
     key = xprintf("%s %s %d %s %lld %lld", model_path, task->name, task->version, options, (long long)st.st_size,
                   (long long)st.st_mtime);
-    snprintf(cell, sizeof cell, "%016llx", (unsigned long long)hash64(key, strlen(key), 0));
+    /* A seed that is no option of the task is in no key yet; 1 is left out, as it always was. */
+    snprintf(cell, sizeof cell, "%016llx", (unsigned long long)hash64(key, strlen(key), task->draws && r->seed != 1 ? r->seed : 0));
     snprintf(run, sizeof run, "eval-%s", cell);
     free(key);
     free(options);
@@ -172,23 +168,34 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
     return status;
 }
 
+/* --seed is the task's own seed, by whatever name it has one; a task that draws nothing refuses it, lest it be thought to matter.
+ * An option that is given by its name goes before. */
+static int set_seed(struct options *o, const struct task *task, const char *seed, const char *where, struct error *e) {
+    static const char *const names[] = {"seed", "sample_seed"};
+    for (int i = 0; i < 2 && seed; i++)
+        if (options_has(o, names[i])) return options_set(o, names[i], seed, where, e);
+    if (!seed || task->draws) return 0;
+    return fail(e, "%s draws nothing at random: --seed would change no number; leave it out", where);
+}
+
 int command_eval(int count, char **argv, const struct setting *s, struct error *e) {
-    const char *usage = "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]";
     struct flag flags[] = {
         {"model", false, NULL}, {"csv", false, NULL}, {"out", false, NULL}, {"seed", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags, .take_unknown = true};
     int64_t seed;
-    if (arguments_read(&a, count, argv, usage, 1, 1, e) || flag_int(&a, "seed", 1, 0, &seed, e)) return -1;
+    if (arguments_read(&a, count, argv, EVAL_USAGE, 1, 1, e) || flag_int(&a, "seed", 1, 0, &seed, e)) return -1;
     const struct task *task = task_find(a.word[0], e);
     if (!task) return -1;
     struct options options;
     options_init(&options, task->options);
     char where[80];
     snprintf(where, sizeof where, "task %s", task->name);
+    if (set_seed(&options, task, flag_value(&a, "seed"), where, e)) return -1;
     for (int i = 0; i < a.extra_count; i++)
         if (options_set(&options, a.extra[i].key, a.extra[i].value, where, e)) return -1;
-    const char *path = flag_value(&a, "model"), *out = flag_value(&a, "out");
-    if (!path) return fail(e, "--model is needed; usage: infinibench %s", usage);
+    const char *path = flag_value(&a, "model"), *out = flag_value(&a, "out"), *csv = flag_value(&a, "csv");
+    if (!path) return fail(e, "--model is needed; usage: infinibench %s", EVAL_USAGE);
+    if (can_write(csv, "csv", e)) return -1;
     const struct tokenizer *t;
     struct model *m = model_load(path, backend(s, NULL), &t, e);
     if (!m) return -1;
@@ -199,7 +206,7 @@ int command_eval(int count, char **argv, const struct setting *s, struct error *
     if (!out && !mkdtemp(temporary))
         fail(e, "cannot make a folder in %s; set TMPDIR, or name one with --out", place && *place ? place : "/tmp");
     else {
-        status = evaluate(out ? out : temporary, task, &r, path, flag_value(&a, "csv"), e);
+        status = evaluate(out ? out : temporary, task, &r, path, csv, e);
         if (!out) remove_folder(temporary);
     }
     free(temporary);
@@ -220,7 +227,7 @@ int command_compare(int count, char **argv, const struct setting *s, struct erro
     (void)s;
     struct flag flags[] = {{"row", false, NULL}, {"with", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
-    if (arguments_read(&a, count, argv, "compare DIR DIR [--row ROW] [--with ROW]", 2, 2, e)) return -1;
+    if (arguments_read(&a, count, argv, COMPARE_USAGE, 2, 2, e)) return -1;
     return report_compare(a.word[0], a.word[1], flag_value(&a, "row"), flag_value(&a, "with"), stdout, e);
 }
 

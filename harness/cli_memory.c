@@ -315,7 +315,7 @@ int command_memory(int count, char **argv, const struct setting *s, struct error
                            {"heads", false, NULL},  {"kv-heads", false, NULL}, {"head-dim", false, NULL}, {"segment", false, NULL},
                            {"bytes", false, NULL},  {"batch", false, NULL},    {"csv", false, NULL},      {NULL, false, NULL}};
     struct arguments a = {.flags = flags, .take_unknown = true};
-    if (arguments_read(&a, count, argv, MEMORY_USAGE, 0, 0, e)) return -1;
+    if (arguments_read(&a, count, argv, MEMORY_USAGE, 0, 0, e) || can_write(flag_value(&a, "csv"), "csv", e)) return -1;
     struct inquiry *q = xcalloc(1, sizeof *q);
     const char *preset = flag_value(&a, "preset"), *context = flag_value(&a, "context"), *csv = flag_value(&a, "csv");
     int status = shape_find(&q->shape, preset ? preset : "paper", e);

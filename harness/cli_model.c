@@ -91,15 +91,18 @@ static int write_logits(const struct logits_job *j, const char *path, FILE *f, s
 }
 
 int command_logits(int count, char **argv, const struct setting *set, struct error *e) {
-    const char *usage = "logits --model CKPT --input FILE --output X.npy [--nll] [--last K] [--segments S]";
     struct flag flags[] = {{"model", false, NULL}, {"input", false, NULL},    {"output", false, NULL}, {"nll", true, NULL},
                            {"last", false, NULL},  {"segments", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     int64_t last, segments;
-    if (arguments_read(&a, count, argv, usage, 0, 0, e) || flag_int(&a, "last", 0, 1, &last, e)) return -1;
+    if (arguments_read(&a, count, argv, LOGITS_USAGE, 0, 0, e) || flag_int(&a, "last", 0, 1, &last, e)) return -1;
     const char *input = flag_value(&a, "input"), *output = flag_value(&a, "output");
     if (!flag_value(&a, "model") || !input || !output)
-        return fail(e, "--model, --input and --output are needed; usage: infinibench %s", usage);
+        return fail(e, "--model, --input and --output are needed; usage: infinibench %s", LOGITS_USAGE);
+    struct stat st;
+    if (stat(output, &st) == 0 && !S_ISREG(st.st_mode))
+        return fail(e, "--output %s is no regular file; the array is written aside and takes its place when it is whole", output);
+    if (can_write(output, "output", e)) return -1;
     const struct tokenizer *t;
     struct model *m = model_load(flag_value(&a, "model"), backend(set, NULL), &t, e);
     if (!m) return -1;
@@ -109,11 +112,6 @@ int command_logits(int count, char **argv, const struct setting *set, struct err
     char *temporary = xprintf("%s.tmp", output);
     FILE *f = NULL;
     int status = -1;
-    struct stat st;
-    if (stat(output, &st) == 0 && !S_ISREG(st.st_mode)) {
-        fail(e, "--output %s is no regular file; the array is written aside and takes its place when it is whole", output);
-        goto out;
-    }
     if (n < 0 || !(j.s = open_stream(m, &a, &segments, e))) goto out;
     j.chunk = segments * m->config.segment;
     j.first = last && last < n ? n - last : 0;
@@ -155,19 +153,18 @@ static void speak(void *data, int64_t row, int32_t token, const float *logits) {
 }
 
 int command_generate(int count, char **argv, const struct setting *set, struct error *e) {
-    const char *usage = "generate --model CKPT --prompt FILE [--tokens N] [--temperature T] [--top-p P] [--seed N]";
     struct flag flags[] = {{"model", false, NULL}, {"prompt", false, NULL}, {"tokens", false, NULL},   {"temperature", false, NULL},
                            {"top-p", false, NULL}, {"seed", false, NULL},   {"segments", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     struct decoding d = {.stop = TOKEN_BOS}; /* also the end of a document */
     int64_t seed, segments;
-    if (arguments_read(&a, count, argv, usage, 0, 0, e) || flag_int(&a, "tokens", 256, 0, &d.most, e) ||
+    if (arguments_read(&a, count, argv, GENERATE_USAGE, 0, 0, e) || flag_int(&a, "tokens", 256, 0, &d.most, e) ||
         flag_int(&a, "seed", 1, 0, &seed, e) || flag_real(&a, "temperature", 1, 0, 1e3, &d.temperature, e) ||
         flag_real(&a, "top-p", 1, 1e-9, 1, &d.top_p, e))
         return -1;
     if (d.most > INT32_MAX) return fail(e, "--tokens %lld; at most %d", (long long)d.most, INT32_MAX);
     if (!flag_value(&a, "model") || !flag_value(&a, "prompt"))
-        return fail(e, "--model and --prompt are needed; usage: infinibench %s", usage);
+        return fail(e, "--model and --prompt are needed; usage: infinibench %s", GENERATE_USAGE);
     const struct tokenizer *t;
     struct model *m = model_load(flag_value(&a, "model"), backend(set, NULL), &t, e);
     if (!m) return -1;

@@ -134,7 +134,9 @@ int command_rouge(int count, char **argv, const struct setting *s, struct error 
                            {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     int64_t seed;
-    if (arguments_read(&a, count, argv, ROUGE_USAGE, 0, 8, e) || flag_int(&a, "seed", 1, 0, &seed, e)) return -1;
+    if (arguments_read(&a, count, argv, ROUGE_USAGE, 0, 8, e) || flag_int(&a, "seed", 1, 0, &seed, e) ||
+        can_write(flag_value(&a, "csv"), "csv", e))
+        return -1;
     struct pair_reader *r = open_pairs(&a, e);
     if (!r) return -1;
     const char *csv = flag_value(&a, "csv");

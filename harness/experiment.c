@@ -10,12 +10,6 @@
 #include <string.h>
 
 static const char *const kind_names[KINDS] = {"experiment", "budget", "stage", "row", "task"};
-/* For hints only: config_set decides. */
-static const char *const shape_keys[] = {"layers",   "d_model",   "heads",     "kv_heads",        "head_dim", "ffn",
-                                         "ffn_kind", "segment",   "segments",  "batch",           "vocab",    "tied",
-                                         "norm_eps", "rope_base", "gate_rate", "equal_parameters"};
-#define SHAPE_KEYS ((int)(sizeof shape_keys / sizeof *shape_keys))
-
 int parse_complain(struct parse *p, int line, const char *format, ...) {
     char text[640];
     va_list list;
@@ -143,12 +137,11 @@ void parse_where(char out[256], const struct parse *p, const struct section *s, 
     snprintf(out, 256, "%.140s:%d, [%s%s%s]", p->path, line, kind_names[s->kind], *s->name ? " " : "", s->name);
 }
 
-int parse_unknown(struct parse *p, const struct section *s, const struct entry *x, const char *const *own, int own_count,
-                  bool shape, const struct option *a, const struct option *b) {
-    const char *names[32 + 2 * OPTION_LIMIT];
-    int n = 0;
-    for (int i = 0; i < own_count; i++) names[n++] = own[i];
-    for (int i = 0; shape && i < SHAPE_KEYS; i++) names[n++] = shape_keys[i];
+int parse_unknown(struct parse *p, const struct section *s, const struct entry *x, bool shape, const struct option *a,
+                  const struct option *b) {
+    const char *names[SECTION_KEYS + 3 * OPTION_LIMIT];
+    int n = section_keys(kind_names[s->kind], names);
+    for (int i = 0; shape && config_key(i); i++) names[n++] = config_key(i)->key;
     for (int k = 0; k < 2; k++)
         for (const struct option *o = k ? b : a; o && o->key; o++) names[n++] = o->key;
     char more[512];
@@ -190,18 +183,16 @@ static int parse_seeds(struct parse *p, const struct entry *t, struct seed_list 
 
 int parse_some_seeds(struct parse *p, const struct section *s, const struct entry *t, const struct seed_list *of, const char *where,
                      struct seed_list *out) {
-    static const char *const kinds[KINDS] = {"experiment", "budget", "stage", "row", "task"};
     *out = *of;
     if (t && parse_seeds(p, t, out) != 0) return -1;
     for (int i = 0; i < out->count; i++)
         if (!seed_listed(of, out->seed[i]))
             return parse_complain(p, t->line, "seed %lld of [%s %s] is not among the seeds of %s", (long long)out->seed[i],
-                                  kinds[s->kind], s->name, where);
+                                  kind_names[s->kind], s->name, where);
     return 0;
 }
 
 static int read_experiment(struct parse *p, struct experiment *x) {
-    static const char *const keys[] = {"title", "paper", "table", "seeds"};
     struct section *s = section(p, EXPERIMENT);
     struct entry *t;
     x->title = xstrdup((t = parse_entry(s, "title")) ? t->value : x->name);
@@ -221,13 +212,12 @@ static int read_experiment(struct parse *p, struct experiment *x) {
         x->seeds = (struct seed_list){.seed = {1}, .count = 1};
     }
     for (int i = 0; s && i < s->count; i++)
-        if (!s->entries[i].used) return parse_unknown(p, s, &s->entries[i], keys, 4, false, NULL, NULL);
+        if (!s->entries[i].used) return parse_unknown(p, s, &s->entries[i], false, NULL, NULL);
     return 0;
 }
 
 /* The model shape of the budget, its training options, the tokenizer. */
 static int read_budget(struct parse *p, struct experiment *x, struct model_config *c, struct options *train) {
-    static const char *const keys[] = {"preset", "tokenizer"};
     struct section *s = section(p, BUDGET);
     struct entry *preset = parse_entry(s, "preset"), *tokenizer = parse_entry(s, "tokenizer");
     struct error inner;
@@ -268,7 +258,7 @@ static int read_budget(struct parse *p, struct experiment *x, struct model_confi
             if (options_set(train, k->key, k->value, at, p->e) != 0) return -1;
             known = true;
         }
-        if (!known) return parse_unknown(p, s, k, keys, 2, true, train_options, NULL);
+        if (!known) return parse_unknown(p, s, k, true, train_options, NULL);
     }
     return 0;
 }
@@ -292,7 +282,6 @@ static int read_start(struct parse *p, const struct entry *k, struct row_spec *r
 
 static int read_row(struct parse *p, struct experiment *x, struct section *s, const struct model_config *c,
                     const struct options *train) {
-    static const char *const keys[] = {"architecture", "seeds", "start"};
     if (x->row_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d rows", EXPERIMENT_LIMIT);
     struct row_spec *r = &x->rows[x->row_count];
     struct entry *architecture = parse_entry(s, "architecture"), *seeds = parse_entry(s, "seeds"), *start = parse_entry(s, "start");
@@ -341,7 +330,7 @@ static int read_row(struct parse *p, struct experiment *x, struct section *s, co
             snprintf(r->overrides[r->override_count++][1], 64, "%.63s", canonical);
             known = true;
         }
-        if (!known) return parse_unknown(p, s, k, keys, 3, true, r->config.arch->options, train_options);
+        if (!known) return parse_unknown(p, s, k, true, r->config.arch->options, train_options);
     }
     const struct tokenizer *t = tokenizer_open(x->tokenizer, &inner);
     if (!t || r->config.vocab < t->vocab)
@@ -396,7 +385,6 @@ static int read_part_of(struct parse *p, const struct experiment *x, const struc
 }
 
 static int read_task(struct parse *p, struct experiment *x, struct section *s) {
-    static const char *const keys[] = {"task", "after", "only", "seeds", "part_of"};
     if (x->task_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d tasks", EXPERIMENT_LIMIT);
     struct task_spec *t = &x->tasks[x->task_count];
     struct entry *task = parse_entry(s, "task"), *after = parse_entry(s, "after"), *rows = parse_entry(s, "only");
@@ -438,7 +426,7 @@ static int read_task(struct parse *p, struct experiment *x, struct section *s) {
         char at[256];
         parse_where(at, p, s, k->line);
         if (k->used) continue;
-        if (!options_has(&t->options, k->key)) return parse_unknown(p, s, k, keys, 5, false, t->task->options, NULL);
+        if (!options_has(&t->options, k->key)) return parse_unknown(p, s, k, false, t->task->options, NULL);
         if (options_set(&t->options, k->key, k->value, at, p->e) != 0) return -1;
     }
     x->task_count++;

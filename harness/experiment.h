@@ -1,18 +1,22 @@
 /* experiment.h - an experiment is a text file; running it is resumable and does nothing twice.
  *
+ * `infinibench list keys` prints all keys, shape and training keys too, each with a line of help.
+ *
  * [experiment]  title, paper (reference), table (of results/paper), seeds (list: 1, 2, 5-8)
  * [budget]      preset, tokenizer, shape keys (config_set), train_options keys
  * [stage NAME]  source = kjv | task:passkey | "kjv:0.7, task:passkey:0.3" (mixture by documents), limit, any train_options key,
- *               from = STAGE (default: the stage before; the first starts from initialisation), seeds (default: all),
+ *               from = STAGE (default: the stage before; the first starts from initialisation), from = init (initialisation
+ *               again: a chain of its own beside the stages before), seeds (default: all),
  *               only = ROW, ROW (default: all rows that go through the stage before),
  *               keep = SEEDS (models of these seeds after this stage come with the results, in RESULTS/models; default: none),
  *               batch, segments (shape of the step in this stage, instead of the row's), SECTION.key = value (an option of the task
  *               SECTION of the source, in this stage: a curriculum is a list of short stages)
  * [row NAME]    architecture, its options, any shape or train key that differs, only these; seeds (default: all); start = FILE (a
  *               model that it starts from instead of a random one, of this architecture and these shapes)
- * [task NAME]   task (default NAME), after = STAGE (default: the last), only = ROW, ROW (default: all rows), seeds (default: all),
- *               part_of = NAME (an earlier section with this task and after: the report shows both as that one, e.g. the long
- *               contexts that only one seed is measured on), the task's options
+ * [task NAME]   task (default NAME), after = STAGE (default: the last), after = init (the model as it is initialised, or as its
+ *               start file is), after = none (never measured: the section describes a source, task:NAME), only = ROW, ROW
+ *               (default: all rows), seeds (default: all), part_of = NAME (an earlier section with this task and after: the
+ *               report shows both as that one, e.g. the long contexts that only one seed is measured on), the task's options
  *
  * Unknown keys, sections, architectures, tasks, presets: an error with file, line, and the nearest known name. */
 #ifndef INFINIBENCH_EXPERIMENT_H
@@ -69,6 +73,11 @@ struct experiment {
     struct row_spec rows[EXPERIMENT_LIMIT];
     struct task_spec tasks[EXPERIMENT_LIMIT];
 };
+/* The keys that sections have of their own (not shape, training, architecture and task keys); ends with section NULL. */
+struct section_key {
+    const char *section, *key, *help;
+};
+extern const struct section_key experiment_keys[];
 /* seeds: a list that stands in place of the file's own, NULL: none. */
 struct experiment *experiment_read(const char *path, const char *seeds, struct error *e);
 void experiment_free(struct experiment *x);
@@ -94,8 +103,9 @@ struct run_options {
 /* Trains what is missing (checkpoints under CHECKPOINTS/EXPERIMENT/ROW-seedN-HASH/STAGE, resumable), measures what is missing. A
  * trained model is taken from its checkpoint, or from the models kept with the results, before it is trained again. */
 int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e);
-/* One model of an experiment trained and saved: `infinibench train`. */
-int experiment_train(const struct experiment *x, const char *row, int64_t seed, const char *out, const struct run_options *o,
-                     struct error *e);
+/* One model of an experiment trained and saved: `infinibench train`. seed -1: the row's first. stage NULL: the last that the row
+ * goes through; "init": none. */
+int experiment_train(const struct experiment *x, const char *row, int64_t seed, const char *stage, const char *out,
+                     const struct run_options *o, struct error *e);
 
 #endif

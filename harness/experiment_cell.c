@@ -34,15 +34,39 @@ const struct corpus *stage_corpus(const char *name, int64_t limit, const struct 
     return c;
 }
 
+/* Hash of the data that a task reads. Kept: many cells ask for the same, and each time whole texts would be read. */
+static int task_data(const struct task *task, const struct options *o, const char *options, const struct tokenizer *t,
+                     uint64_t *hash, struct error *e) {
+    static struct known {
+        char *key;
+        uint64_t hash;
+    } * known;
+    static size_t count;
+    if (!task->data_hash) return 0;
+    char *key = xprintf("%s %016llx %s", task->name, (unsigned long long)t->hash, options);
+    int result = 0;
+    size_t i = 0;
+    while (i < count && strcmp(known[i].key, key) != 0) i++;
+    if (i < count)
+        *hash = known[i].hash;
+    else if ((result = task->data_hash(o, t, hash, e)) == 0) {
+        known = xrealloc(known, count + 1, sizeof *known);
+        known[count++] = (struct known){.key = key, .hash = *hash};
+        return 0;
+    }
+    free(key);
+    return result;
+}
+
 static int add_task_data(struct text_buffer *b, const struct task *task, const struct options *o, const struct tokenizer *t,
                          struct error *e) {
     char *options = options_join(o, "\n", false);
     uint64_t hash = 0;
     buffer_printf(b, "task=%s version=%d\n%s\n", task->name, task->version, options);
+    int result = task_data(task, o, options, t, &hash, e);
     free(options);
-    if (task->data_hash && task->data_hash(o, t, &hash, e) != 0) return -1;
-    buffer_printf(b, "data=%016llx\n", (unsigned long long)hash);
-    return 0;
+    if (result == 0) buffer_printf(b, "data=%016llx\n", (unsigned long long)hash);
+    return result;
 }
 
 static int add_chain(struct text_buffer *b, const struct experiment *x, const struct row_spec *row, const struct stage_spec *stage,

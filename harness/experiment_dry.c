@@ -1,7 +1,7 @@
 /* experiment_dry.c - `run --dry-run`: what an experiment would build and cost, row by row.
  *
- * Models and trainers are made without a backend: they plan as for the real allocation and take no memory. No data is opened and
- * nothing is written. */
+ * Models and trainers are made without a backend: they plan as for the real allocation and take no memory. Data are opened only to
+ * know which cells are there; nothing is written. */
 #include "experiment_private.h"
 
 #include <stdlib.h>
@@ -33,9 +33,10 @@ static double training_flops(const struct model_config *c) {
     return sum;
 }
 
-/* A stage is built as it would be trained: its own shape of a step, with carried-in states where its source gives them. */
-static int dry_stage(const struct experiment *x, const struct row_spec *r, const struct stage_spec *stage, bool table, FILE *out,
-                     struct error *e) {
+/* A stage is built as it would be trained: its own shape of a step, with carried-in states where its source gives them. todo: the
+ * seeds that are trained, of all. */
+static int dry_stage(const struct experiment *x, const struct row_spec *r, const struct stage_spec *stage,
+                     const struct seed_list *todo, int all, bool table, FILE *out, struct error *e) {
     struct options options;
     struct train_config config;
     struct model_config c;
@@ -50,6 +51,11 @@ static int dry_stage(const struct experiment *x, const struct row_spec *r, const
     double step = (double)(c.batch * c.segments * c.segment), steps = (double)config.steps, training = training_flops(&c);
     fprintf(out, "  [stage %s] %lld steps, %.4g tokens, %.4g FLOP, source %s\n", stage->name, (long long)config.steps, steps * step,
             steps * (step * training + (carried_in ? carried_in_flops(&c) : 0)), stage->source);
+    if (todo->count < all) {
+        fprintf(out, "    %d of %d seeds are trained already; to train:", all - todo->count, all);
+        for (int i = 0; i < todo->count; i++) fprintf(out, " %lld", (long long)todo->seed[i]);
+        fprintf(out, "\n");
+    }
     for (int i = 0; i < stage->option_count; i++)
         fprintf(out, "    %s.%s = %s\n", stage->options[i].section, stage->options[i].key, stage->options[i].value);
     fprintf(out, "    ");
@@ -74,14 +80,41 @@ static int dry_stage(const struct experiment *x, const struct row_spec *r, const
     return 0;
 }
 
-static bool goes_through(const struct experiment *x, const struct row_spec *r, const struct stage_spec *stage) {
-    bool any = false;
-    for (int i = 0; i < r->seeds.count; i++) any = any || row_trained(x, r, stage, r->seeds.seed[i]);
-    return any;
+/* The seeds of a row that the plan trains in a stage; *all: that go through it. */
+static struct seed_list to_train(const struct plan *p, const struct session *s, const struct row_spec *r,
+                                 const struct stage_spec *stage, int *all) {
+    struct seed_list todo = {.count = 0};
+    *all = 0;
+    for (int i = 0; i < p->count; i++) {
+        const struct planned *c = &p->cells[i];
+        if (c->task || c->row != r || c->stage != stage) continue;
+        ++*all;
+        if (plan_trains(p, s, c)) todo.seed[todo.count++] = c->seed;
+    }
+    return todo;
 }
 
-static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *out, struct error *e) {
+/* Cells of a row that the call asks for (r NULL: of all rows); *missing: that are not there; measured: of tasks only. */
+static int count_cells(const struct plan *p, const struct row_spec *r, bool measured, int *missing) {
+    int n = 0;
+    *missing = 0;
+    for (int i = 0; i < p->count; i++) {
+        const struct planned *c = &p->cells[i];
+        if ((r && c->row != r) || !c->asked || (measured && !c->task)) continue;
+        n++;
+        *missing += !c->there;
+    }
+    return n;
+}
+
+static int dry_row(const struct session *s, const struct plan *p, const struct row_spec *r, FILE *out, struct error *e) {
+    const struct experiment *x = s->x;
     const struct model_config *c = &r->config;
+    int missing, all = count_cells(p, r, false, &missing);
+    if (all && !missing) {
+        fprintf(out, "[row %s] nothing to do: %d of %d cells are there\n", r->name, all, all);
+        return 0;
+    }
     struct model *m = model_create(c, NULL, 1, e);
     if (!m) return fail(e, "[row %s]: %s", r->name, e->text);
     int64_t step_tokens = c->segment * c->segments, contexts[3] = {step_tokens, PLAN_DOCUMENT, 1048576};
@@ -105,19 +138,41 @@ static int dry_row(const struct experiment *x, const struct row_spec *r, FILE *o
     fprintf(out, "  %.4g MFLOP a token in training (forward and backward), mean over a document of %d tokens\n",
             training_flops(c) / 1e6, PLAN_DOCUMENT);
     int status = 0, shown = 0;
-    for (int i = 0; i < x->stage_count && status == 0; i++)
-        if (goes_through(x, r, &x->stages[i])) status = dry_stage(x, r, &x->stages[i], shown++ == 0, out, e);
+    for (int i = 0; i < x->stage_count && status == 0; i++) {
+        struct seed_list todo = to_train(p, s, r, &x->stages[i], &all);
+        if (all && !todo.count)
+            fprintf(out, "  [stage %s] is trained already\n", x->stages[i].name);
+        else if (all)
+            status = dry_stage(x, r, &x->stages[i], &todo, all, shown++ == 0, out, e);
+    }
+    all = count_cells(p, r, true, &missing);
+    if (all) fprintf(out, "  to measure: %d of %d task cells\n", missing, all);
     model_free(m);
     return status;
 }
 
-int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e) {
+static int print_plan(const struct session *s, const struct plan *p, FILE *out, struct error *e) {
+    const struct experiment *x = s->x;
+    int missing, all = count_cells(p, NULL, false, &missing);
     fprintf(out, "%s: %s\n%d rows, %d seed%s, %d stage%s, %d task%s\n", x->name, x->title, x->row_count, x->seeds.count,
             x->seeds.count == 1 ? "" : "s", x->stage_count, x->stage_count == 1 ? "" : "s", x->task_count,
             x->task_count == 1 ? "" : "s");
-    for (int i = 0; i < x->row_count; i++) {
-        if (!row_wanted(o, &x->rows[i])) continue;
-        if (dry_row(x, &x->rows[i], out, e) != 0) return -1;
-    }
-    return 0;
+    if (s->folder && all)
+        fprintf(out, "%d of %d cells are there already in %s%s\n", all - missing, all, s->folder,
+                all > missing ? "; --out DIR measures them anew" : "");
+    for (int i = 0; i < p->note_count; i++) fprintf(out, "not here: %s\n", p->notes[i]);
+    for (int i = 0; i < x->row_count; i++)
+        if (row_wanted(s->o, &x->rows[i]) && dry_row(s, p, &x->rows[i], out, e) != 0) return -1;
+    if (p->note_count == 1) return fail(e, "%s cannot run: %s", x->path, p->notes[0]);
+    return p->note_count
+               ? fail(e, "%s cannot run: %d of its data are not here; the first: %.500s", x->path, p->note_count, p->notes[0])
+               : 0;
+}
+
+int dry_run(const struct session *s, FILE *out, struct error *e) {
+    struct plan p = {0};
+    plan_make(&p, s);
+    int result = print_plan(s, &p, out, e);
+    plan_free(&p);
+    return result;
 }

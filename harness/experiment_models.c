@@ -20,15 +20,15 @@ char *checkpoint_folder(const struct experiment *x, const struct row_spec *row, 
 
 char *kept_path(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage) {
     const char *parent = getenv(JOB_VARIABLE); /* a job keeps models where its parent does */
-    return xprintf("%s/models/%s-s%lld-%s.safetensors", parent && *parent ? parent : results_folder(s->r), row->name,
-                   (long long)seed, stage->name);
+    return xprintf("%s/models/%s-s%lld-%s.safetensors", parent && *parent ? parent : s->folder, row->name, (long long)seed,
+                   stage->name);
 }
 
 bool kept_model(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage) {
     struct st_file f = {0};
     struct error ignored;
     char chain[20];
-    if (!s->r || !seed_listed(&stage->keep, seed) || chain_hash(chain, s->x, row, seed, stage, &ignored) != 0) return false;
+    if (!s->folder || !seed_listed(&stage->keep, seed) || chain_hash(chain, s->x, row, seed, stage, &ignored) != 0) return false;
     char *path = kept_path(s, row, seed, stage);
     bool same = access(path, R_OK) == 0 && st_read(path, &f, &ignored) == 0;
     free(path);

@@ -37,8 +37,11 @@ struct entry *parse_entry(struct section *s, const char *key); /* marks it as us
 /* "FILE:LINE, [SECTION NAME]" */
 void parse_where(char out[256], const struct parse *p, const struct section *s, int line);
 /* An unknown key: the nearest of everything that the section takes. a, b: option tables or NULL. */
-int parse_unknown(struct parse *p, const struct section *s, const struct entry *x, const char *const *own, int own_count,
-                  bool shape, const struct option *a, const struct option *b);
+int parse_unknown(struct parse *p, const struct section *s, const struct entry *x, bool shape, const struct option *a,
+                  const struct option *b);
+/* The keys that sections of a kind have of their own; returns how many (experiment_keys.c). */
+#define SECTION_KEYS 16
+int section_keys(const char *section, const char *names[SECTION_KEYS]);
 /* "1, 2, 3", all of them among `of` ("[stage one]"); t NULL: all of `of`. */
 int parse_some_seeds(struct parse *p, const struct section *s, const struct entry *t, const struct seed_list *of, const char *where,
                      struct seed_list *out);

@@ -1,5 +1,6 @@
-/* experiment_private.h - what experiment.c and experiment_stage.c (reading), experiment_cell.c (identity), experiment_run.c
- * (running), experiment_job.c (processes) and experiment_dry.c (the plan) share. Nobody else includes it. */
+/* experiment_private.h - what experiment.c and experiment_stage.c (reading), experiment_cell.c (identity), experiment_run.c and
+ * experiment_whole.c (running), experiment_job.c (processes), experiment_plan.c and experiment_dry.c (the plan) share. Nobody else
+ * includes it. */
 #ifndef INFINIBENCH_EXPERIMENT_PRIVATE_H
 #define INFINIBENCH_EXPERIMENT_PRIVATE_H
 
@@ -51,7 +52,11 @@ int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e
 struct session {
     const struct experiment *x;
     const struct run_options *o;
-    struct results *r;
+    struct results *r;             /* NULL: nothing is written there (train, --dry-run) */
+    const char *folder;            /* of the results; NULL: train */
+    const struct stage_spec *last; /* train: the stage after which the model is saved; NULL: as it is initialised */
+    char (*known)[20];             /* sorted: cells that are there in a folder that is only read */
+    size_t known_count;
     double roof; /* GFLOP/s, measured on first use; 0: not yet */
     bool (*have)(const struct session *s, const char *cell);
 };
@@ -71,17 +76,44 @@ bool unkept(const struct session *s, const struct row_spec *row, int64_t seed, c
 
 /* ---- what a call asks for (experiment_wanted.c) ---- */
 const struct row_spec *find_row(const struct experiment *x, const char *name, struct error *e); /* NULL: there is none */
-int find_wanted(const struct experiment *x, const struct run_options *o, struct error *e);      /* -1: a name that is not there */
+int find_stage(const struct experiment *x, const char *name, const struct stage_spec **stage, struct error *e);
+int find_wanted(const struct experiment *x, const struct run_options *o, struct error *e); /* -1: a name that is not there */
 /* Whether the call asks for the row (--only), for the task (--tasks). */
 bool row_wanted(const struct run_options *o, const struct row_spec *row);
 bool task_wanted(const struct run_options *o, const struct task_spec *task);
 /* The same, and whether the row has this seed and the call asks for it (--seed). */
 bool pair_wanted(const struct session *s, const struct row_spec *row, int64_t seed);
 bool pair_missing(const struct session *s, const struct row_spec *row, int64_t seed, bool *missing, struct error *e);
+/* The model after a stage (NULL: initialised), trained as far as it is not; *t: its tokenizer. */
+struct model *train_to(struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+                       const struct tokenizer **t, struct error *e);
 /* 0, -1: this pair failed, -2: results cannot be saved (fatal). */
 int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct error *e);
 int jobs_run(struct session *s, struct error *e);
 int jobs_collect(struct results *r, struct error *e); /* takes over what earlier jobs left */
-int dry_run(const struct experiment *x, const struct run_options *o, FILE *out, struct error *e);
+
+/* ---- what a call will do (experiment_plan.c, experiment_dry.c) ---- */
+struct planned {
+    const struct row_spec *row;
+    int64_t seed;
+    const struct stage_spec *stage; /* NULL: initialised */
+    const struct task_spec *task;   /* NULL: the training of the stage */
+    char cell[20];
+    bool there;
+    bool asked; /* false: a training that --tasks needs only where its own cells are missing */
+};
+#define PLAN_NOTES 16
+struct plan {
+    struct planned *cells; /* by pair */
+    int count;
+    char *notes[PLAN_NOTES]; /* data that are not here or cannot be read, a sentence each; their cells count as missing */
+    int note_count;
+};
+void plan_make(struct plan *p, const struct session *s);
+/* Whether the run would train this stage: something that is missing needs its model, and there is no file of it. */
+bool plan_trains(const struct plan *p, const struct session *s, const struct planned *training);
+void plan_free(struct plan *p);
+/* Prints what the call would do. -1: some of its data are not here. */
+int dry_run(const struct session *s, FILE *out, struct error *e);
 
 #endif

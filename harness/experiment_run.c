@@ -1,5 +1,5 @@
-/* experiment_run.c - runs what an experiment lacks: trains each (row, seed) stage by stage, measures, writes cells and
- * runs/ID.json.
+/* experiment_run.c - runs what a (row, seed) of an experiment lacks: trains it stage by stage, measures, writes cells and
+ * runs/ID.json. Which of them, and what is said of it, is in experiment_whole.c.
  *
  * Killing it at any time loses at most the steps since the last checkpoint and the cell in work; a rerun goes on. It does not know
  * what a task measures (tasks/) nor how a step is done (train.c). */
@@ -461,106 +461,10 @@ int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct
     return result;
 }
 
-/* ---- the whole ---- */
-struct cell_names {
-    char (*names)[20];
-    size_t count;
-};
-static struct cell_names elsewhere; /* cells of the folder for which this process is a job */
-
-static int by_name(const void *a, const void *b) { return strcmp(a, b); }
-
-static bool have_cell(const struct session *s, const char *cell) {
-    if (s->r && results_has_cell(s->r, cell)) return true;
-    return elsewhere.count && bsearch(cell, elsewhere.names, elsewhere.count, sizeof *elsewhere.names, by_name);
-}
-
-static int read_elsewhere(const char *folder, struct error *e) {
-    int64_t n;
-    struct result_row *rows = results_read(folder, &n, e);
-    if (!rows) return -1;
-    elsewhere.names = xcalloc((size_t)n, sizeof *elsewhere.names);
-    elsewhere.count = (size_t)n;
-    for (int64_t i = 0; i < n; i++) memcpy(elsewhere.names[i], rows[i].cell, 20);
-    qsort(elsewhere.names, elsewhere.count, sizeof *elsewhere.names, by_name);
-    free(rows);
-    return 0;
-}
-
-static int save_resolved(const struct session *s, struct error *e) {
-    char *text = experiment_resolved(s->x), *path = xprintf("%s/experiment.ini", results_folder(s->r));
-    struct text_buffer b = {0};
-    buffer_printf(&b, "%s\n; The cells of this experiment; the report uses these and no others.\n", text);
-    int result = cell_list(&b, s->x, e);
-    if (result == 0) result = write_file(path, b.data, b.n, e);
-    buffer_free(&b);
-    free(path);
-    free(text);
-    return result;
-}
-
-static int run_pairs(struct session *s, struct error *e) {
-    int failed = 0, all = 0, ran = 0;
-    struct error first = {""};
-    for (int k = 0; k < s->x->seeds.count; k++)
-        for (int i = 0; i < s->x->row_count; i++) {
-            const struct row_spec *row = &s->x->rows[i];
-            int64_t seed = s->x->seeds.seed[k];
-            bool missing;
-            if (!pair_wanted(s, row, seed)) continue;
-            all++;
-            if (!pair_missing(s, row, seed, &missing, e)) return -1;
-            if (!missing) continue;
-            ran++;
-            struct error one = {""};
-            int result = pair_run(s, row, seed, &one);
-            if (result == -2) return fail(e, "%s", one.text);
-            if (result == 0) continue;
-            fprintf(stderr, "%s seed %lld: %s\n", row->name, (long long)seed, one.text);
-            if (failed++ == 0) fail(&first, "row %s, seed %lld: %s", row->name, (long long)seed, one.text);
-        }
-    if (failed)
-        return failed == 1 ? fail(e, "%s", first.text)
-                           : fail(e, "%d of %d models failed; the first: %.600s", failed, all, first.text);
-    if (!progress_quiet && ran < all) fprintf(stderr, "%s: %d of %d models were there already\n", s->x->name, all - ran, all);
-    return 0;
-}
-
-int experiment_run(const struct experiment *x, const struct run_options *o, struct error *e) {
-    if (find_wanted(x, o, e) != 0) return -1;
-    if (o->seed >= 0 && !seed_listed(&x->seeds, o->seed))
-        return fail(e, "%s has no seed %lld; add it to seeds in [experiment], or say --seeds %lld", x->path, (long long)o->seed,
-                    (long long)o->seed);
-    if (o->dry_run) return dry_run(x, o, stdout, e);
-    const char *parent = getenv(JOB_VARIABLE);
-    char *folder = o->out ? xstrdup(o->out) : xprintf("results/%s", x->name);
-    struct session s = {.x = x, .o = o, .have = have_cell};
-    int result = parent && *parent ? read_elsewhere(parent, e) : 0;
-    if (result == 0) s.r = results_open(folder, e);
-    free(folder);
-    if (!s.r) return -1;
-    if (!parent) result = jobs_collect(s.r, e);
-    if (result == 0 && !parent) result = save_resolved(&s, e);
-    if (result == 0) result = o->jobs > 1 && !parent ? jobs_run(&s, e) : run_pairs(&s, e);
-    results_close(s.r);
-    return result;
-}
-
-int experiment_train(const struct experiment *x, const char *row, int64_t seed, const char *out, const struct run_options *o,
-                     struct error *e) {
-    const struct row_spec *r = find_row(x, row, e);
-    if (!r) return -1;
-    if (o->dry_run) return dry_run(x, o, stdout, e);
-    struct session s = {.x = x, .o = o, .have = have_cell};
-    struct pair p = {.s = &s, .row = r, .seed = seed >= 0 ? seed : x->seeds.seed[0], .tokenizer = tokenizer_open(x->tokenizer, e)};
-    if (!p.tokenizer) return -1;
+struct model *train_to(struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
+                       const struct tokenizer **t, struct error *e) {
+    struct pair p = {.s = s, .row = row, .seed = seed, .tokenizer = tokenizer_open(s->x->tokenizer, e)};
     int status;
-    struct model *m = model_after(&p, x->stage_count ? &x->stages[x->stage_count - 1] : NULL, &status, e);
-    if (!m) return -1;
-    char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)p.seed);
-    const char *keys[] = {"experiment", "row", "seed"}, *values[] = {x->name, r->name, text};
-    int result = model_save(out, m, p.tokenizer, keys, values, 3, e);
-    model_free(m);
-    return result;
+    *t = p.tokenizer;
+    return p.tokenizer ? model_after(&p, stage, &status, e) : NULL;
 }

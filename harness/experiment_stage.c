@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const keys[] = {"source", "limit", "from", "seeds", "only", "batch", "segments", "keep"};
-#define KEYS ((int)(sizeof keys / sizeof *keys))
-
 const struct stage_spec *stage_find(const struct experiment *x, const char *name) {
     for (int i = 0; i < x->stage_count; i++)
         if (strcmp(x->stages[i].name, name) == 0) return &x->stages[i];
@@ -40,7 +37,6 @@ static bool given(const struct options *o, const char *key) {
 
 int read_stage(struct parse *p, struct experiment *x, struct section *s, const struct options *train,
                const struct model_config *c) {
-
     if (x->stage_count == EXPERIMENT_LIMIT) return parse_complain(p, s->line, "more than %d stages", EXPERIMENT_LIMIT);
     struct stage_spec *g = &x->stages[x->stage_count];
     struct entry *source = parse_entry(s, "source"), *limit = parse_entry(s, "limit"), *from = parse_entry(s, "from");
@@ -81,7 +77,7 @@ int read_stage(struct parse *p, struct experiment *x, struct section *s, const s
             *(k->key[0] == 'b' ? &g->batch : &g->segments) = k->key[0] == 'b' ? shape.batch : shape.segments;
             continue;
         }
-        if (!options_has(&g->train, k->key)) return parse_unknown(p, s, k, keys, KEYS, false, train_options, NULL);
+        if (!options_has(&g->train, k->key)) return parse_unknown(p, s, k, false, train_options, NULL);
         if (options_set(&g->train, k->key, k->value, at, p->e) != 0) return -1;
     }
     if (options_has(&g->train, "lr") && !given(&g->train, "lr") && c->rates[1] > 0) { /* the preset's middle rate */
@@ -166,6 +162,21 @@ int finish_stage(struct parse *p, struct experiment *x, struct section *s) {
 }
 
 /* ---- what a stage is made of ---- */
+/* The tasks that can be trained on, sections of the experiment first, each name once. */
+static void hint_trainable(char *out, size_t size, const struct experiment *x, const char *word) {
+    const char *names[64 + EXPERIMENT_LIMIT];
+    int known = 0;
+    for (int i = 0; i < x->task_count; i++)
+        if (x->tasks[i].task->source) names[known++] = x->tasks[i].name;
+    int sections = known;
+    for (int i = 0; tasks[i] && i < 64; i++) {
+        bool again = false;
+        for (int k = 0; k < sections; k++) again = again || strcmp(names[k], tasks[i]->name) == 0;
+        if (tasks[i]->source && !again) names[known++] = tasks[i]->name;
+    }
+    parse_hint(out, size, word, names, known);
+}
+
 int source_parse(const struct experiment *x, const struct stage_spec *stage, struct source_part parts[SOURCE_PARTS], int *count,
                  struct error *e) {
     const char *text = stage->source;
@@ -196,22 +207,17 @@ int source_parse(const struct experiment *x, const struct stage_spec *stage, str
             memmove(part->name, part->name + 5, strlen(part->name + 5) + 1);
             for (int i = 0; i < x->task_count && !part->task; i++)
                 if (strcmp(x->tasks[i].name, part->name) == 0) part->task = x->tasks[i].task, part->options = x->tasks[i].options;
-            if (!part->task) {
-                const char *names[64 + EXPERIMENT_LIMIT];
-                int known = 0;
-                for (int i = 0; i < x->task_count; i++) names[known++] = x->tasks[i].name;
-                for (int i = 0; tasks[i] && i < 64; i++) {
-                    names[known++] = tasks[i]->name;
-                    if (strcmp(tasks[i]->name, part->name) == 0) part->task = tasks[i];
+            for (int i = 0; tasks[i] && !part->task; i++)
+                if (strcmp(tasks[i]->name, part->name) == 0) {
+                    part->task = tasks[i];
+                    options_init(&part->options, tasks[i]->options);
                 }
-                if (!part->task) {
-                    char more[512];
-                    parse_hint(more, sizeof more, part->name, names, known);
-                    return fail(e, "source = %s: unknown task '%s'; %s", text, part->name, more);
-                }
-                options_init(&part->options, part->task->options);
+            if (!part->task || !part->task->source) {
+                char more[512];
+                hint_trainable(more, sizeof more, x, part->name);
+                return part->task ? fail(e, "source = %s: the task %s cannot be trained on; %s", text, part->task->name, more)
+                                  : fail(e, "source = %s: unknown task '%s'; %s", text, part->name, more);
             }
-            if (!part->task->source) return fail(e, "source = %s: the task %s cannot be trained on", text, part->task->name);
         }
         for (int i = 0; part->task && i < stage->option_count; i++)
             if (strcmp(stage->options[i].section, part->name) == 0 &&

@@ -41,6 +41,14 @@ const struct row_spec *find_row(const struct experiment *x, const char *name, st
     return at < 0 ? NULL : &x->rows[at];
 }
 
+int find_stage(const struct experiment *x, const char *name, const struct stage_spec **stage, struct error *e) {
+    const char *names[EXPERIMENT_LIMIT];
+    for (int i = 0; i < x->stage_count; i++) names[i] = x->stages[i].name;
+    int at = find_name(x, "stage", name, names, x->stage_count, e);
+    if (at >= 0) *stage = &x->stages[at];
+    return at < 0 ? -1 : 0;
+}
+
 /* What --only and --tasks ask for is there. */
 int find_wanted(const struct experiment *x, const struct run_options *o, struct error *e) {
     const char *names[EXPERIMENT_LIMIT];

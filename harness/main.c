@@ -21,10 +21,18 @@
 static void print_help(FILE *out) {
     fprintf(out, "infinibench " VERSION ": trains, runs and measures long-context architectures on equal terms\n\n");
     for (const struct command *c = commands; c->name; c++) fprintf(out, "  infinibench %s\n      %s\n", c->usage, c->summary);
-    fprintf(out, "  infinibench help [COMMAND]\n  infinibench --version\n\n"
+    fprintf(out, "  infinibench help [COMMAND], COMMAND --help\n  infinibench --version\n\n"
                  "Everywhere: --threads N (default: OMP_NUM_THREADS or all cores), --quiet (no progress), --backend cpu|cuda,\n"
                  "--products fp32|tf32|bf16 (how a GPU rounds the factors of matrix products; default tf32).\n"
-                 "Exit codes: 0 fine, 1 the check failed, 2 bad usage or input.\n");
+                 "Exit codes: 0 fine, 1 the check failed, 2 bad usage or input.\n\n");
+    print_environment(out);
+}
+
+/* Where --help stands among the arguments of a command; 0: nowhere. */
+static int find_help(int argc, char **argv) {
+    for (int i = 2; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return i;
+    return 0;
 }
 
 static int print_version(const struct setting *s) {
@@ -103,15 +111,15 @@ int main(int argc, char **argv) {
     if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) return print_version(&s);
     bool help = !strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h");
     const char *name = help ? (argc > 2 ? argv[2] : NULL) : argv[1];
-    if (!name) {
+    if (!name || !strcmp(name, "help")) {
         print_help(stdout);
         return 0;
     }
     const struct command *c = find_command(name, &e);
     if (!c) return complain(&e);
-    if (help || (argc > 2 && !strcmp(argv[2], "--help"))) {
-        printf("infinibench %s\n    %s\n", c->usage, c->summary);
-        return 0;
+    if (help || find_help(argc, argv)) {
+        const char *word = help ? (argc > 3 ? argv[3] : NULL) : argv[2]; /* a task, before any flag */
+        return print_command_help(c, word && word[0] != '-' ? word : NULL, &e) ? complain(&e) : 0;
     }
     int status = c->run(argc - 2, argv + 2, &s, &e);
     if (status < 0) return complain(&e);

@@ -23,8 +23,9 @@ struct preset_row;                       /* presets in presets.c */
 extern const char *const preset_names[]; /* ends with NULL */
 /* Fills all but arch and options from a preset name. */
 int config_preset(struct model_config *c, const char *preset, struct error *e);
-/* Shape keys that may be overridden in [budget] or a row: layers, d_model, heads, kv_heads, head_dim, ffn, ffn_kind, segment,
- * segments, batch, vocab, tied, norm_eps, rope_base, gate_rate, equal_parameters. 0 taken, -1 bad value, 1 not such a key. */
+/* The i-th shape key, which may be set in [budget] or a row; NULL: there are no more. Defaults are the preset's. */
+const struct option *config_key(int i);
+/* Sets a shape key. 0 taken, -1 bad value, 1 not such a key. */
 int config_set(struct model_config *c, const char *key, const char *value, const char *where, struct error *e);
 /* Checks the shape, lets the architecture check its options, computes ffn_used. */
 int config_finish(struct model_config *c, struct error *e);

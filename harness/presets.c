@@ -54,60 +54,63 @@ int config_preset(struct model_config *c, const char *preset, struct error *e) {
 
 /* ---- shape keys: one table for reading and writing ---- */
 
-enum kind { INT, REAL, BOOL, FFN_KIND };
 static const struct {
-    const char *key;
-    enum kind kind;
+    struct option o; /* no default: the preset's */
     size_t at;
-    double min, max;
 } keys[] = {
 #define AT(field) offsetof(struct model_config, field)
-    {"batch", INT, AT(batch), 1, 1e9},
-    {"d_model", INT, AT(d), 1, 1e6},
-    {"equal_parameters", BOOL, AT(equal_parameters), 0, 1},
-    {"ffn", INT, AT(ffn), 1, 1e7},
-    {"ffn_kind", FFN_KIND, AT(ffn_relu), 0, 1},
-    {"gate_rate", REAL, AT(gate_rate), 0, 1e6},
-    {"head_dim", INT, AT(e), 1, 1e5},
-    {"heads", INT, AT(heads), 1, 1e5},
-    {"kv_heads", INT, AT(kv_heads), 1, 1e5},
-    {"layers", INT, AT(layers), 1, 127},
-    {"norm_eps", REAL, AT(norm_eps), 0, 1},
-    {"rope_base", REAL, AT(rope_base), 1, 1e12},
-    {"segment", INT, AT(segment), 1, 1e7},
-    {"segments", INT, AT(segments), 1, 1e5},
-    {"tied", BOOL, AT(tied), 0, 1},
-    {"vocab", INT, AT(vocab), 2, 1e8},
+    {{"batch", OPTION_INT, NULL, 1, 1e9, NULL, "rows of a training step"}, AT(batch)},
+    {{"d_model", OPTION_INT, NULL, 1, 1e6, NULL, "width of the residual stream"}, AT(d)},
+    {{"equal_parameters", OPTION_BOOL, "yes", 0, 1, NULL, "the feed-forward part gives up what a mixer needs more"},
+     AT(equal_parameters)},
+    {{"ffn", OPTION_INT, NULL, 1, 1e7, NULL, "width of the feed-forward part, before equal_parameters"}, AT(ffn)},
+    {{"ffn_kind", OPTION_CHOICE, NULL, 0, 1, "swiglu|relu", "three matrices with a gate, or two with ReLU"}, AT(ffn_relu)},
+    {{"gate_rate", OPTION_REAL, "10", 0, 1e6, NULL, "learning rate of the gates, as a multiple of lr"}, AT(gate_rate)},
+    {{"head_dim", OPTION_INT, NULL, 1, 1e5, NULL, "width of a head, even"}, AT(e)},
+    {{"heads", OPTION_INT, NULL, 1, 1e5, NULL, "query heads of a layer"}, AT(heads)},
+    {{"kv_heads", OPTION_INT, NULL, 1, 1e5, NULL, "key and value heads; heads is a multiple of it"}, AT(kv_heads)},
+    {{"layers", OPTION_INT, NULL, 1, 127, NULL, "layers"}, AT(layers)},
+    {{"norm_eps", OPTION_REAL, "1e-5", 0, 1, NULL, "added to the mean square in RMSNorm"}, AT(norm_eps)},
+    {{"rope_base", OPTION_REAL, "10000", 1, 1e12, NULL, "base of the rotary positions"}, AT(rope_base)},
+    {{"segment", OPTION_INT, NULL, 1, 1e7, NULL, "tokens of a segment"}, AT(segment)},
+    {{"segments", OPTION_INT, NULL, 1, 1e5, NULL, "segments of a training step; the gradient goes through all of them"},
+     AT(segments)},
+    {{"tied", OPTION_BOOL, "no", 0, 1, NULL, "one matrix for embedding and logits"}, AT(tied)},
+    {{"vocab", OPTION_INT, NULL, 2, 1e8, NULL, "symbols, at least those of the tokenizer, which is the default"}, AT(vocab)},
 };
 #define KEYS ((int)(sizeof keys / sizeof *keys))
 
+const struct option *config_key(int i) { return i < KEYS ? &keys[i].o : NULL; }
+
 int config_set(struct model_config *c, const char *key, const char *value, const char *where, struct error *e) {
     for (int i = 0; i < KEYS; i++) {
-        if (strcmp(keys[i].key, key)) continue;
+        if (strcmp(keys[i].o.key, key)) continue;
         void *at = (char *)c + keys[i].at;
-        switch (keys[i].kind) {
-        case INT:
-        case REAL: {
+        switch (keys[i].o.type) {
+        case OPTION_INT:
+        case OPTION_REAL: {
             int64_t whole = 0;
             char *end = NULL;
             double x = strtod(value, &end);
             bool ok = end != value && *end == 0;
-            if (keys[i].kind == INT) ok = parse_int(value, &whole) == 0, x = (double)whole;
-            if (!ok || !(x >= keys[i].min && x <= keys[i].max))
+            if (keys[i].o.type == OPTION_INT) ok = parse_int(value, &whole) == 0, x = (double)whole;
+            if (!ok || !(x >= keys[i].o.min && x <= keys[i].o.max))
                 return fail(e, "%s: %s = '%s' is not %s from %g to %g", where, key, value,
-                            keys[i].kind == INT ? "a whole number" : "a number", keys[i].min, keys[i].max);
-            if (keys[i].kind == INT)
+                            keys[i].o.type == OPTION_INT ? "a whole number" : "a number", keys[i].o.min, keys[i].o.max);
+            if (keys[i].o.type == OPTION_INT)
                 *(int64_t *)at = whole;
             else
                 *(double *)at = x;
             return 0;
         }
-        case BOOL:
+        case OPTION_BOOL:
             if (strcmp(value, "yes") && strcmp(value, "no"))
                 return fail(e, "%s: %s = '%s' is neither 'yes' nor 'no'", where, key, value);
             *(bool *)at = !strcmp(value, "yes");
             return 0;
-        case FFN_KIND:
+        case OPTION_TEXT:
+            break;
+        case OPTION_CHOICE:
             if (strcmp(value, "swiglu") && strcmp(value, "relu"))
                 return fail(e, "%s: ffn_kind = '%s' is neither 'swiglu' nor 'relu'", where, value);
             *(bool *)at = !strcmp(value, "relu");
@@ -124,18 +127,20 @@ char *config_text(const struct model_config *c) {
     for (int i = 0; i < KEYS; i++) {
         const void *at = (const char *)c + keys[i].at;
         char *next = NULL;
-        switch (keys[i].kind) {
-        case INT:
-            next = xprintf("%s;%s=%lld", text, keys[i].key, (long long)*(const int64_t *)at);
+        switch (keys[i].o.type) {
+        case OPTION_INT:
+            next = xprintf("%s;%s=%lld", text, keys[i].o.key, (long long)*(const int64_t *)at);
             break;
-        case REAL:
-            next = xprintf("%s;%s=%.17g", text, keys[i].key, *(const double *)at);
+        case OPTION_REAL:
+            next = xprintf("%s;%s=%.17g", text, keys[i].o.key, *(const double *)at);
             break;
-        case BOOL:
-            next = xprintf("%s;%s=%s", text, keys[i].key, *(const bool *)at ? "yes" : "no");
+        case OPTION_BOOL:
+            next = xprintf("%s;%s=%s", text, keys[i].o.key, *(const bool *)at ? "yes" : "no");
             break;
-        case FFN_KIND:
-            next = xprintf("%s;%s=%s", text, keys[i].key, *(const bool *)at ? "relu" : "swiglu");
+        case OPTION_TEXT:
+            continue;
+        case OPTION_CHOICE:
+            next = xprintf("%s;%s=%s", text, keys[i].o.key, *(const bool *)at ? "relu" : "swiglu");
             break;
         }
         free(text);

@@ -33,6 +33,7 @@ struct task {
     int (*data_hash)(const struct options *o, const struct tokenizer *t, uint64_t *hash, struct error *e);
     /* Judges the outputs of a foreign model (score.h) with the measures of run; NULL: the task offers it not. */
     int (*score)(struct score_run *r, struct error *e);
+    bool draws; /* run draws from task_run.seed; most tasks have a seed among their options instead, or draw nothing */
 };
 extern const struct task *const tasks[]; /* ends with NULL */
 const struct task *task_find(const char *name, struct error *e);

@@ -101,14 +101,36 @@ static int distance(const char *a, const char *b, int *row) {
     return row[m];
 }
 
+/* Where b begins in a, folded alike; -1: nowhere. */
+static int64_t place_of(const char *a, const char *b) {
+    for (int64_t i = 0; a[i]; i++) {
+        size_t j = 0;
+        while (b[j] && fold(a[i + (int64_t)j]) == fold(b[j])) j++;
+        if (!b[j]) return i;
+    }
+    return -1;
+}
+
+#define PART_LETTERS 3 /* a part of fewer letters says nothing */
+
+/* How word and name belong together, the lower the nearer: one slip, one begins with the other, one holds the other, near. */
+enum { ONE_SLIP, BEGINS, HOLDS, NEAR, FAR };
+static int kinship(const char *word, const char *name, int slips) {
+    size_t n = strlen(word), m = strlen(name);
+    if (n < 1) return FAR;
+    if (slips <= 1 && slips <= (int)n / 2) return ONE_SLIP;
+    int64_t at = (n < m ? n : m) < PART_LETTERS ? -1 : n < m ? place_of(name, word) : place_of(word, name);
+    return at == 0 ? BEGINS : at > 0 ? HOLDS : slips <= (int)n / 2 ? NEAR : FAR;
+}
+
 const char *nearest_name(const char *word, const char *const *names, int count) {
     const char *best = NULL;
-    int least = (int)strlen(word) / 2 + 1;
+    int least = 0, nearest = FAR;
     for (int i = 0; i < count; i++) {
         int *row = xcalloc(strlen(names[i]) + 1, sizeof *row);
-        int d = distance(word, names[i], row);
+        int d = distance(word, names[i], row), kin = kinship(word, names[i], d);
         free(row);
-        if (d < least) least = d, best = names[i];
+        if (kin < nearest || (kin == nearest && kin != FAR && d < least)) nearest = kin, least = d, best = names[i];
     }
     return best;
 }
@@ -256,6 +278,26 @@ int write_pieces(const char *path, const struct piece *pieces, int count, struct
 
 int write_file(const char *path, const void *data, size_t size, struct error *e) {
     return write_pieces(path, &(struct piece){data, size}, 1, e);
+}
+
+int can_write(const char *path, const char *flag, struct error *e) {
+    if (!path) return 0;
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? xprintf("%.*s", slash == path ? 1 : (int)(slash - path), path) : xstrdup(".");
+    int rc = 0;
+    if (!*path)
+        rc = fail(e, "--%s is empty; it names a file to write", flag);
+    else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        rc = fail(e, "--%s: cannot write %s: it is a folder", flag, path);
+    else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* a device: its folder does not matter */
+        rc = access(path, W_OK) ? fail(e, "--%s: cannot write %s: %s", flag, path, strerror(errno)) : 0;
+    else if (stat(folder, &st) || !S_ISDIR(st.st_mode))
+        rc = fail(e, "--%s: cannot write %s: there is no folder %s", flag, path, folder);
+    else if (access(folder, W_OK | X_OK))
+        rc = fail(e, "--%s: cannot write %s: folder %s: %s", flag, path, folder, strerror(errno));
+    free(folder);
+    return rc;
 }
 
 int make_folders(const char *path, struct error *e) {

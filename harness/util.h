@@ -22,7 +22,8 @@ void *xrealloc(void *p, size_t n, size_t size); /* p resized to n elements; exit
 char *xstrdup(const char *s);
 char *xprintf(const char *format, ...) __attribute__((format(printf, 1, 2))); /* malloc'd */
 
-/* The name nearest to word (Levenshtein distance, at most half its length), NULL if none is near. */
+/* The name that word was meant to be, NULL if none is near: one slip away; or one begins with the other, or holds it; or the least
+ * Levenshtein distance, at most half the length of word. */
 const char *nearest_name(const char *word, const char *const *names, int count);
 
 /* ---- options: a table per architecture, task or section; unknown keys name the nearest, values are checked ---- */
@@ -98,6 +99,8 @@ int write_pieces(const char *path, const struct piece *pieces, int count, struct
 /* Tests of crash safety: with INFINIBENCH_TEST_KILL_AT=N in the environment the N-th call kills the process (SIGKILL). */
 void crash_point(const char *name);
 int make_folders(const char *path, struct error *e); /* mkdir -p */
+/* Whether a file that --FLAG names can be made, asked before the work that it is for; writes nothing. path NULL: fine. */
+int can_write(const char *path, const char *flag, struct error *e);
 /* A file of the project (results/paper/table2.csv): in the working directory or in the tree that the program was built in;
  * malloc'd, NULL: in neither. */
 char *project_file(const char *path);

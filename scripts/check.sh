@@ -21,7 +21,11 @@ run() { # program, folder, arguments
     "$program" run "$experiment" --jobs $jobs --out "$folder/results" --checkpoints "$folder/checkpoints" "$@"
 }
 
+# Said before the minutes of training that would be for nothing.
+need_expected() { [ -f "$expected" ] || { echo "there are no expectations yet ($expected); make check-measure makes them" >&2; exit 2; }; }
+
 gate() {
+    need_expected
     fresh "$out"
     SECONDS=0
     run "$bin" "$out" || exit 2
@@ -59,6 +63,7 @@ worst() { # file, exact|statistical
 power() {
     local program=$2/faults/infinibench missed=0 fault rows tasks status
     [ -x "$program" ] || { echo "there is no $program; make check-power builds it" >&2; exit 2; }
+    need_expected
     SECONDS=0
     while read -r fault rows tasks; do
         case " ${FAULTS:-$fault} " in *" $fault "*) ;; *) continue ;; esac
@@ -91,6 +96,7 @@ power() {
 
 clean() {
     local failed=0 seed
+    need_expected
     fresh "$out"
     SECONDS=0
     run "$bin" "$out" --seeds 101-110 || exit 2

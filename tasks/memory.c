@@ -218,4 +218,5 @@ const struct task task_memory = {
     .options = options,
     .run = run,
     .data_hash = data_hash,
+    .draws = true,
 };

@@ -18,9 +18,15 @@ const struct task *task_find(const char *name, struct error *e) {
         if (!strcmp(tasks[count]->name, name)) return tasks[count];
     }
     const char *near = nearest_name(name, names, count);
-    if (near)
+    if (near) {
         fail(e, "unknown task '%s'; did you mean '%s'? (infinibench list tasks)", name, near);
-    else
-        fail(e, "unknown task '%s'; see: infinibench list tasks", name);
+        return NULL;
+    }
+    char all[512] = "";
+    for (int i = 0; i < count; i++) {
+        size_t used = strlen(all);
+        snprintf(all + used, sizeof all - used, "%s %s", i ? "," : "", names[i]);
+    }
+    fail(e, "unknown task '%s'; tasks:%s", name, all);
     return NULL;
 }

@@ -7,9 +7,11 @@ FAULTS_BIN := $(B)/faults/infinibench
 .PHONY: check check-power check-clean check-measure
 check check-clean check-measure: deps
 	@$(MAKE) --no-print-directory -j2 all
+	@scripts/prepare_kjv.sh build/data/kjv
 	@scripts/check.sh $(patsubst check,gate,$(@:check-%=%)) $(B)
 check-power: deps
 	@$(MAKE) --no-print-directory -j2 all $(FAULTS_BIN)
+	@scripts/prepare_kjv.sh build/data/kjv
 	@scripts/check.sh power $(B)
 
 $(FAULTS_BIN): $(B)/harness/main.o $(filter-out $(FAULTY_O:%=$(B)/%),$(LIB_O)) $(FAULTY_O:%=$(B)/faults/%) $(B)/tests/faults.o

@@ -102,8 +102,12 @@ static void errors(void **state) {
     refused(HEAD BUDGET STAGE_ONE "[stage two]\nsource = ./corpus\nfrom = onee\n" ROWS, "x.ini:13: from = 'onee'",
             "the nearest is 'one'");
     refused(HEAD BUDGET "[stage one]\nsteps = 3\n" ROWS, "x.ini:9", "needs a source");
-    refused(HEAD BUDGET "[stage one]\nsource = task:language_modelin\n" ROWS, "x.ini:10: source",
-            "the nearest is 'language_modeling'");
+    refused(HEAD BUDGET "[stage one]\nsource = task:paskey\n" ROWS, "x.ini:10: source", "the nearest is 'passkey'");
+    /* only what can be trained on is named, each once */
+    refused(HEAD BUDGET "[stage one]\nsource = task:zzz\n" ROWS TASK "[task passkey]\n[task two]\ntask = passkey\n",
+            "unknown task 'zzz'; known are passkey, two, ", "chronicle");
+    assert_null(strstr(e.text, "language_modeling"));
+    assert_null(strstr(strstr(e.text, "passkey") + 1, "passkey"));
     refused(HEAD BUDGET "[stage one]\nsource = task:language_modeling\n" ROWS, "x.ini:10: source", "cannot be trained on");
     refused(HEAD BUDGET "[stage one]\nsource = kjv:0\n" ROWS, "x.ini:10: source", "weight '0'");
     refused("[experiment]\nseeds = 1, two\n" BUDGET ROWS, "x.ini:2: seed 'two'", "whole number");

@@ -299,6 +299,11 @@ static void carried_in(void **state) {
     experiment_free(x);
 }
 
+static bool nothing(const struct session *s, const char *cell) {
+    (void)s, (void)cell;
+    return false;
+}
+
 static void dry(void **state) {
     (void)state;
     struct experiment *x = parsed(HEAD BUDGET STAGE "segments = 2\nmade.length = 63\n[stage two]\nsource = task:made\nbatch = "
@@ -308,7 +313,8 @@ static void dry(void **state) {
     size_t n = 0;
     FILE *out = open_memstream(&text, &n);
     assert_non_null(out);
-    assert_int_equal(dry_run(x, &options, out, &e), 0);
+    struct session s = {.x = x, .o = &options, .have = nothing, .folder = "none"};
+    assert_int_equal(dry_run(&s, out, &e), 0);
     assert_int_equal(fclose(out), 0);
     static const char *const says[] = {
         "made.length = 63",

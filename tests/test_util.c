@@ -96,6 +96,15 @@ static void test_nearest_name(void **state) {
     assert_null(nearest_name("lstm", names, 4));
     assert_null(nearest_name("", names, 4));
     assert_null(nearest_name("x", names, 0));
+    /* what the word begins, or is a part of, before what only looks like it */
+    static const char *const rows[] = {"infini_none", "infini_linear", "infini_delta"};
+    assert_string_equal(nearest_name("infini_lin", rows, 3), "infini_linear");
+    assert_string_equal(nearest_name("linear", rows, 3), "infini_linear");
+    assert_string_equal(nearest_name("infini_deltas2", rows, 3), "infini_delta");
+    static const char *const flags[] = {"seed", "no-stem", "csv", "head", "threads"};
+    assert_string_equal(nearest_name("stem", flags, 5), "no-stem");
+    assert_string_equal(nearest_name("read", flags, 5), "head"); /* one slip goes before a part */
+    assert_null(nearest_name("o", flags, 5));
 }
 
 /* ---- random numbers ---- */
@@ -196,11 +205,28 @@ static void test_write_is_atomic(void **state) {
     free(path);
 }
 
+static void test_can_write(void **state) {
+    (void)state;
+    assert_int_equal(can_write(NULL, "csv", &e), 0);
+    assert_int_equal(can_write("new.csv", "csv", &e), 0);
+    assert_int_equal(can_write("/dev/null", "csv", &e), 0);
+    assert_int_equal(access("new.csv", F_OK), -1); /* asking makes nothing */
+    assert_int_equal(can_write("nowhere/new.csv", "csv", &e), -1);
+    assert_string_equal(e.text, "--csv: cannot write nowhere/new.csv: there is no folder nowhere");
+    assert_int_equal(can_write("/", "out", &e), -1);
+    assert_non_null(strstr(e.text, "it is a folder"));
+    assert_int_equal(can_write("", "out", &e), -1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options_values), cmocka_unit_test(test_options_errors),
-        cmocka_unit_test(test_nearest_name),   cmocka_unit_test(test_rng),
-        cmocka_unit_test(test_files),          cmocka_unit_test(test_write_is_atomic),
+        cmocka_unit_test(test_options_values),
+        cmocka_unit_test(test_options_errors),
+        cmocka_unit_test(test_nearest_name),
+        cmocka_unit_test(test_can_write),
+        cmocka_unit_test(test_rng),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_write_is_atomic),
     };
     return cmocka_run_group_tests_name("util", tests, folder_setup, folder_teardown);
 }

@@ -29,6 +29,19 @@ wrong "seed 'x' is not a whole number" run x.ini --seeds 1,x
 wrong "no task 'language_modelling'; the nearest is 'language_modeling'" run x.ini --tasks language_modelling
 wrong "no row 'nul'; the nearest is 'null'" run x.ini --only infini,nul
 
+# Without expectations the gate says so before it trains anything.
+for mode in gate clean; do
+    found=0
+    checks=$((checks + 1))
+    (cd "$ROOT" && EXPECTED=$WORK/none.csv OUT=$WORK/gate-$mode scripts/check.sh $mode "$(dirname "$BIN")") >out.txt 2>err.txt || found=$?
+    [ "$found" -eq 2 ] || say_failed "check.sh $mode without expectations ends with $found, expected 2"
+    holds "it says how to make them" grep -q "^there are no expectations yet ($WORK/none.csv); make check-measure makes them" err.txt
+    holds "nothing was trained" test ! -e "gate-$mode"
+done
+
+holds "docs/ci.md says that there are none as long as there are none" test "$(grep -c '^.*have not been measured yet' "$ROOT/docs/ci.md")" -eq \
+    "$([ -f "$ROOT/results/regression/expected.csv" ] && echo 0 || echo 1)"
+
 # Expectations, and the verdict on another seed.
 wrong "--against is needed" check seeds
 wrong "--reason goes with --update" check seeds --against gate/expected.csv --reason why

@@ -29,6 +29,55 @@ header='{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 { printf "\\$(printf %o ${#header})\\0\\0\\0\\0\\0\\0\\0"; printf '%s\0\0\0\0' "$header"; } >foreign.safetensors
 try "foreign.safetensors.*not an infinibench model" foreign.safetensors
 
+# The stage after which a model is saved: the last that the row goes through, or the one that is named; it is in the file.
+cat >stages.ini <<INI
+[experiment]
+seeds = 1, 2
+[budget]
+preset = nano
+warmup = 2
+[stage one]
+source = $WORK/corpus
+steps = 3
+[stage two]
+source = $WORK/corpus
+steps = 2
+[stage three]
+source = $WORK/corpus
+steps = 1
+only = other
+[row here]
+architecture = infini
+seeds = 2
+[row other]
+architecture = infini
+INI
+stage_of() { "$BIN" info "$1" | sed -n 's/^  stage  *//p'; }
+right train stages.ini --row here --out here.safetensors
+holds "its last stage, not the file's" test "$(stage_of here.safetensors)" = two
+holds "its first seed, not the file's" grep -q "^  seed  *2$" <("$BIN" info here.safetensors)
+holds "the stage that it is excluded from was not trained" test ! -e "$(find build/checkpoints/stages -name three)"
+right train stages.ini --row here --stage one --out one.safetensors
+holds "a stage by name" test "$(stage_of one.safetensors)" = one
+right train stages.ini --row here --stage init --out init.safetensors
+holds "none" test "$(stage_of init.safetensors)" = init
+right train stages.ini --row other --out other.safetensors
+holds "the last of another row" test "$(stage_of other.safetensors)" = three
+wrong "row here. does not go through .stage three. with seed 2" train stages.ini --row here --stage three --out no.safetensors
+wrong "stages.ini has no seed 1 for row here" train stages.ini --row here --seed 1 --out no.safetensors
+right train stages.ini --row here --dry-run --stage one
+holds "the plan goes as far" test "$(grep -c '^  .stage ' out.txt)" -eq 1
+right generate --model here.safetensors --prompt $text --tokens 2 # readers take the file
+
+# --seed of eval is the task's own
+right eval passkey --model m.safetensors --length 512 --samples 2 --positions middle --out seeds1
+right eval passkey --model m.safetensors --length 512 --samples 2 --positions middle --out seeds2 --seed 7
+right eval passkey --model m.safetensors --length 512 --samples 2 --positions middle --out seeds3 --seed 1
+values() { awk -F, '$12 == "answer_nll" { print $17 }' "$1/results.csv"; }
+holds "another seed, other samples" test "$(values seeds1)" != "$(values seeds2)"
+holds "seed 1 is the default" test -n "$(values seeds1)" -a "$(values seeds1)" = "$(values seeds3)"
+wrong "task language_modeling draws nothing at random: --seed would change no number" eval language_modeling --model m.safetensors --corpus ./corpus --seed 2
+
 # info names what is inside
 right info m.safetensors
 holds "info shows the architecture" grep -q "architecture=infini" out.txt

@@ -7,7 +7,30 @@ make_experiment x.ini 4
 right run x.ini --dry-run --out res
 holds "a dry run writes nothing" test ! -e res
 holds "a dry run states memory" grep -Eq "activations|carried state" out.txt
-right run x.ini --out res
+holds "and that nothing is there" grep -q "^0 of 4 cells are there already in res$" out.txt
+said() { # what standard error of a run that is not quiet ends with
+    checks=$((checks + 1))
+    "$BIN" run x.ini "${@:2}" >out.txt 2>err.txt || say_failed "exit status $?: run x.ini ${*:2}"
+    [ "$(tail -n 1 err.txt)" = "$1" ] || say_failed "said '$(tail -n 1 err.txt)', expected '$1'"
+}
+said "x: 1 model trained, 1 task measured: res (infinibench report res)" --out res --only null
+right run x.ini --dry-run --out res
+holds "what is there is not planned again" grep -q "^.row null. nothing to do: 2 of 2 cells are there$" out.txt
+holds "what is not there is" grep -q "^  .stage train. 4 steps" out.txt
+said "x: 1 model trained, 1 task measured: res (infinibench report res); 1 of 2 models were there already" --out res
+said "x: 2 of 2 models were there already in res; --out DIR measures them anew" --out res
+said "x: 2 models trained, 2 tasks measured: both (infinibench report both)" --out both --jobs 2 --checkpoints both/checkpoints
+# A new task on a trained row: measured, not trained; without the model it is trained again, and the plan knows.
+cp x.ini kept.ini
+printf '[task more]\ntask = language_modeling\nsplit = validation\ncorpus = %s/corpus\n' "$WORK" >>x.ini
+right run x.ini --dry-run --out res
+holds "the models are there" test "$(grep -c 'stage train. is trained already$' out.txt)" -eq 2
+holds "a task is to be measured" test "$(grep -c 'to measure: 1 of 2 task cells' out.txt)" -eq 2
+right run x.ini --dry-run --out res --checkpoints elsewhere
+holds "without the checkpoints they are trained again" test "$(grep -c 'stage train. 4 steps' out.txt)" -eq 2
+right run x.ini --dry-run --out res --tasks language_modeling
+holds "--tasks asks for its own cells" grep -q "^2 of 2 cells are there already" out.txt
+mv kept.ini x.ini
 cp -r res before
 holds "the three-gram is beside null" grep -q "null.*ngram3_bits_per_byte" res/results.csv
 holds "knock-out of the memory is measured" grep -q "infini.*knockout=off" res/results.csv

@@ -27,6 +27,46 @@ right help
 right --version
 holds "--version names flags and libraries" grep -q "OpenBLAS" out.txt
 
+# what is wrong is said before any work: places that cannot be written, lists, files
+wrong "unknown task 'nosuch'; tasks: language_modeling, passkey" eval nosuch
+INFINIBENCH_ISA=foo wrong "INFINIBENCH_ISA 'foo' is not base, v3 or v4" list presets
+INFINIBENCH_ISA=base right list presets
+wrong "unknown option '--stem'; did you mean '--no-stem'" rouge --stem
+wrong "--csv: cannot write nowhere/x.csv: there is no folder nowhere" eval passkey --model none.safetensors --csv nowhere/x.csv
+wrong "--csv: cannot write nowhere/x.csv" rouge --candidate none --reference none --csv nowhere/x.csv
+wrong "--csv: cannot write nowhere/x.csv" memory --context 1K --csv nowhere/x.csv
+wrong "--context 'x'" bench stream --context x
+holds "nothing is measured before that" test ! -s out.txt
+wrong "nosuch.jsonl" bench rouge --jsonl nosuch.jsonl
+holds "no heading is printed before that" test ! -s out.txt
+
+# help: every flag of a usage has its line; the environment; one architecture, one task
+for command in $("$BIN" help | grep -v ' --help$' | sed -n 's/^  infinibench \([a-z]*\) .*/\1/p'); do
+    right help "$command"
+    for flag in $(sed -n '1s/[^-a-zA-Z]/ /gp' out.txt | tr ' ' '\n' | grep '^--[a-zA-Z]' | sort -u); do
+        holds "help $command explains $flag" grep -q "^  $flag\( \|$\)" out.txt
+    done
+done
+right help help
+for name in INFINIBENCH_DATA INFINIBENCH_ISA OPENBLAS_CORETYPE OMP_NUM_THREADS; do
+    holds "help names $name" grep -q "^  $name " out.txt
+done
+right eval passkey --help
+holds "eval TASK --help has the task's options" grep -q "^    haystack " out.txt
+holds "and no other task's" test "$(grep -c '^    wait\|^  recall' out.txt)" -eq 0
+right eval --model x --help
+wrong "unknown task 'paskey'; did you mean 'passkey'" eval paskey --help
+right list tasks recall
+holds "list tasks NAME lists one" test "$(grep -c '^  [a-z_]*, version' out.txt)" -eq 1
+right list architectures infini
+holds "list architectures NAME lists one" test "$(grep -c '^  [a-z_]*: ' out.txt)" -eq 1
+wrong "unknown architecture 'infinii'; did you mean 'infini'" list architectures infinii
+wrong "list presets takes no name" list presets nano
+right list keys
+for key in 'source' 'lr' 'segments' 'weight_decay' 'part_of' 'kv_heads' 'start'; do
+    holds "list keys has $key" grep -q "^    $key " out.txt
+done
+
 # experiments: the sentence names file, line and the nearest name
 base() { make_experiment x.ini 2; }
 edit() { # sed program, pattern
@@ -49,6 +89,22 @@ base
 wrong "row 'infinii'.*infini" run x.ini --only infinii --out res
 wrong "infinii.*infini" train x.ini --row infinii --out y.safetensors
 wrong "row" train x.ini --out y.safetensors
+wrong "infin'; the nearest is 'infini'" run x.ini --only infin --out res
+for dry in "" --dry-run; do # shellcheck disable=SC2086
+    wrong "--out: cannot write nowhere/y.safetensors: there is no folder nowhere" train x.ini --row infini --out nowhere/y.safetensors $dry
+    wrong "x.ini has no seed 42; add it to seeds in .experiment." train x.ini --row infini --seed 42 --out y.safetensors $dry
+    wrong "x.ini has no stage 'trian'; the nearest is 'train'" train x.ini --row infini --stage trian --out y.safetensors $dry
+done
+# a plan of data that are not here says so
+sed -i 's,^source = .*,source = ./gone,' x.ini
+wrong "x.ini cannot run: there is no corpus at ./gone" run x.ini --dry-run --out res
+holds "the plan is printed all the same" grep -q "^\[row infini\]" out.txt
+holds "with what is not here" grep -q "^not here: there is no corpus at ./gone" out.txt
+wrong "x.ini cannot run: there is no corpus at ./gone" train x.ini --row infini --dry-run
+base
+sed -i 's,^corpus = .*,corpus = ./gone,' x.ini
+wrong "x.ini cannot run: .*gone" run x.ini --dry-run --out res
+right train x.ini --row infini --dry-run # reads no task's corpus
 
 # impossible shapes
 shape() { # line, pattern
