@@ -49,7 +49,7 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
         if (!row_has_memory(r)) continue;
         if (strcmp(r->update, "linear") == 0 && !linear) linear = r->name;
         if (strcmp(r->update, "delta") == 0 && !delta) delta = r->name;
-        ask(t, d, section, r->name, twin, FAR_POSITIONS, ", its local-only twin, beyond segment 5");
+        ask(t, d, section, r->name, twin, FAR_POSITIONS, ", its local-only twin, from segment 5 on");
     }
     for (int i = 0; i < d->row_count; i++) {
         const struct report_row *r = &d->rows[i];
@@ -57,13 +57,13 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
             const char *condition, *words;
         } ways[] = {{"knockout=off", "its gates are forced to 0"}, {"knockout=zero", "its memory reads 0"}};
         for (int k = 0; k < 2 && row_has_memory(r); k++) {
-            char *question = xprintf("Does %s lose beyond segment 5 when %s?", r->name, ways[k].words);
+            char *question = xprintf("Does %s lose from segment 5 on when %s?", r->name, ways[k].words);
             answer(t, question, select_row(d, section, r->name, ways[k].condition, FAR_POSITIONS),
                    select_row(d, section, r->name, "", FAR_POSITIONS), false);
             free(question);
         }
     }
-    if (linear && delta) ask(t, d, section, delta, linear, FAR_POSITIONS, " (linear update) beyond segment 5");
+    if (linear && delta) ask(t, d, section, delta, linear, FAR_POSITIONS, " (linear update) from segment 5 on");
     for (int i = 0; i < d->row_count; i++)
         for (int j = 0; j < d->row_count && row_has_memory(&d->rows[i]); j++)
             if (strcmp(d->rows[j].architecture, "infini") != 0 && strcmp(d->rows[j].architecture, "null") != 0)
