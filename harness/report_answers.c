@@ -19,7 +19,7 @@ static void answer(struct table *t, const char *question, struct selection a, st
         struct selection x = a, y = b;
         x.seed = y.seed = d->seeds[i];
         struct interval one = report_difference(x, y);
-        if (one.n) buffer_printf(&seeds, "%s%+.4f", seeds.n ? ", " : "", one.value);
+        if (one.n) buffer_printf(&seeds, "%s%+.4f", seeds.n ? ", " : "", unsigned_zero(one.value, 4));
     }
     bool yes = less ? v.high < 0 : v.low > 0, no = less ? v.low > 0 : v.high < 0;
     table_cell(t, "%s", question);
@@ -70,6 +70,11 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
                 ask(t, d, section, d->rows[i].name, d->rows[j].name, 0, " over whole documents");
 }
 
+void say_no_twin(struct page *doc, const struct report_data *d) {
+    if (d->twins > 1)
+        document_text(doc, "Several local-only rows: no twin, and no questions are answered from a search over learning rates.");
+}
+
 /* ---- passkey, recall, summaries ---- */
 struct question {
     const char *a, *b; /* is a better than b? */
@@ -96,6 +101,8 @@ static int retrieval_questions(struct question **out, const struct report_data *
     struct question *q = xcalloc((size_t)(d->row_count * (d->row_count + 2) + 1), sizeof *q);
     const char *twin = d->twin >= 0 ? d->rows[d->twin].name : NULL;
     int n = 0;
+    *out = q;
+    if (d->twins > 1) return 0; /* say_no_twin */
     for (int i = 0; i < d->row_count; i++) {
         const struct report_row *r = &d->rows[i];
         if (!row_has_memory(r)) continue;
@@ -119,7 +126,6 @@ static int retrieval_questions(struct question **out, const struct report_data *
             snprintf(q[n++].words, sizeof q->words, "Is %s better than %s", r->name, d->rows[j].name);
         }
     }
-    *out = q;
     return n;
 }
 

@@ -127,9 +127,9 @@ static void section_cells(struct table *t, const struct report_data *d, int sect
     double bits = *ours ? report_bits(d, section, ours, -1).value : NAN, nats = x ? log(x->value) : NAN;
     if (isnan(base->paper) && !isnan(bits) && !isnan(nats)) *base = (struct base){nats, bits};
     table_cell(t, isnan(nats) ? "–" : "%s", x ? x->field[PAPER_VALUE] : "");
-    table_cell(t, isnan(nats / base->paper) ? "–" : "%+.1f %%", 100 * (nats / base->paper - 1));
+    table_cell(t, isnan(nats / base->paper) ? "–" : "%+.1f %%", unsigned_zero(100 * (nats / base->paper - 1), 1));
     table_cell(t, isnan(bits) ? "–" : "%.4f", bits);
-    table_cell(t, isnan(bits / base->ours) ? "–" : "%+.1f %%", 100 * (bits / base->ours - 1));
+    table_cell(t, isnan(bits / base->ours) ? "–" : "%+.1f %%", unsigned_zero(100 * (bits / base->ours - 1), 1));
 }
 
 static void one_row(struct table *t, const struct report_data *d, const struct paper *p, const char *name, const char *ours,

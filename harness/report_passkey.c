@@ -409,6 +409,7 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
         report_table(doc, &t, out,
                      "Effective length: the longest up to which exact match is at least 90 % (by seed where they differ)");
     table_free(&t);
+    say_no_twin(doc, g->d);
     passkey_answers(&t, g);
     if (t.count)
         report_table(

@@ -107,6 +107,7 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
     pairs_table(&t, g, false, true);
     if (t.count) report_table(doc, &t, NULL, "Recall by training seed");
     table_free(&t);
+    say_no_twin(doc, g->d);
     recall_answers(&t, g);
     if (t.count)
         report_table(

@@ -68,6 +68,7 @@ static void rouge_table(struct table *t, const struct group *g) {
 
 static void questions(struct page *doc, const struct group *g, bool events) {
     struct table t;
+    say_no_twin(doc, g->d);
     summary_answers(&t, g, events);
     if (t.count)
         report_table(doc, &t, NULL,
