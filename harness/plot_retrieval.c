@@ -97,6 +97,8 @@ static struct pooled at(const struct group *g, int row, const char *metric, cons
     p.metric = metric;
     p.position = position;
     p.context = length;
+    struct values seeds = complete_seeds(g, g->d->rows[row].name, 0);
+    p.seeds = &seeds;
     return probe_value(&p);
 }
 
@@ -144,8 +146,8 @@ static int length_plot(struct plots *p, const struct group *g, struct error *e) 
     char *caption = xprintf(
         "Pass key retrieval by length of the prompt, a panel a row: exact match of the key (solid, Wilson 95 %% intervals, %s a "
         "point) and share of right symbols (dashed; chance %.1f %% dotted), by position of the needle. At the end no memory is "
-        "needed.",
-        drawing_n(&w), 100 * chance);
+        "needed.%s",
+        drawing_n(&w), 100 * chance, seeds_left_out(g, NULL) ? " Only training seeds that have all lengths are drawn." : "");
     return drawing_finish(&w, p, g, "length", "passkey-length", caption, e);
 }
 
@@ -223,10 +225,12 @@ static int writes_plot(struct plots *p, const struct group *g, bool passkey, str
     buffer_printf(&w.settings, "zeros=%g;least=%.9g;most=%.9g;", zeros, least, most);
     plot_text(&w.settings, "between", passkey ? "needle and question" : "pair and answer");
     char *caption =
-        xprintf("Exact match against the memory writes between %s, all %s together%s; 95 %% intervals (Wilson), %s a "
-                "point. 0: both in one segment.",
-                passkey ? "needle and question" : "pair and answer", passkey ? "lengths and positions" : "numbers of pairs",
-                grouped ? ", in classes of powers of two at their mean" : "", drawing_n(&w));
+        xprintf("Exact match against the memory writes between %s%s; 95 %% intervals (Wilson), %s a point. A point holds all samples "
+                "with so many writes, of whatever %s: points are of different samples and therefore not joined. 0: both in one "
+                "segment.",
+                passkey ? "needle and question" : "pair and answer",
+                grouped ? ", in classes of powers of two at their mean" : "", drawing_n(&w),
+                passkey ? "prompt length, position and training seed" : "number of pairs and training seed");
     return drawing_finish(&w, p, g, "writes", passkey ? "passkey-writes" : "recall-writes", caption, e);
 }
 

@@ -212,8 +212,8 @@ int paper_section(struct page *doc, const struct report_data *d, FILE *out, stru
             summary
                 ? "F1 x 100. Other data, sizes and tokenizers: the paper's rows stand here for the scale of its numbers, not to be "
                   "compared with ours. Of ours the longest input of each section."
-            : passkey ? "In per cent, start/middle/end as in the paper; n: samples of each of our figures, of all training seeds "
-                        "together. Intervals are in the tables of the sections."
+            : passkey ? "In per cent, start/middle/end as in the paper; n: samples of each of our figures, of the training "
+                        "seeds together that have all lengths of their section. Intervals are in the tables of the sections."
                       : "Perplexities per token of different tokenizers, sizes and budgets do not compare. What can be set side by "
                         "side is each model's negative log likelihood relative to the same row of the same table.");
         document_table(doc, &t);

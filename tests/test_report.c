@@ -218,6 +218,78 @@ static void program_and_machine(void **state) {
     free(md);
 }
 
+static const struct {
+    int seed, length, right; /* of 20 */
+} keys[] = {{1, 1024, 20}, {1, 2048, 20}, {1, 4096, 10}, {2, 1024, 20}, {2, 2048, 18}};
+
+/* Seed 2 stops at 2K: a curve over all lengths is that of seed 1. */
+static void seeds_of_all_lengths(void **state) {
+    static const char condition[] = "haystack=repeated;needles=1;value=digits";
+    struct text_buffer ini = {0};
+    struct results *r = opened("lengths");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Lengths\ntable = table3\n[task fine_tuned]\ntask = passkey\n[row infini_linear]\n"
+                        "architecture = infini\nupdate = linear\n");
+    for (int seed = 1; seed <= 2; seed++) {
+        char cell[16];
+        snprintf(cell, sizeof cell, "c%d", seed);
+        buffer_printf(&ini, "; cell infini_linear %d train fine_tuned %s\n", seed, cell);
+        struct cell_writer *w = cell_begin(r, cell, "run", "lengths", "infini_linear", "infini", "train", seed, "passkey", 1);
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            struct interval v = wilson(keys[i].right, 20);
+            struct measurement m = {.split = "generated", .condition = condition, .metric = "exact_match", .unit = "fraction"};
+            m.context = keys[i].length, m.writes = -1, m.n = v.n;
+            m.value = v.value, m.standard_error = v.standard_error, m.low = v.low, m.high = v.high;
+            for (int p = 0; passkey_places[p] && keys[i].seed == seed; p++) {
+                m.position = passkey_places[p];
+                cell_measure(w, &m);
+            }
+        }
+        assert_int_equal(cell_commit(w, &e), 0);
+    }
+    close_folder(r, "lengths", &ini);
+    char *md = report_of("lengths");
+    has(md, "| row | position | 1K (n = 20) | 2K (n = 20) | 4K (n = 20) |");
+    has(md, "| infini\\_linear | start | 100.0 [83.9, 100.0] | 100.0 [83.9, 100.0] | 50.0 [");
+    has(md, "show the training seed with all lengths (1)");
+    has(md, "| infini\\_linear | start | 2 | 100.0 | 90.0 | – |");
+    has(md, "| infini\\_linear | 2K, ≥ 2K |");
+    has(md, "ours: exact match | 100/100/100, n 20 | 100/100/100, n 20 | 50/50/50, n 20 |");
+    free(md);
+}
+
+/* No event named of 36: a bootstrap of zeros has no width. */
+static void no_success(void **state) {
+    struct text_buffer ini = {0};
+    struct results *r = opened("zeros");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Zeros\n; cell rmt 1 train told c\n[row rmt]\narchitecture = rmt\n");
+    struct cell_writer *w = cell_begin(r, "c", "run", "zeros", "rmt", "rmt", "train", 1, "chronicle", 1);
+    static const char *const metrics[] = {"events_named", "stopped", "overall"};
+    for (int k = 0; k < 3; k++) {
+        struct measurement m = {.split = "generated", .condition = "", .metric = metrics[k], .unit = "", .position = "all"};
+        m.context = 64, m.writes = -1, m.n = 36, m.value = m.low = m.high = k == 1;
+        cell_measure(w, &m);
+    }
+    assert_int_equal(cell_commit(w, &e), 0);
+    close_folder(r, "zeros", &ini);
+    char *path = in_folder("zeros");
+    struct report_data *d = report_load(path, &e);
+    assert_non_null(d);
+    struct probe p = {.d = d, .row = "rmt", .condition = "", .writes_low = -1, .writes_high = -1};
+    p.metric = "events_named";
+    struct interval v = probe_value(&p).value, none = wilson(0, 36), all = wilson(36, 36);
+    assert_true(v.value <= 0 && v.low <= 0 && fabs(v.high - none.high) < 1e-12 && v.high > 0.09);
+    p.metric = "stopped";
+    v = probe_value(&p).value;
+    assert_true(v.value >= 1 && fabs(v.low - all.low) < 1e-12 && v.high >= 1);
+    p.metric = "overall"; /* no share: left as the task wrote it */
+    v = probe_value(&p).value;
+    assert_true(v.low >= 0 && v.high <= 0);
+    report_data_free(d);
+    free(path);
+}
+
 static void numbers(void **state) {
     struct interval v = {.value = -0.00004, .low = -0.00002, .high = 7.1};
     (void)state;
@@ -232,6 +304,7 @@ static void numbers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(search_over_rates), cmocka_unit_test(chains),
                                        cmocka_unit_test(how_intervals_came), cmocka_unit_test(program_and_machine),
+                                       cmocka_unit_test(seeds_of_all_lengths), cmocka_unit_test(no_success),
                                        cmocka_unit_test(numbers)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }
