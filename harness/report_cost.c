@@ -84,8 +84,8 @@ static void stages_cell(struct table *t, const struct report_data *d, const char
 }
 
 void cost_table(struct table *t, const struct report_data *d) {
-    static const char *const heads[] = {"<row",     "<architecture", "N/d_key",       "<stages",      "training tokens", "FLOP/token",
-                                        "tokens/s", "share of roof", "training FLOP", "wall time"};
+    static const char *const heads[] = {"<row",       "<architecture", "N/d_key",       "<stages",       "training tokens",
+                                        "FLOP/token", "tokens/s",      "share of roof", "training FLOP", "wall time"};
     *t = (struct table){.heads = heads, .columns = (int)(sizeof heads / sizeof *heads)};
     for (int s = 0; s < d->section_count; s++) {
         const char *stage = d->sections[s].stage;

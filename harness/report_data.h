@@ -64,7 +64,8 @@ double report_stage(const struct report_data *d, const char *stage, const char *
 
 /* report_cost.c: the stages that led to one, backwards from itself; returns how many. */
 int report_chain(const struct report_data *d, const char *stage, const char *chain[REPORT_SECTIONS]);
-/* A training metric that adds up (tokens_seen, train_flops, wall_seconds) over that chain, mean over the seeds that have the stage. */
+/* A training metric that adds up (tokens_seen, train_flops, wall_seconds) over that chain, mean over the seeds that have the stage.
+ */
 double report_cost(const struct report_data *d, const char *stage, const char *row, const char *metric);
 
 /* What is compared: samples of a row under a condition at one or several positions. */

@@ -137,8 +137,8 @@ void facts_section(struct page *doc, const struct report_data *d) {
     if (high > 0 && lround(low) == lround(high))
         document_item(doc, "Roof, the machine's own single-precision GEMM rate measured in the same run: %.0f GFLOP/s.", high);
     else if (high > 0)
-        document_item(doc, "Roof, the machine's own single-precision GEMM rate measured in the same runs: %.0f to %.0f GFLOP/s.", low,
-                      high);
+        document_item(doc, "Roof, the machine's own single-precision GEMM rate measured in the same runs: %.0f to %.0f GFLOP/s.",
+                      low, high);
     for (int i = 0; i < f.count; i++) free(f.fact[i].text);
     free(f.fact);
 }

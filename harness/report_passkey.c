@@ -426,9 +426,9 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
         "Exact match: all symbols of the key are right. Intervals: Wilson, 95 %%, over the samples%s. Chance: %.2g %%. At "
         "the end the needle lies in the segment of the question or just before it, so that no memory is needed: it is "
         "shown and never averaged in.",
-        together ? " of the training seeds together; the spread between training runs is not in them and stands below"
+        together  ? " of the training seeds together; the spread between training runs is not in them and stands below"
         : several ? " of one training seed; the spread between training runs is not in them and stands below"
-                : "; there is one training seed, so the spread between training runs is not in them",
+                  : "; there is one training seed, so the spread between training runs is not in them",
         100 * pow(chance, symbols));
     say_seeds(doc, g);
     say_skipped(doc, g);
@@ -441,7 +441,8 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
         char title[160];
         snprintf(title, sizeof title, "Digit accuracy (%%) by length and position; chance: %.1f %% a symbol", 100 * chance);
         report_table(doc, &t, NULL, title);
-        document_text(doc, "Digit accuracy: share of right symbols. Intervals, 95 %%: bootstrap over samples%s; Wilson over the samples "
+        document_text(doc,
+                      "Digit accuracy: share of right symbols. Intervals, 95 %%: bootstrap over samples%s; Wilson over the samples "
                       "where all symbols are right or all wrong.",
                       together ? "; with several training seeds Student's t from that error and the spread between seeds, cut to "
                                  "0 to 100 %"
@@ -450,9 +451,10 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
     table_free(&t);
     effective_table(&t, g);
     if (t.count)
-        report_table(doc, &t, out,
-                     "Effective length: the longest up to which exact match is at least 90 % (by seed where they differ; ≥: that seed was "
-                     "measured no further)");
+        report_table(
+            doc, &t, out,
+            "Effective length: the longest up to which exact match is at least 90 % (by seed where they differ; ≥: that seed was "
+            "measured no further)");
     table_free(&t);
     say_no_twin(doc, g->d);
     passkey_answers(&t, g);

@@ -36,8 +36,8 @@ struct pooled {
     double by_seed[REPORT_SEEDS];
 };
 /* One seed: as the task wrote it. Several seeds, shares of samples: Wilson of all samples together. Several seeds otherwise: mean,
- * and Student's t from the spread between seeds and the mean error within one. Shares end at 0 and 1; one that is 0 or 1 in all samples,
- * whose bootstrap would have no width, gets Wilson's interval of its samples. */
+ * and Student's t from the spread between seeds and the mean error within one. Shares end at 0 and 1; one that is 0 or 1 in all
+ * samples, whose bootstrap would have no width, gets Wilson's interval of its samples. */
 struct pooled probe_value(const struct probe *p);
 
 /* key=value put in, in order; NULL setting: a copy. */

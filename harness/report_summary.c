@@ -228,10 +228,12 @@ static void chronicle_group(struct page *doc, const struct group *g, const struc
     document_text(doc, "Condition: %s.", show_condition(g));
     report_table(doc, &t, out, "ROUGE overall (F1 x 100) by tokens read");
     document_text(
-        doc, "Overall: geometric mean of the means of ROUGE-1, -2 and -L against the summary of the whole narrative. Who reads the "
-             "first tokens only can name the events in them: the ceiling. A row that goes on with drawn sentences of the right form "
-             "can score above this line. The floor says how many events there are and nothing about them. Intervals, 95 %%: bootstrap over narratives; with several training seeds Student's t with the spread "
-             "between them.");
+        doc,
+        "Overall: geometric mean of the means of ROUGE-1, -2 and -L against the summary of the whole narrative. Who reads the "
+        "first tokens only can name the events in them: the ceiling. A row that goes on with drawn sentences of the right form "
+        "can score above this line. The floor says how many events there are and nothing about them. Intervals, 95 %%: bootstrap "
+        "over narratives; with several training seeds Student's t with the spread "
+        "between them.");
     length_heads(&t, g, NULL, "events_named");
     metric_lines(&t, g, NULL, "events_named", 100, 1);
     length_line(&t, g, NULL, NULL, "events within reach, mean of all narratives", NULL, "events_within", 1, 2);
@@ -239,9 +241,10 @@ static void chronicle_group(struct page *doc, const struct group *g, const struc
     length_heads(&t, g, NULL, "words_named");
     metric_lines(&t, g, NULL, "words_named", 100, 1);
     if (t.count) report_table(doc, &t, out, "Words right: who, where and what of the events within what was read (%; chance 6.25)");
-    document_text(doc, "n: narratives with an event within what was read. Intervals as above; shares are cut to 0 to 100 %%, and where "
-                       "no event or word is right, or every one, the interval is Wilson's over the narratives: a bootstrap would "
-                       "have no width there.");
+    document_text(doc,
+                  "n: narratives with an event within what was read. Intervals as above; shares are cut to 0 to 100 %%, and where "
+                  "no event or word is right, or every one, the interval is Wilson's over the narratives: a bootstrap would "
+                  "have no width there.");
     questions(doc, g, true);
     by_writes(&t, g);
     if (t.count) report_table(doc, &t, out, "Events named (%) by memory writes since the event was read, all lengths together");

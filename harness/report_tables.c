@@ -60,9 +60,7 @@ const char *show_seconds(double x) {
     return out;
 }
 
-double unsigned_zero(double x, int digits) {
-    return fabs(x) < 0.5 * pow(10, -digits) ? 0 : x;
-}
+double unsigned_zero(double x, int digits) { return fabs(x) < 0.5 * pow(10, -digits) ? 0 : x; }
 
 const char *show_interval(struct interval i, int digits, bool sign) {
     char *out = slot();

@@ -2,6 +2,7 @@
 # markers are not joined: they hold different prompt lengths, positions and seeds.
 # Called by `infinibench report` with: data output_file kind names colors marks twins zeros least most between
 #   data: blocks of one row "row class writes value low high n", in per cent; without a write (zeros) at the left edge
+keys = words(names)
 load ARG0[1:strlen(ARG0) - strlen('writes.gp')] . 'style.gp'
 rows = words(names)
 set logscale x 2

@@ -1,5 +1,5 @@
-/* test_report.c - what reports of all tasks have in common, on made-up results: the twin and its learning rate, the cost of a chain of
- * stages, program and machine by row, numbers as they are printed. Expected figures are worked out here. */
+/* test_report.c - what reports of all tasks have in common, on made-up results: the twin and its learning rate, the cost of a chain
+ * of stages, program and machine by row, numbers as they are printed. Expected figures are worked out here. */
 #include "harness/report.h"
 #include "harness/report_document.h"
 #include "harness/report_retrieval.h"
@@ -152,7 +152,7 @@ static void chains(void **state) {
     has(md, "| infini\\_none | infini | – | one + … + three (3 stages) | 7.00 k | 10.0 | 700 | 32 % | 70.0 k | 10.0 s |");
     has(md, "| infini\\_linear | infini | – | one + … + three (3 stages) | 7.00 k |");
     has(md, "| infini\\_linear | infini | – | four | 10.0 | 10.0 | 10.0 | – | 100 | 1.0 s |");
-    assert_null(strstr(md, "| two |"));      /* only on the way */
+    assert_null(strstr(md, "| two |")); /* only on the way */
     assert_null(strstr(md, "| one + two |"));
     has(md, "Training tokens: those that were scored");
     has(md, "the same model without the memory; its learning rate is 0.006, that of infini_linear 0.003)");
@@ -203,8 +203,9 @@ static void program_and_machine(void **state) {
     struct text_buffer ini = {0};
     struct results *r = opened("facts");
     (void)state;
-    buffer_printf(&ini, "[experiment]\ntitle = Facts\n[row infini_none]\narchitecture = infini\nupdate = none\n[row infini_linear]\n"
-                        "architecture = infini\nupdate = linear\n[row rmt]\narchitecture = rmt\n");
+    buffer_printf(&ini,
+                  "[experiment]\ntitle = Facts\n[row infini_none]\narchitecture = infini\nupdate = none\n[row infini_linear]\n"
+                  "architecture = infini\nupdate = linear\n[row rmt]\narchitecture = rmt\n");
     language(r, &ini, "infini_none", 1, "train", 2);
     language(r, &ini, "infini_linear", 1, "train", 2);
     language(r, &ini, "rmt", 1, "train", 2);
@@ -213,8 +214,9 @@ static void program_and_machine(void **state) {
     save_run(r, "rmt", "2026-04-01T00:00:00Z", "bbbb", 1);
     close_folder(r, "facts", &ini);
     char *md = report_of("facts");
-    has(md, "- Commit aaaa: rows infini_linear.\n- Commit bbbb: rows infini_none, rmt.\n- Compiler: gcc; flags: -O3.\n- Machine: CPU, "
-            "1 thread, ");
+    has(md,
+        "- Commit aaaa: rows infini_linear.\n- Commit bbbb: rows infini_none, rmt.\n- Compiler: gcc; flags: -O3.\n- Machine: CPU, "
+        "1 thread, ");
     free(md);
 }
 
@@ -290,6 +292,29 @@ static void no_success(void **state) {
     free(path);
 }
 
+/* The key of many rows stands below the picture. */
+static void many_rows(void **state) {
+    struct text_buffer ini = {0};
+    struct results *r = opened("many");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Many\n");
+    for (int i = 0; i < 12; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "r%d", i);
+        buffer_printf(&ini, "[row %s]\narchitecture = rmt\n", name);
+        language(r, &ini, name, 1, "train", 2 + 0.1 * i);
+    }
+    close_folder(r, "many", &ini);
+    char *md = report_of("many");
+    if (strstr(md, "gnuplot is not installed")) skip();
+    has(md, "(positions.svg)");
+    char *svg = content("many/positions.svg");
+    has(svg, "</svg>");
+    has(svg, ">r11<");
+    free(svg);
+    free(md);
+}
+
 static void numbers(void **state) {
     struct interval v = {.value = -0.00004, .low = -0.00002, .high = 7.1};
     (void)state;
@@ -302,9 +327,13 @@ static void numbers(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(search_over_rates), cmocka_unit_test(chains),
-                                       cmocka_unit_test(how_intervals_came), cmocka_unit_test(program_and_machine),
-                                       cmocka_unit_test(seeds_of_all_lengths), cmocka_unit_test(no_success),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(search_over_rates),
+                                       cmocka_unit_test(chains),
+                                       cmocka_unit_test(how_intervals_came),
+                                       cmocka_unit_test(program_and_machine),
+                                       cmocka_unit_test(seeds_of_all_lengths),
+                                       cmocka_unit_test(no_success),
+                                       cmocka_unit_test(many_rows),
                                        cmocka_unit_test(numbers)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }
