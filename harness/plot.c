@@ -267,6 +267,7 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
     struct look look = {0};
     bool shown[REPORT_ROWS] = {false}, used[POSITIONS] = {false};
     int64_t documents = 0;
+    bool student = false, percentiles = false; /* how the intervals came about */
     const char *twin = d->twin >= 0 ? d->rows[d->twin].name : "";
     buffer_printf(&table, "# %s by segment of the document: row position index value low high documents\n",
                   difference ? "difference in bits per byte to the local-only twin" : "bits per byte");
@@ -288,6 +289,8 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
             if (!any) look_add(&look, d, row, shown);
             any = shown[row] = used[i] = true;
             if (v.n > documents) documents = v.n;
+            student = student || v.df > 0;
+            percentiles = percentiles || !(v.df > 0);
             buffer_printf(&table, "%s %s %d %.9g %.9g %.9g %lld\n", a.row, position_names[i], i, v.value,
                           isnan(v.low) ? v.value : v.low, isnan(v.high) ? v.value : v.high, (long long)v.n);
         }
@@ -298,16 +301,19 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
     if (look.count) {
         const char *kind = difference ? "difference" : "positions";
         char *name = only_section ? xstrdup(kind) : xprintf("%s-%s", kind, d->sections[section].name), *caption;
+        const char *how = !student      ? "bootstrap"
+                          : percentiles ? "Student's t where a row has several training seeds, else bootstrap,"
+                                        : "Student's t, training seeds and documents crossed,";
         if (difference)
             caption = xprintf("Bits per byte of each row minus the local-only twin (%s) on the same documents, by segment of the "
                               "document: below 0 is "
-                              "better than no memory. 95 %% intervals, paired bootstrap over up to %lld documents.",
-                              twin, (long long)documents);
+                              "better than no memory. 95 %% intervals within pairs of documents: %s over up to %lld documents.",
+                              twin, how, (long long)documents);
         else
-            caption = xprintf("Bits per byte by segment of the document, with 95 %% intervals (bootstrap over up to %lld "
+            caption = xprintf("Bits per byte by segment of the document, with 95 %% intervals (%s over up to %lld "
                               "documents). The intervals hold the "
                               "spread between documents, which all rows share; differences between rows are paired and narrower.",
-                              (long long)documents);
+                              how, (long long)documents);
         plot_text(&settings, "names", look.names.data);
         plot_text(&settings, "colors", look.colors.data);
         plot_text(&settings, "marks", look.marks.data);
@@ -324,6 +330,12 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
 }
 
 /* ---- quality against cost ---- */
+static double cost_of(const struct report_data *d, int section, int row, const char *metric) {
+    const char *stage = d->sections[section].stage;
+    bool adds_up = strcmp(metric, "train_flops") == 0; /* over the stages that led here */
+    return adds_up ? report_cost(d, stage, d->rows[row].name, metric) : report_stage(d, stage, d->rows[row].name, metric);
+}
+
 /* Bits per byte of whole documents over a training metric; bars: the paired difference to the twin (without one: no bars). */
 static int quality_plot(struct plots *p, const struct report_data *d, int section, bool only_section, bool state, struct error *e) {
     struct text_buffer table = {0}, settings = {0};
@@ -334,7 +346,7 @@ static int quality_plot(struct plots *p, const struct report_data *d, int sectio
     int zeros = 0, result = 0;
     buffer_printf(&table, "# bits per byte of whole documents against %s: row %s bits low high\n", metric, metric);
     for (int row = 0; row < d->row_count; row++) {
-        double x = report_stage(d, d->sections[section].stage, d->rows[row].name, metric);
+        double x = cost_of(d, section, row, metric);
         if (x > 0) least = fmin(least, x), most = fmax(most, x);
     }
     for (int row = 0; row < d->row_count; row++) {
@@ -345,7 +357,7 @@ static int quality_plot(struct plots *p, const struct report_data *d, int sectio
                               .metric = "bits_per_byte",
                               .seed = -1},
                          b = a;
-        double x = report_stage(d, d->sections[section].stage, d->rows[row].name, metric);
+        double x = cost_of(d, section, row, metric);
         double bits = report_bits(d, section, d->rows[row].name, -1).value, low = bits, high = bits;
         if (strcmp(d->rows[row].architecture, "null") == 0 || isnan(x) || isnan(bits) || (x <= 0 && !state)) continue;
         if (d->twin >= 0 && row != d->twin) {

@@ -91,12 +91,29 @@ void drawing_lengths(struct drawing *w, const struct values *lengths) {
     for (int k = 0; k < lengths->n; k += step) add_tick(w, show_length(lengths->v[k]), (double)lengths->v[k]);
 }
 
+/* For narrow panels: the same ticks with every other name a line lower, and the distance of the closest two in octaves. */
+static void stagger_lengths(struct drawing *w, const struct values *lengths) {
+    struct text_buffer b = {0};
+    double closest = 64;
+    int step = (lengths->n + 6) / 7;
+    for (int k = 0, n = 0; k < lengths->n; k += step, n++) {
+        double x = (double)lengths->v[k];
+        if (k) closest = fmin(closest, log2(x / (double)lengths->v[k - step]));
+        buffer_printf(&b, "%s\"%s%s\" %.9g", n ? ", " : "", n % 2 ? "\\n" : "", show_length(lengths->v[k]), x);
+    }
+    plot_text(&w->settings, "staggered", b.data);
+    buffer_printf(&w->settings, "closest=%.6g;", closest);
+    buffer_free(&b);
+}
+
 static struct pooled at(const struct group *g, int row, const char *metric, const char *position, int64_t length) {
     char room[CONDITION_SIZE];
     struct probe p = group_probe(g, g->d->rows[row].name, 0, room);
     p.metric = metric;
     p.position = position;
     p.context = length;
+    struct values seeds = complete_seeds(g, g->d->rows[row].name, 0);
+    p.seeds = &seeds;
     return probe_value(&p);
 }
 
@@ -138,14 +155,15 @@ static int length_plot(struct plots *p, const struct group *g, struct error *e) 
     }
     if (lengths.n) {
         drawing_lengths(&w, &lengths);
+        stagger_lengths(&w, &lengths);
         buffer_printf(&w.settings, "least=%lld;most=%lld;chance=%.6g;", (long long)lengths.v[0],
                       (long long)lengths.v[lengths.n - 1], isnan(chance) ? -1 : 100 * chance);
     }
     char *caption = xprintf(
         "Pass key retrieval by length of the prompt, a panel a row: exact match of the key (solid, Wilson 95 %% intervals, %s a "
         "point) and share of right symbols (dashed; chance %.1f %% dotted), by position of the needle. At the end no memory is "
-        "needed.",
-        drawing_n(&w), 100 * chance);
+        "needed.%s",
+        drawing_n(&w), 100 * chance, seeds_left_out(g, NULL) ? " Only training seeds that have all lengths are drawn." : "");
     return drawing_finish(&w, p, g, "length", "passkey-length", caption, e);
 }
 
@@ -222,11 +240,12 @@ static int writes_plot(struct plots *p, const struct group *g, bool passkey, str
     }
     buffer_printf(&w.settings, "zeros=%g;least=%.9g;most=%.9g;", zeros, least, most);
     plot_text(&w.settings, "between", passkey ? "needle and question" : "pair and answer");
-    char *caption =
-        xprintf("Exact match against the memory writes between %s, all %s together%s; 95 %% intervals (Wilson), %s a "
-                "point. 0: both in one segment.",
-                passkey ? "needle and question" : "pair and answer", passkey ? "lengths and positions" : "numbers of pairs",
-                grouped ? ", in classes of powers of two at their mean" : "", drawing_n(&w));
+    char *caption = xprintf(
+        "Exact match against the memory writes between %s%s; 95 %% intervals (Wilson), %s a point. A point holds all samples "
+        "with so many writes, of whatever %s: points are of different samples and therefore not joined. 0: both in one "
+        "segment.",
+        passkey ? "needle and question" : "pair and answer", grouped ? ", in classes of powers of two at their mean" : "",
+        drawing_n(&w), passkey ? "prompt length, position and training seed" : "number of pairs and training seed");
     return drawing_finish(&w, p, g, "writes", passkey ? "passkey-writes" : "recall-writes", caption, e);
 }
 

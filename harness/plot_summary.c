@@ -67,11 +67,12 @@ static int length_plot(struct plots *p, const struct group *g, const char *metri
     buffer_printf(&w.settings, "least=%lld;most=%lld;low=%.6g;high=%.6g;bounds=%d;", (long long)budgets.v[0],
                   (long long)budgets.v[budgets.n - 1], least - margin, most + margin, bounds);
     plot_text(&w.settings, "ylabel", ylabel);
-    char *caption =
-        xprintf("%s against the tokens read before the summary; 95 %% intervals, %s a point.%s", what, drawing_n(&w),
-                bounds ? " Ceiling: the summary that lists exactly the events within reach; floor: as many events whose "
-                         "words are drawn at random."
-                       : "");
+    char *caption = xprintf(
+        "%s against the tokens read before the summary; 95 %% intervals, %s a point.%s", what, drawing_n(&w),
+        bounds ? " Ceiling: the summary that lists exactly the events within reach; a row that goes on with drawn sentences of the "
+                 "right form can score above this line. Floor: as many events whose "
+                 "words are drawn at random."
+               : "");
     return drawing_finish(&w, p, g, "rouge", kind, caption, e);
 }
 

@@ -1,80 +1,16 @@
 /* report.c - report.md, report.html and the pictures of a results folder.
  *
  * Only what the folder's files hold is printed; nothing is measured. Tables are made in report_tables.c, text in report_html.c,
- * pictures in plot.c. */
+ * pictures in plot.c, what is said of program and machine in report_facts.c. */
 #include "report.h"
 #include "plot.h"
 #include "report_document.h"
+#include "report_retrieval.h"
 #include "task.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- metadata of the runs in use ---- */
-struct facts {
-    char *line[32];
-    int count;
-};
-
-static void add_fact(struct facts *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void add_fact(struct facts *f, const char *format, ...) {
-    char text[512];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    for (int i = 0; i < f->count; i++)
-        if (strcmp(f->line[i], text) == 0) return;
-    if (f->count < 32) f->line[f->count++] = xstrdup(text);
-}
-
-static const char *text_of(const json_t *j, const char *key) {
-    const char *s = json_string_value(json_object_get(j, key));
-    return s && *s ? s : "unknown";
-}
-
-static void run_facts(struct facts *f, const struct report_data *d) {
-    for (int64_t i = 0; i < d->result_count; i++) {
-        if (i && strcmp(d->results[i].run, d->results[i - 1].run) == 0) continue;
-        char *path = xprintf("%s/runs/%s.json", d->folder, d->results[i].run);
-        json_t *j = json_load_file(path, 0, NULL), *b = json_object_get(j, "backend");
-        free(path);
-        if (json_is_true(json_object_get(j, "foreign")))
-            add_fact(f, "Row %s is a foreign model, judged by its outputs (%s): its training and its machine are not known here.",
-                     d->results[i].row, text_of(j, "nll"));
-        if (!j) {
-            add_fact(f, "Some runs have no runs/ID.json; their program and machine are not known.");
-            continue;
-        }
-        if (json_is_string(json_object_get(j, "commit")))
-            add_fact(f, "Commit %.12s%s.", text_of(j, "commit"),
-                     json_is_true(json_object_get(j, "dirty")) ? ", with uncommitted changes" : "");
-        else
-            add_fact(f, "Built outside a git checkout: the commit is not known.");
-        add_fact(f, "Compiler: %s; flags: %s.", text_of(j, "compiler"), text_of(j, "flags"));
-        if (b)
-            add_fact(f, "Machine: %s, %lld threads, backend %s (%s); BLAS: %s, core type %s.", text_of(b, "device"),
-                     (long long)json_integer_value(json_object_get(b, "threads")), text_of(b, "backend"),
-                     text_of(b, "instruction_set"), text_of(b, "blas"), text_of(b, "core"));
-        json_decref(j);
-    }
-    double low = INFINITY, high = 0;
-    for (int64_t i = 0; i < d->result_count; i++) {
-        char *path = xprintf("%s/runs/%s.json", d->folder, d->results[i].run);
-        json_t *j = i && strcmp(d->results[i].run, d->results[i - 1].run) == 0 ? NULL : json_load_file(path, 0, NULL);
-        double roof = json_real_value(json_object_get(j, "roof_gflops"));
-        if (roof > 0) low = fmin(low, roof), high = fmax(high, roof);
-        json_decref(j);
-        free(path);
-    }
-    if (high > 0 && lround(low) == lround(high))
-        add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same run: %.0f GFLOP/s.", high);
-    else if (high > 0)
-        add_fact(f, "Roof, the machine's own single-precision GEMM rate measured in the same runs: %.0f to %.0f GFLOP/s.", low,
-                 high);
-}
 
 /* ---- parts of a report ---- */
 static void say_what(struct page *doc, const struct report_data *d) {
@@ -123,6 +59,19 @@ void report_figures(struct page *doc, const struct report_data *d, int section, 
             document_figure(doc, d->folder, plots->figure[i].name, plots->figure[i].caption);
 }
 
+/* "; its learning rate is 0.006, that of infini_linear 0.003": where it differs from a row with a memory, else "". */
+static void twin_rates(char *out, size_t size, const struct report_data *d, const char *stage) {
+    double own = report_rate(d, d->rows[d->twin].name, stage);
+    size_t n = 0;
+    out[0] = 0;
+    for (int i = 0; i < d->row_count; i++) {
+        double rate = report_rate(d, d->rows[i].name, stage);
+        if (!row_has_memory(&d->rows[i]) || !(fabs(rate - own) > 1e-9) || n >= size) continue;
+        if (!n) n += (size_t)snprintf(out, size, "; its learning rate is %g", own);
+        if (n < size) n += (size_t)snprintf(out + n, size - n, ", that of %s %g", d->rows[i].name, rate);
+    }
+}
+
 static void language_section(struct page *doc, const struct report_data *d, int s, const struct plots *plots, FILE *out) {
     struct table t;
     report_title(doc, d, s);
@@ -151,14 +100,18 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     position_table(&t, d, s);
     report_table(doc, &t, out, "Bits per byte by segment of the document");
     difference_table(&t, d, s);
-    if (d->twin >= 0 && t.count) {
+    if (d->twins > 1) {
+        say_no_twin(doc, d);
+    } else if (d->twin >= 0 && t.count) {
+        char rates[400];
+        twin_rates(rates, sizeof rates, d, d->sections[s].stage);
         document_text(
             doc,
             "Difference to the local-only twin, the row %s (Infini-attention with update = none: the same model without "
-            "the memory). Below 0 is better than the twin. Both rows read the same documents%s; differences are taken "
+            "the memory%s). Below 0 is better than the twin. Both rows read the same documents%s; differences are taken "
             "within the pairs. Detectable: the smallest true difference that a test at 5 %% finds with a power of 80 %% at "
             "this spread.",
-            d->rows[d->twin].name, seeds > 1 ? " with the same training seeds" : "");
+            d->rows[d->twin].name, rates, seeds > 1 ? " with the same training seeds" : "");
         document_table(doc, &t);
         fprintf(out, "Bits per byte minus the local-only twin %s\n", d->rows[d->twin].name);
         table_print(&t, out);
@@ -236,16 +189,14 @@ int report(const char *folder, FILE *out, struct error *e) {
             "Cost of training (FLOP by formula, products only; roof: the machine's own GEMM rate, measured in the same run; "
             "– where "
             "other work on the machine spoilt it)");
+        document_text(&doc, "A line holds all stages that led from initialisation to the last one named, summed, mean over the "
+                            "seeds that have it; lines of equal stages compare. Training tokens: those that were scored, that is, "
+                            "had a loss; tokens that only carry state in are in the FLOP and the time. FLOP/token and tokens/s are "
+                            "by these tokens.");
     }
     for (int i = 0; i < d->section_count; i++)
         if (strcmp(d->sections[i].task, "training") == 0) report_figures(&doc, d, i, 0, &plots);
-    struct facts facts = {.count = 0};
-    run_facts(&facts, d);
-    document_heading(&doc, "Program and machine");
-    for (int i = 0; i < facts.count; i++) {
-        document_item(&doc, "%s", facts.line[i]);
-        free(facts.line[i]);
-    }
+    facts_section(&doc, d);
     if (plots.notice[0]) document_text(&doc, "%s%s.", "This report has ", plots.notice);
     document_end(&doc);
     int result = save(d, "report.md", &doc.md, e);

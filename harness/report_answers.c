@@ -19,7 +19,7 @@ static void answer(struct table *t, const char *question, struct selection a, st
         struct selection x = a, y = b;
         x.seed = y.seed = d->seeds[i];
         struct interval one = report_difference(x, y);
-        if (one.n) buffer_printf(&seeds, "%s%+.4f", seeds.n ? ", " : "", one.value);
+        if (one.n) buffer_printf(&seeds, "%s%+.4f", seeds.n ? ", " : "", unsigned_zero(one.value, 4));
     }
     bool yes = less ? v.high < 0 : v.low > 0, no = less ? v.low > 0 : v.high < 0;
     table_cell(t, "%s", question);
@@ -49,7 +49,7 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
         if (!row_has_memory(r)) continue;
         if (strcmp(r->update, "linear") == 0 && !linear) linear = r->name;
         if (strcmp(r->update, "delta") == 0 && !delta) delta = r->name;
-        ask(t, d, section, r->name, twin, FAR_POSITIONS, ", its local-only twin, beyond segment 5");
+        ask(t, d, section, r->name, twin, FAR_POSITIONS, ", its local-only twin, from segment 5 on");
     }
     for (int i = 0; i < d->row_count; i++) {
         const struct report_row *r = &d->rows[i];
@@ -57,17 +57,22 @@ void answer_table(struct table *t, const struct report_data *d, int section) {
             const char *condition, *words;
         } ways[] = {{"knockout=off", "its gates are forced to 0"}, {"knockout=zero", "its memory reads 0"}};
         for (int k = 0; k < 2 && row_has_memory(r); k++) {
-            char *question = xprintf("Does %s lose beyond segment 5 when %s?", r->name, ways[k].words);
+            char *question = xprintf("Does %s lose from segment 5 on when %s?", r->name, ways[k].words);
             answer(t, question, select_row(d, section, r->name, ways[k].condition, FAR_POSITIONS),
                    select_row(d, section, r->name, "", FAR_POSITIONS), false);
             free(question);
         }
     }
-    if (linear && delta) ask(t, d, section, delta, linear, FAR_POSITIONS, " (linear update) beyond segment 5");
+    if (linear && delta) ask(t, d, section, delta, linear, FAR_POSITIONS, " (linear update) from segment 5 on");
     for (int i = 0; i < d->row_count; i++)
         for (int j = 0; j < d->row_count && row_has_memory(&d->rows[i]); j++)
             if (strcmp(d->rows[j].architecture, "infini") != 0 && strcmp(d->rows[j].architecture, "null") != 0)
                 ask(t, d, section, d->rows[i].name, d->rows[j].name, 0, " over whole documents");
+}
+
+void say_no_twin(struct page *doc, const struct report_data *d) {
+    if (d->twins > 1)
+        document_text(doc, "Several local-only rows: no twin, and no questions are answered from a search over learning rates.");
 }
 
 /* ---- passkey, recall, summaries ---- */
@@ -96,6 +101,8 @@ static int retrieval_questions(struct question **out, const struct report_data *
     struct question *q = xcalloc((size_t)(d->row_count * (d->row_count + 2) + 1), sizeof *q);
     const char *twin = d->twin >= 0 ? d->rows[d->twin].name : NULL;
     int n = 0;
+    *out = q;
+    if (d->twins > 1) return 0; /* say_no_twin */
     for (int i = 0; i < d->row_count; i++) {
         const struct report_row *r = &d->rows[i];
         if (!row_has_memory(r)) continue;
@@ -119,7 +126,6 @@ static int retrieval_questions(struct question **out, const struct report_data *
             snprintf(q[n++].words, sizeof q->words, "Is %s better than %s", r->name, d->rows[j].name);
         }
     }
-    *out = q;
     return n;
 }
 

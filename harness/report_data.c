@@ -201,14 +201,19 @@ static int foreign_section(struct report_data *d, const struct result_row *r) {
     return section_of(d, name, r->task, r->stage, r->task_version);
 }
 
+static bool local_only(const struct report_row *r) {
+    if (strcmp(r->architecture, "infini") != 0) return false;
+    if (r->update[0]) return strcmp(r->update, "none") == 0;
+    return strstr(r->name, "local") || strstr(r->name, "none"); /* a folder without experiment.ini: by name */
+}
+
+/* Of several none is the twin: the first one of a search over learning rates may be badly tuned, and all would be set against it.
+ */
 static void find_twin(struct report_data *d) {
     d->twin = -1;
-    for (int i = 0; i < d->row_count && d->twin < 0; i++)
-        if (strcmp(d->rows[i].architecture, "infini") == 0 && strcmp(d->rows[i].update, "none") == 0) d->twin = i;
-    for (int i = 0; i < d->row_count && d->twin < 0; i++) /* a folder without experiment.ini: by name */
-        if (!d->rows[i].update[0] && strcmp(d->rows[i].architecture, "infini") == 0 &&
-            (strstr(d->rows[i].name, "local") || strstr(d->rows[i].name, "none")))
-            d->twin = i;
+    for (int i = 0; i < d->row_count; i++)
+        if (local_only(&d->rows[i])) d->twin = i, d->twins++;
+    if (d->twins > 1) d->twin = -1;
 }
 
 static void count_seeds(struct report_data *d) {
@@ -320,6 +325,15 @@ const char *report_setting(const struct report_data *d, const char *section, con
     for (int i = 0; i < d->setting_count; i++)
         if (strcmp(d->settings[i].key, key) == 0 && strcmp(d->settings[i].section, section) == 0) return d->settings[i].value;
     return NULL;
+}
+
+double report_rate(const struct report_data *d, const char *row, const char *stage) {
+    char section[80];
+    snprintf(section, sizeof section, "row %.63s", row);
+    const char *value = report_setting(d, section, "lr");
+    snprintf(section, sizeof section, "stage %.39s", stage);
+    if (!value) value = report_setting(d, section, "lr");
+    return value ? atof(value) : NAN;
 }
 
 const struct result_row *report_find(const struct report_data *d, int section, const char *row, int64_t seed, const char *metric,

@@ -33,7 +33,8 @@ struct report_data {
     int setting_count;
     struct report_row rows[REPORT_ROWS];
     struct report_section sections[REPORT_SECTIONS];
-    int row_count, section_count, seed_count, twin; /* twin: index of the local-only row, -1: none */
+    int row_count, section_count, seed_count;
+    int twin, twins; /* twin: index of the local-only row, -1: none, or several, as in a search over learning rates; how many */
     int64_t seeds[REPORT_SEEDS];
     struct result_row *results;
     struct sample_row *samples;
@@ -45,6 +46,8 @@ struct report_data *report_load(const char *folder, struct error *e);
 void report_data_free(struct report_data *d);
 /* The value of a key in a section of experiment.ini ("row infini_linear", "budget"); NULL: not there. */
 const char *report_setting(const struct report_data *d, const char *section, const char *key);
+/* The learning rate of a row in a stage: its own, else that of the stage; NaN: not known. */
+double report_rate(const struct report_data *d, const char *row, const char *stage);
 int report_row_index(const struct report_data *d, const char *name); /* -1: none */
 
 /* The result of a metric; seed -1: the first seed that has it. NULL: none. position NULL: "all". */
@@ -58,6 +61,12 @@ double report_training(const struct report_data *d, const char *row, const char 
 
 /* The same after one stage. */
 double report_stage(const struct report_data *d, const char *stage, const char *row, const char *metric);
+
+/* report_cost.c: the stages that led to one, backwards from itself; returns how many. */
+int report_chain(const struct report_data *d, const char *stage, const char *chain[REPORT_SECTIONS]);
+/* A training metric that adds up (tokens_seen, train_flops, wall_seconds) over that chain, mean over the seeds that have the stage.
+ */
+double report_cost(const struct report_data *d, const char *stage, const char *row, const char *metric);
 
 /* What is compared: samples of a row under a condition at one or several positions. */
 struct selection {

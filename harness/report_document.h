@@ -31,11 +31,12 @@ const char *show_integer(double x); /* 131 072 */
 const char *show_bytes(double x);
 const char *show_seconds(double x);
 const char *show_interval(struct interval i, int digits, bool sign);
+/* x, or 0 where so many digits would print "-0.0". */
+double unsigned_zero(double x, int digits);
 #define FAR_POSITIONS (1u << 2 | 1u << 3 | 1u << 4) /* segments 5 and later: where a memory claim is decided */
 struct selection select_row(const struct report_data *d, int section, const char *row, const char *condition, unsigned positions);
 
 void main_table(struct table *t, const struct report_data *d, int section);
-void cost_table(struct table *t, const struct report_data *d);
 void position_table(struct table *t, const struct report_data *d, int section);
 void difference_table(struct table *t, const struct report_data *d, int section);
 void seed_table(struct table *t, const struct report_data *d, int section);
@@ -63,10 +64,16 @@ void gates_section(struct page *doc, const struct report_data *d, const struct p
 void passkey_answers(struct table *t, const struct group *g);
 void recall_answers(struct table *t, const struct group *g);
 void summary_answers(struct table *t, const struct group *g, bool events); /* events named, else ROUGE-1 */
+/* Says why there are no answers where there are several local-only rows; else nothing. */
+void say_no_twin(struct page *doc, const struct report_data *d);
 /* report_answers.c: the questions that an experiment with a local-only twin answers, each with its figure. */
 void answer_table(struct table *t, const struct report_data *d, int section);
 /* report_paper.c: ours beside the paper's own numbers, results/paper/TABLE.csv. 1: there is no such table. */
 int paper_section(struct page *doc, const struct report_data *d, FILE *out, struct error *e);
+/* report_cost.c: a line for each row and each stage after which something is measured of it. */
+void cost_table(struct table *t, const struct report_data *d);
+/* report_facts.c: "Program and machine". */
+void facts_section(struct page *doc, const struct report_data *d);
 void long_table(struct table *t, const struct report_data *d, int section, int *left_out);
 
 #endif

@@ -212,7 +212,7 @@ static void kinds_table(struct table *t, const struct report_data *d, int sectio
         for (int k = 0; k < 3; k++) table_cell(t, "%d (%.0f %%)", c.kind[k], 100.0 * c.kind[k] / c.heads);
         table_cell(t, "%d (%.0f %%)", c.near, 100.0 * c.near / c.heads);
         table_cell(t, "%.2f", c.sum / c.heads);
-        table_cell(t, "%.2f to %.2f", c.least, c.most);
+        table_cell(t, "%.3f to %.3f", c.least, c.most);
         table_cell(t, "%d of %d", c.layers_local, c.layers);
     }
 }
@@ -293,10 +293,10 @@ static void worth_table(struct table *t, const struct report_data *d, int sectio
                     for (int j = 0; j < 4; j++) table_cell(t, "–");
                     continue;
                 }
-                table_cell(t, "%d.%d (gate %.2f)", best_head / m.heads, best_head % m.heads, m.gate[HEADS_AFTER][best_head]);
+                table_cell(t, "%d.%d (gate %.3f)", best_head / m.heads, best_head % m.heads, m.gate[HEADS_AFTER][best_head]);
                 table_cell(t, "%s", show_interval(best, digits, true));
                 table_cell(t, "%d of %d", losing, alone);
-                table_cell(t, "%+.*f", digits, sum);
+                table_cell(t, "%+.*f", digits, unsigned_zero(sum, digits));
             }
     }
 }
@@ -343,7 +343,7 @@ static void head_table(struct table *t, const struct report_data *d, int section
             table_cell(t, "%s", d->rows[row].name);
             table_cell(t, "%d.%d", h / m.heads, h % m.heads);
             table_cell(t, "%.2f", m.gate[HEADS_INITIAL][h]);
-            table_cell(t, "%.2f", g);
+            table_cell(t, "%.3f", g); /* 0.0996 is local, but would read 0.10 */
             table_cell(t, "%s", kinds[head_kind(g)]);
             for (int k = 0; k < columns; k++)
                 table_cell(t, "%s",

@@ -127,9 +127,9 @@ static void section_cells(struct table *t, const struct report_data *d, int sect
     double bits = *ours ? report_bits(d, section, ours, -1).value : NAN, nats = x ? log(x->value) : NAN;
     if (isnan(base->paper) && !isnan(bits) && !isnan(nats)) *base = (struct base){nats, bits};
     table_cell(t, isnan(nats) ? "–" : "%s", x ? x->field[PAPER_VALUE] : "");
-    table_cell(t, isnan(nats / base->paper) ? "–" : "%+.1f %%", 100 * (nats / base->paper - 1));
+    table_cell(t, isnan(nats / base->paper) ? "–" : "%+.1f %%", unsigned_zero(100 * (nats / base->paper - 1), 1));
     table_cell(t, isnan(bits) ? "–" : "%.4f", bits);
-    table_cell(t, isnan(bits / base->ours) ? "–" : "%+.1f %%", 100 * (bits / base->ours - 1));
+    table_cell(t, isnan(bits / base->ours) ? "–" : "%+.1f %%", unsigned_zero(100 * (bits / base->ours - 1), 1));
 }
 
 static void one_row(struct table *t, const struct report_data *d, const struct paper *p, const char *name, const char *ours,
@@ -212,8 +212,8 @@ int paper_section(struct page *doc, const struct report_data *d, FILE *out, stru
             summary
                 ? "F1 x 100. Other data, sizes and tokenizers: the paper's rows stand here for the scale of its numbers, not to be "
                   "compared with ours. Of ours the longest input of each section."
-            : passkey ? "In per cent, start/middle/end as in the paper; n: samples of each of our figures, of all training seeds "
-                        "together. Intervals are in the tables of the sections."
+            : passkey ? "In per cent, start/middle/end as in the paper; n: samples of each of our figures, of the training "
+                        "seeds together that have all lengths of their section. Intervals are in the tables of the sections."
                       : "Perplexities per token of different tokenizers, sizes and budgets do not compare. What can be set side by "
                         "side is each model's negative log likelihood relative to the same row of the same table.");
         document_table(doc, &t);

@@ -69,6 +69,8 @@ static bool paper_cell(char out[64], const struct beside *b, const char *name, c
 static bool our_cell(char out[128], const struct group *g, const char *row, const char *metric, int64_t length) {
     char room[CONDITION_SIZE];
     struct probe p = group_probe(g, row, 0, room);
+    struct values seeds = complete_seeds(g, row, 0);
+    p.seeds = &seeds;
     size_t at = 0;
     int64_t low = 0, high = 0;
     p.metric = metric;

@@ -52,14 +52,27 @@ static int64_t same_n(int64_t so_far, const struct pooled *x) {
 }
 
 /* ---- by length and position ---- */
-static struct pooled at_place(const struct group *g, const char *metric, const char *row, int knock_out, const char *place,
-                              int64_t length) {
+static struct pooled probed(const struct group *g, const char *metric, const char *row, int knock_out, const char *place,
+                            int64_t length, const struct values *seeds) {
     char room[CONDITION_SIZE];
     struct probe p = group_probe(g, row, knock_out, room);
     p.metric = metric;
     p.position = place;
     p.context = length;
+    p.seeds = seeds;
     return probe_value(&p);
+}
+
+/* Of the seeds that have all lengths; without a row of all. */
+static struct pooled at_place(const struct group *g, const char *metric, const char *row, int knock_out, const char *place,
+                              int64_t length) {
+    struct values seeds = {.n = 0};
+    if (row) seeds = complete_seeds(g, row, knock_out);
+    return probed(g, metric, row, knock_out, place, length, row ? &seeds : NULL);
+}
+
+static struct pooled of_all_seeds(const struct group *g, const char *row, const char *place, int64_t length) {
+    return probed(g, "exact_match", row, 0, place, length, NULL);
 }
 
 static bool is_measured(const struct group *g, const char *metric, const char *row, int knock_out, const char *place) {
@@ -117,13 +130,13 @@ static void by_seed_table(struct table *t, const struct group *g) {
     for (int i = 0; i < g->d->row_count; i++)
         for (int p = 0; passkey_places[p]; p++) {
             const char *row = g->d->rows[i].name;
-            struct pooled any = at_place(g, "exact_match", row, 0, passkey_places[p], 0);
+            struct pooled any = of_all_seeds(g, row, passkey_places[p], 0);
             for (int s = 0; s < any.seeds && any.seeds > 1; s++) {
                 table_cell(t, "%s", row);
                 table_cell(t, "%s", passkey_places[p]);
                 table_cell(t, "%lld", (long long)any.seed[s]);
                 for (int l = 0; l < lengths.n; l++) {
-                    struct pooled x = at_place(g, "exact_match", row, 0, passkey_places[p], lengths.v[l]);
+                    struct pooled x = of_all_seeds(g, row, passkey_places[p], lengths.v[l]);
                     int k = 0;
                     while (k < x.seeds && x.seed[k] != any.seed[s]) k++;
                     if (k < x.seeds)
@@ -149,7 +162,7 @@ static double effective_length(const struct group *g, const char *row, int64_t s
         return longest;
     }
     for (int l = 0; l < lengths.n; l++) {
-        struct pooled x = at_place(g, "exact_match", row, 0, passkey_places[place], lengths.v[l]);
+        struct pooled x = of_all_seeds(g, row, passkey_places[place], lengths.v[l]);
         int k = 0;
         while (k < x.seeds && x.seed[k] != seed) k++;
         if (k == x.seeds) continue;
@@ -159,20 +172,29 @@ static double effective_length(const struct group *g, const char *row, int64_t s
     return longest;
 }
 
+/* The longest length of a seed, -1: of any seed. */
+static double reach(const struct group *g, const char *row, int64_t seed) {
+    struct values lengths = passkey_lengths(g), own = {.v = {seed}, .n = 1};
+    for (int l = lengths.n - 1; l >= 0; l--)
+        if (probed(g, "exact_match", row, 0, NULL, lengths.v[l], seed < 0 ? NULL : &own).value.n) return (double)lengths.v[l];
+    return 0;
+}
+
 static void effective_cell(struct table *t, const struct group *g, const char *row, int place) {
-    struct pooled any = at_place(g, "exact_match", row, 0, place < 3 ? passkey_places[place] : NULL, 0);
+    struct pooled any = of_all_seeds(g, row, place < 3 ? passkey_places[place] : NULL, 0);
     struct text_buffer b = {0};
-    double longest[REPORT_SEEDS];
+    double longest[REPORT_SEEDS], most = reach(g, row, -1);
+    bool open[REPORT_SEEDS], equal = true; /* open: good as far as the seed was measured, which is not as far as others were */
     int n = 0;
-    bool equal = true;
     for (int k = 0; k < any.seeds; k++) {
         double x = effective_length(g, row, any.seed[k], place);
         if (isnan(x)) continue;
-        equal = equal && (!n || x == longest[0]);
+        open[n] = x > 0 && x < most && x >= reach(g, row, any.seed[k]);
+        equal = equal && (!n || (x == longest[0] && open[n] == open[0]));
         longest[n++] = x;
     }
     for (int k = 0; k < (equal && n ? 1 : n); k++)
-        buffer_printf(&b, "%s%s", k ? ", " : "", longest[k] > 0 ? show_length(llround(longest[k])) : "none");
+        buffer_printf(&b, "%s%s%s", k ? ", " : "", open[k] ? "≥ " : "", longest[k] > 0 ? show_length(llround(longest[k])) : "none");
     table_cell(t, "%s", b.data ? b.data : "–");
     buffer_free(&b);
 }
@@ -372,24 +394,43 @@ static void say_skipped(struct page *doc, const struct group *g) {
     }
 }
 
+/* Which seeds stand where, of rows whose seeds were not all measured at all lengths. */
+static void say_seeds(struct page *doc, const struct group *g) {
+    for (int i = 0; i < g->d->row_count; i++) {
+        const char *row = g->d->rows[i].name;
+        if (!seeds_left_out(g, row)) continue;
+        struct values seeds = complete_seeds(g, row, 0);
+        struct text_buffer b = {0};
+        for (int k = 0; k < seeds.n; k++) buffer_printf(&b, "%s%lld", k ? ", " : "", (long long)seeds.v[k]);
+        document_item(doc,
+                      "%s: the tables by length and position and the picture show the training seed%s with all lengths (%s); the "
+                      "other seeds stand in the table by training seed only, and in what is asked at a length that they have.",
+                      row, seeds.n == 1 ? "" : "s", b.data);
+        buffer_free(&b);
+    }
+}
+
 static void length_part(struct page *doc, const struct group *g, FILE *out) {
     struct table t;
     double chance = passkey_chance(g);
     const char *length_text = condition_value(g->condition, "value_length");
     double symbols = *length_text ? atof(length_text) : 5;
-    bool several = false;
+    bool several = false, together = false; /* seeds in the table by seed; in one cell of the others */
     length_table(&t, g, "exact_match", false);
     report_table(doc, &t, out, "Exact match (%) by length and position");
     for (int i = 0; i < g->d->row_count; i++)
-        several = several || at_place(g, "exact_match", g->d->rows[i].name, 0, NULL, 0).seeds > 1;
+        several = several || of_all_seeds(g, g->d->rows[i].name, NULL, 0).seeds > 1,
+        together = together || at_place(g, "exact_match", g->d->rows[i].name, 0, NULL, 0).seeds > 1;
     document_text(
         doc,
         "Exact match: all symbols of the key are right. Intervals: Wilson, 95 %%, over the samples%s. Chance: %.2g %%. At "
         "the end the needle lies in the segment of the question or just before it, so that no memory is needed: it is "
         "shown and never averaged in.",
-        several ? " of all training seeds together; the spread between training runs is not in them and stands below"
-                : "; there is one training seed, so the spread between training runs is not in them",
+        together  ? " of the training seeds together; the spread between training runs is not in them and stands below"
+        : several ? " of one training seed; the spread between training runs is not in them and stands below"
+                  : "; there is one training seed, so the spread between training runs is not in them",
         100 * pow(chance, symbols));
+    say_seeds(doc, g);
     say_skipped(doc, g);
     if (several) {
         by_seed_table(&t, g);
@@ -400,15 +441,22 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
         char title[160];
         snprintf(title, sizeof title, "Digit accuracy (%%) by length and position; chance: %.1f %% a symbol", 100 * chance);
         report_table(doc, &t, NULL, title);
-        document_text(doc, "Digit accuracy: share of right symbols. Intervals, 95 %%: bootstrap over samples%s.",
-                      several ? "; with several training seeds Student's t from that error and the spread between seeds" : "");
+        document_text(doc,
+                      "Digit accuracy: share of right symbols. Intervals, 95 %%: bootstrap over samples%s; Wilson over the samples "
+                      "where all symbols are right or all wrong.",
+                      together ? "; with several training seeds Student's t from that error and the spread between seeds, cut to "
+                                 "0 to 100 %"
+                               : "");
     }
     table_free(&t);
     effective_table(&t, g);
     if (t.count)
-        report_table(doc, &t, out,
-                     "Effective length: the longest up to which exact match is at least 90 % (by seed where they differ)");
+        report_table(
+            doc, &t, out,
+            "Effective length: the longest up to which exact match is at least 90 % (by seed where they differ; ≥: that seed was "
+            "measured no further)");
     table_free(&t);
+    say_no_twin(doc, g->d);
     passkey_answers(&t, g);
     if (t.count)
         report_table(

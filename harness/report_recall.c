@@ -100,13 +100,15 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
             "pairs are stored if the others are guessed; below 0 where fewer are right than guessing gives. Intervals, 95 "
             "%%: Wilson for exact match and, put into the formula, for capacity; bootstrap over samples otherwise; with "
             "several training seeds Wilson over all samples for exact match, Student's t with the spread between seeds for "
-            "the others. Chance: %s.",
+            "the others; symbol accuracy is cut to 0 to 100 %%, and has Wilson's where all symbols are right or all wrong. Chance: "
+            "%s.",
             chance);
     }
     table_free(&t);
     pairs_table(&t, g, false, true);
     if (t.count) report_table(doc, &t, NULL, "Recall by training seed");
     table_free(&t);
+    say_no_twin(doc, g->d);
     recall_answers(&t, g);
     if (t.count)
         report_table(

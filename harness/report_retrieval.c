@@ -87,12 +87,38 @@ struct probe group_probe(const struct group *g, const char *row, int knock_out, 
 }
 
 /* ---- values ---- */
+static bool holds(const struct values *x, int64_t v) {
+    for (int i = 0; i < x->n; i++)
+        if (x->v[i] == v) return true;
+    return false;
+}
+
 static bool agrees(const struct probe *p, int64_t i) {
     const struct result_row *r = &p->d->results[i];
     return p->d->result_section[i] == p->section && r->writes >= p->writes_low && r->writes <= p->writes_high &&
            (!p->context || r->context == p->context) && (!p->row || strcmp(r->row, p->row) == 0) &&
            (!p->condition || strcmp(r->condition, p->condition) == 0) && (!p->metric || strcmp(r->metric, p->metric) == 0) &&
-           (!p->position || strcmp(r->position, p->position) == 0);
+           (!p->position || strcmp(r->position, p->position) == 0) && (!p->seeds || holds(p->seeds, r->seed));
+}
+
+/* Shares of samples, symbols or events, which lie in 0 .. 1. */
+static bool is_fraction(const char *metric) {
+    static const char *const metrics[] = {"exact_match",  "digit_accuracy", "symbol_accuracy",
+                                          "events_named", "words_named",    "stopped"};
+    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
+        if (strcmp(metric, metrics[i]) == 0) return true;
+    return false;
+}
+
+static void within_limits(struct interval *v) {
+    if (v->low >= v->high && (v->value <= 0 || v->value >= 1) && v->n > 0) { /* not NaN: there is an interval, of no width */
+        struct interval w = wilson(v->value >= 1 ? v->n : 0, v->n);
+        v->low = w.low;
+        v->high = w.high;
+        v->standard_error = w.standard_error;
+    }
+    if (v->low < 0) v->low = 0;
+    if (v->high > 1) v->high = 1;
 }
 
 /* Did the task write a Wilson interval, so that samples are right or wrong and independent? */
@@ -155,6 +181,7 @@ struct pooled probe_value(const struct probe *p) {
         }
     }
     x.value.seeds = x.seeds;
+    if (is_fraction(only->metric)) within_limits(&x.value);
     return x;
 }
 
@@ -306,6 +333,33 @@ struct pooled writes_value(const struct group *g, const char *row, struct writes
     else
         best.value = (struct interval){.value = right / total, .standard_error = NAN, .low = NAN, .high = NAN, .n = (int64_t)total};
     return best;
+}
+
+/* ---- seeds ---- */
+struct values complete_seeds(const struct group *g, const char *row, int knock_out) {
+    struct values out = {.n = 0};
+    char room[CONDITION_SIZE];
+    struct probe p = group_probe(g, row, knock_out, room);
+    int lines[REPORT_SEEDS] = {0}, most = 0;
+    for (int64_t i = 0; i < g->d->result_count; i++) {
+        if (!agrees(&p, i)) continue;
+        for (int k = 0; k < g->d->seed_count; k++)
+            if (g->d->seeds[k] == g->d->results[i].seed && ++lines[k] > most) most = lines[k];
+    }
+    for (int k = 0; k < g->d->seed_count; k++)
+        if (most && lines[k] == most) values_add(&out, g->d->seeds[k]);
+    return out;
+}
+
+bool seeds_left_out(const struct group *g, const char *row) {
+    for (int i = 0; i < g->d->row_count; i++) {
+        char room[CONDITION_SIZE];
+        const char *name = g->d->rows[i].name;
+        if (row && strcmp(row, name) != 0) continue;
+        struct probe p = group_probe(g, name, 0, room);
+        if (probe_value(&p).seeds > complete_seeds(g, name, 0).n) return true;
+    }
+    return false;
 }
 
 /* ---- others ---- */

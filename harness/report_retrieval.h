@@ -15,6 +15,11 @@ extern const char *const passkey_places[4];     /* start, middle, end, NULL */
 extern const char *const knock_out_words[3];    /* "", "memory off", "memory zero" */
 extern const char *const knock_out_settings[3]; /* NULL, "knockout=off", "knockout=zero" */
 
+struct values {
+    int64_t v[RETRIEVAL_LIMIT];
+    int n;
+};
+void values_add(struct values *x, int64_t v); /* in order, once */
 /* Lines of results.csv that agree with all that is set. */
 struct probe {
     const struct report_data *d;
@@ -22,6 +27,7 @@ struct probe {
     const char *row, *condition, *metric, *position; /* NULL: any */
     int64_t context;                                 /* 0: any */
     int64_t writes_low, writes_high;                 /* both -1: lines that are not grouped by writes */
+    const struct values *seeds;                      /* only these; NULL: all */
 };
 struct pooled {
     struct interval value; /* n: samples of all seeds; 0: not measured */
@@ -30,7 +36,8 @@ struct pooled {
     double by_seed[REPORT_SEEDS];
 };
 /* One seed: as the task wrote it. Several seeds, shares of samples: Wilson of all samples together. Several seeds otherwise: mean,
- * and Student's t from the spread between seeds and the mean error within one. */
+ * and Student's t from the spread between seeds and the mean error within one. Shares end at 0 and 1; one that is 0 or 1 in all
+ * samples, whose bootstrap would have no width, gets Wilson's interval of its samples. */
 struct pooled probe_value(const struct probe *p);
 
 /* key=value put in, in order; NULL setting: a copy. */
@@ -50,11 +57,6 @@ int groups_of(struct group out[RETRIEVAL_LIMIT], const struct report_data *d, in
 /* The probe of a row of the group; knock_out 0 .. 2. The condition is kept in room. */
 struct probe group_probe(const struct group *g, const char *row, int knock_out, char room[CONDITION_SIZE]);
 
-struct values {
-    int64_t v[RETRIEVAL_LIMIT];
-    int n;
-};
-void values_add(struct values *x, int64_t v);         /* in order, once */
 struct values passkey_lengths(const struct group *g); /* with start, middle or end, measured or skipped; ascending */
 /* Depths of a grid, in 0 .. 1 (positions "0.00" .. "1.00"), times 10,000; and the lengths that have one. */
 struct values passkey_depths(const struct group *g);
@@ -69,6 +71,12 @@ struct writes_class {
 int writes_classes(struct writes_class out[RETRIEVAL_LIMIT], const struct group *g);
 /* A row's exact match in a class; *mean: the mean number of writes of its samples. */
 struct pooled writes_value(const struct group *g, const char *row, struct writes_class c, double *mean);
+
+/* The training seeds of a row that were measured at the most lengths and positions. Others are not pooled with them: a curve whose
+ * points are of different seeds shows the seeds, not the lengths. */
+struct values complete_seeds(const struct group *g, const char *row, int knock_out);
+/* Has the row (NULL: any) other seeds? */
+bool seeds_left_out(const struct group *g, const char *row);
 
 /* Chance of a symbol of a pass key, as the task wrote it; NaN: not known. */
 double passkey_chance(const struct group *g);

@@ -68,6 +68,7 @@ static void rouge_table(struct table *t, const struct group *g) {
 
 static void questions(struct page *doc, const struct group *g, bool events) {
     struct table t;
+    say_no_twin(doc, g->d);
     summary_answers(&t, g, events);
     if (t.count)
         report_table(doc, &t, NULL,
@@ -112,7 +113,8 @@ void summarize_section(struct page *doc, const struct report_data *d, int sectio
 static const char *heads[RETRIEVAL_LIMIT + 3];
 static char head_words[RETRIEVAL_LIMIT][64];
 
-static void length_heads(struct table *t, const struct group *g, const char *second) {
+/* n: of the metric, which not every narrative may have (no event within reach). */
+static void length_heads(struct table *t, const struct group *g, const char *second, const char *metric) {
     struct values budgets = summary_budgets(g);
     int fixed = second ? 2 : 1;
     heads[0] = "<row";
@@ -120,7 +122,7 @@ static void length_heads(struct table *t, const struct group *g, const char *sec
     for (int b = 0; b < budgets.n; b++) {
         int64_t low = 0, high = 0;
         for (int i = 0; i < g->d->row_count; i++) {
-            int64_t n = value_at(g, "overall", g->d->rows[i].name, NULL, budgets.v[b]).value.n;
+            int64_t n = value_at(g, metric, g->d->rows[i].name, NULL, budgets.v[b]).value.n;
             if (n && (!low || n < low)) low = n;
             if (n > high) high = n;
         }
@@ -205,7 +207,7 @@ static void details(struct table *t, const struct group *g) {
                  {"rumours_named", "of them rumours", 1, 2},
                  {"output_words", "words said", 1, 1},
                  {"stopped", "ended by itself (%)", 100, 0}};
-    length_heads(t, g, "<");
+    length_heads(t, g, "<", "overall");
     for (size_t k = 0; k < sizeof lines / sizeof *lines; k++)
         for (int i = 0; i < g->d->row_count; i++)
             length_line(t, g, g->d->rows[i].name, NULL, g->d->rows[i].name, lines[k].words, lines[k].metric, lines[k].scale,
@@ -215,7 +217,7 @@ static void details(struct table *t, const struct group *g) {
 
 static void chronicle_group(struct page *doc, const struct group *g, const struct plots *plots, FILE *out) {
     struct table t;
-    length_heads(&t, g, NULL);
+    length_heads(&t, g, NULL, "overall");
     length_line(&t, g, NULL, NULL, "ceiling: all events within reach, and nothing else", NULL, "ceiling_overall", 1, 1);
     metric_lines(&t, g, NULL, "overall", 1, 1);
     length_line(&t, g, NULL, NULL, "floor: as many events, their words drawn", NULL, "floor_overall", 1, 1);
@@ -226,17 +228,23 @@ static void chronicle_group(struct page *doc, const struct group *g, const struc
     document_text(doc, "Condition: %s.", show_condition(g));
     report_table(doc, &t, out, "ROUGE overall (F1 x 100) by tokens read");
     document_text(
-        doc, "Overall: geometric mean of the means of ROUGE-1, -2 and -L against the summary of the whole narrative. Who reads the "
-             "first tokens only can name the events in them: the ceiling. The floor says how many there are and nothing about "
-             "them. Intervals, 95 %%: bootstrap over narratives; with several training seeds Student's t with the spread "
-             "between them.");
-    length_heads(&t, g, NULL);
+        doc,
+        "Overall: geometric mean of the means of ROUGE-1, -2 and -L against the summary of the whole narrative. Who reads the "
+        "first tokens only can name the events in them: the ceiling. A row that goes on with drawn sentences of the right form "
+        "can score above this line. The floor says how many events there are and nothing about them. Intervals, 95 %%: bootstrap "
+        "over narratives; with several training seeds Student's t with the spread "
+        "between them.");
+    length_heads(&t, g, NULL, "events_named");
     metric_lines(&t, g, NULL, "events_named", 100, 1);
-    length_line(&t, g, NULL, NULL, "events within reach (of a narrative)", NULL, "events_within", 1, 2);
+    length_line(&t, g, NULL, NULL, "events within reach, mean of all narratives", NULL, "events_within", 1, 2);
     report_table(doc, &t, out, "Events named exactly, of those within what was read (%)");
-    length_heads(&t, g, NULL);
+    length_heads(&t, g, NULL, "words_named");
     metric_lines(&t, g, NULL, "words_named", 100, 1);
     if (t.count) report_table(doc, &t, out, "Words right: who, where and what of the events within what was read (%; chance 6.25)");
+    document_text(doc,
+                  "n: narratives with an event within what was read. Intervals as above; shares are cut to 0 to 100 %%, and where "
+                  "no event or word is right, or every one, the interval is Wilson's over the narratives: a bootstrap would "
+                  "have no width there.");
     questions(doc, g, true);
     by_writes(&t, g);
     if (t.count) report_table(doc, &t, out, "Events named (%) by memory writes since the event was read, all lengths together");

@@ -60,11 +60,14 @@ const char *show_seconds(double x) {
     return out;
 }
 
+double unsigned_zero(double x, int digits) { return fabs(x) < 0.5 * pow(10, -digits) ? 0 : x; }
+
 const char *show_interval(struct interval i, int digits, bool sign) {
     char *out = slot();
     if (isnan(i.value)) return "–";
-    int n = snprintf(out, 96, sign ? "%+.*f" : "%.*f", digits, i.value);
-    if (!isnan(i.low)) snprintf(out + n, 96 - (size_t)n, sign ? " [%+.*f, %+.*f]" : " [%.*f, %.*f]", digits, i.low, digits, i.high);
+    double value = unsigned_zero(i.value, digits), low = unsigned_zero(i.low, digits), high = unsigned_zero(i.high, digits);
+    int n = snprintf(out, 96, sign ? "%+.*f" : "%.*f", digits, value);
+    if (!isnan(i.low)) snprintf(out + n, 96 - (size_t)n, sign ? " [%+.*f, %+.*f]" : " [%.*f, %.*f]", digits, low, digits, high);
     return out;
 }
 
@@ -120,32 +123,6 @@ void main_table(struct table *t, const struct report_data *d, int section) {
     table_cell(t, "%s", show_interval(interval_of(g), 3, false));
     table_cell(t, "%lld", (long long)g->n);
     for (int j = 6; j < t->columns; j++) table_cell(t, "–");
-}
-
-void cost_table(struct table *t, const struct report_data *d) {
-    static const char *const heads[] = {"<row",     "<architecture", "N/d_key",       "training tokens", "FLOP/token",
-                                        "tokens/s", "share of roof", "training FLOP", "wall time"};
-    *t = (struct table){.heads = heads, .columns = (int)(sizeof heads / sizeof *heads)};
-    for (int i = 0; i < d->row_count; i++) {
-        const char *row = d->rows[i].name;
-        double share = report_training(d, row, "roof_share"), ratio = report_training(d, row, "n_over_dkey");
-        if (isnan(report_training(d, row, "parameters"))) continue;
-        table_cell(t, "%s", row);
-        table_cell(t, "%s", d->rows[i].architecture);
-        if (isnan(ratio))
-            table_cell(t, "–");
-        else
-            table_cell(t, "%g", ratio);
-        table_cell(t, "%s", show_number(report_training(d, row, "tokens_seen")));
-        table_cell(t, "%s", show_number(report_training(d, row, "flops_per_token")));
-        table_cell(t, "%s", show_number(report_training(d, row, "tokens_per_second")));
-        if (!(share <= 1)) /* above the roof: the roof was measured while other work ran */
-            table_cell(t, "–");
-        else
-            table_cell(t, "%.0f %%", 100 * share);
-        table_cell(t, "%s", show_number(report_training(d, row, "train_flops")));
-        table_cell(t, "%s", show_seconds(report_training(d, row, "wall_seconds")));
-    }
 }
 
 void position_table(struct table *t, const struct report_data *d, int section) {

@@ -2,6 +2,7 @@
 # Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most high low
 #   data: blocks of one row "row - pairs capacity low high n"
 # A wide range is drawn on logarithmic axes; what lies below their lower end (also below 0) stands there.
+keys = words(names)
 load ARG0[1:strlen(ARG0) - strlen('capacity.gp')] . 'style.gp'
 rows = words(names)
 dash(r) = 1 + int(word(twins, r)) # rows of one colour

@@ -1,10 +1,11 @@
 # length.gp - pass key accuracy by length, a panel a row: exact match by position with 95 % intervals, digit accuracy dashed, chance.
-# Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most chance
+# Called by `infinibench report` with: data output_file kind names colors marks twins ticks staggered closest least most chance
+#   staggered: the ticks with every other name a line lower; closest: the least distance of two, in octaves
 #   data: three blocks a row (start, middle, end) "row position length exact_match low high n digit_accuracy", in per cent
 rows = words(names)
 across = rows < 3 ? rows : rows == 4 ? 2 : 3
 down = (rows + across - 1) / across
-height = 100 + 250 * down
+height = 108 + 250 * down
 load ARG0[1:strlen(ARG0) - strlen('length.gp')] . 'style.gp'
 # start in the row's colour, middle in a tint of it, end, which needs no memory, in grey
 tint(c) = c + (int(255 - c) * 0.5)
@@ -19,15 +20,16 @@ set yrange [-4:104]
 set ytics 0, 25, 100 format '%g %%'
 set errorbars 0
 unset mxtics
-eval 'set xtics (' . ticks . ') font ",' . (kind eq 'png' ? 18 : 11) . '"'
 left = 0.086
 right = 0.014
-bottom = 108.0 / height
+bottom = 116.0 / height
 top = 28.0 / height
 gap = 0.028
 between = 66.0 / height
 wide = (1.0 - left - right - gap * (across - 1)) / across
 high = (1.0 - bottom - top - (down - 1) * between) / down
+octave = 820 * wide / (log(most / least) / log(2) + 1.36) # in pixels; a name such as 128K needs 36
+eval 'set xtics (' . (closest * octave < 36 ? staggered : ticks) . ') font ",' . (kind eq 'png' ? 18 : 11) . '"'
 set multiplot
 do for [r = 1:rows] {
     c = (r - 1) % across

@@ -1,6 +1,7 @@
 # positions.gp - a value by segment of the document (1, 2-4, 5-16, 17-64, 65+) with 95 % intervals; rows stand side by side.
 # Called by `infinibench report` with: data output_file kind names colors marks ylabel difference last
 #   data: blocks of one row "row position index value low high documents"
+keys = words(names)
 load ARG0[1:strlen(ARG0) - strlen('positions.gp')] . 'style.gp'
 rows = words(names)
 step = rows < 6 ? 0.13 : 0.66 / (rows - 1)

@@ -1,6 +1,7 @@
 # quality.gp - bits per byte of whole documents against a cost on a logarithmic axis: bytes of carried state, or training FLOP.
 # Called by `infinibench report` with: data output_file kind names colors marks state zeros least most
 #   data: blocks of one row "row cost bits low high"; rows that carry no state (zeros of them) stand at the left edge
+keys = words(names)
 load ARG0[1:strlen(ARG0) - strlen('quality.gp')] . 'style.gp'
 rows = words(names)
 set logscale x
@@ -24,7 +25,7 @@ if (state) {
     eval 'set xtics (' . ticks . ')'
 } else {
     set xlabel 'FLOP of a training run'
-    set format x '%.0s %c'
+    set format x '%.1s %c'
     if (most / least < 12) {
         unset logscale x
         set xrange [0:most * 1.08]

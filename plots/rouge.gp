@@ -1,6 +1,7 @@
 # rouge.gp - ROUGE of summaries, or the share of events named, against the tokens read, a curve a row; ceiling and floor drawn.
 # Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most low high bounds ylabel
 #   data: with bounds two blocks "ceiling|floor - tokens value" first; then a block a row: "row - tokens value low high n"
+keys = words(names)
 load ARG0[1:strlen(ARG0) - strlen('rouge.gp')] . 'style.gp'
 rows = words(names)
 dash(r) = 1 + int(word(twins, r)) # rows of one colour

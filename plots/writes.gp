@@ -1,9 +1,10 @@
-# writes.gp - exact match against the number of memory writes since the needle or pair was read, a curve a row, 95 % intervals.
+# writes.gp - exact match against the number of memory writes since the needle or pair was read, markers of a row, 95 % intervals. The
+# markers are not joined: they hold different prompt lengths, positions and seeds.
 # Called by `infinibench report` with: data output_file kind names colors marks twins zeros least most between
 #   data: blocks of one row "row class writes value low high n", in per cent; without a write (zeros) at the left edge
+keys = words(names)
 load ARG0[1:strlen(ARG0) - strlen('writes.gp')] . 'style.gp'
 rows = words(names)
-dash(r) = 1 + int(word(twins, r)) # rows of one colour
 set logscale x 2
 edge = zeros ? least / 2.0 : least
 place(x) = x > 0 ? x : edge
@@ -25,9 +26,7 @@ do for [i = 0:24:many] {
 }
 unset mxtics
 eval 'set xtics (' . ticks . ')'
-plot for [r = 1:rows] data index r - 1 using (place($3) * spread(r)):4 with lines linecolor rgb color(r) linewidth 1.5 \
-         dashtype dash(r) notitle, \
-     for [r = 1:rows] data index r - 1 using (place($3) * spread(r)):4:5:6 with yerrorbars linecolor rgb color(r) linewidth 1.3 \
+plot for [r = 1:rows] data index r - 1 using (place($3) * spread(r)):4:5:6 with yerrorbars linecolor rgb color(r) linewidth 1.3 \
          pointtype marker(r) pointsize 0.7 * scale notitle, \
-     for [r = 1:rows] keyentry with linespoints linecolor rgb color(r) linewidth 1.5 dashtype dash(r) pointtype marker(r) pointsize 0.7 * scale \
+     for [r = 1:rows] keyentry with points linecolor rgb color(r) pointtype marker(r) pointsize 0.7 * scale \
          title word(names, r)

@@ -421,7 +421,7 @@ const struct task task_chronicle = {
         "ROUGE: F1 of rouge_score 0.1.2, x 100; overall: geometric mean of the means of ROUGE-1, -2, -L. State is reset before "
         "each "
         "narrative; budgets of one narrative share what was read. Architectures of finite reach read only the tail that can "
-        "influence the summary. Intervals: bootstrap over narratives, 95 %.",
+        "influence the summary. Intervals of one run: bootstrap over narratives, 95 %.",
     .metrics = metrics,
     .options = chronicle_options,
     .run = run,

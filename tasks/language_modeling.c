@@ -314,7 +314,8 @@ const struct task task_language_modeling = {
         "bytes, "
         "token_perplexity = exp(nats / tokens), word_perplexity = exp(nats / words of the original text). Positions are segments "
         "of "
-        "the document, counted from 1. Intervals: percentile bootstrap over documents, 95 %. knockout=off: memory gate forced to "
+        "the document, counted from 1. Intervals of one run: percentile bootstrap over documents, 95 %. knockout=off: memory gate "
+        "forced to "
         "0; "
         "knockout=zero: memory reads 0 and the local part keeps its factor 1 - g.",
     .metrics = metrics,

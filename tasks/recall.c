@@ -319,7 +319,8 @@ const struct task task_recall = {
         "pairs where there are 1000 sets or more. Memory writes are counted from token positions, from the pair's last symbol to "
         "the prediction of the answer; 'local' is none, 'memory' one or more. capacity = n (v a - 1) / (v - 1) for a share a of "
         "exact "
-        "answers, n pairs, v possible values. Intervals: Wilson where a sample has one answer, else bootstrap over samples, 95 %.",
+        "answers, n pairs, v possible values. Intervals of one run: Wilson where a sample has one answer, else bootstrap over "
+        "samples, 95 %.",
     .metrics = metrics,
     .options = recall_options,
     .run = run,

@@ -350,7 +350,8 @@ const struct task task_summarize = {
         "geometric "
         "mean of the means of ROUGE-1, -2 and -L. Since length dominates ROUGE, the words said stand beside every score, and three "
         "controls have as many words for each text: baseline=lead, the first words of what was read; baseline=frequent, its most "
-        "frequent different words, the most frequent first; baseline=random, a training summary drawn at random. Intervals: "
+        "frequent different words, the most frequent first; baseline=random, a training summary drawn at random. Intervals of one "
+        "run: "
         "bootstrap over texts, 95 %.",
     .metrics = metrics,
     .options = summarize_options,

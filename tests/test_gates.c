@@ -429,12 +429,12 @@ static void made_up_report(void **state) {
             "half");
     HAS(md, "Not each layer has a head of short range: 1 of 2 layers have one with a gate below 0.1, 2 below 0.5.");
     HAS(md, "mixers: of the paper's two kinds only mixers appear: 0 of 6 heads are specialised (0 local, 0 memory), 6 of 6 mix");
-    HAS(md, "| both | 6 | 0.50 | 1 (17 %) | 4 (67 %) | 1 (17 %) | 3 (50 %) | 0.47 | 0.02 to 0.98 | 1 of 2 |");
-    HAS(md, "| both | bits per byte | 2.000 [1.900, 2.100] | 8 | off | +0.5000 [+0.4000, +0.6000] | 1.2 (gate 0.44) | "
+    HAS(md, "| both | 6 | 0.50 | 1 (17 %) | 4 (67 %) | 1 (17 %) | 3 (50 %) | 0.47 | 0.020 to 0.980 | 1 of 2 |");
+    HAS(md, "| both | bits per byte | 2.000 [1.900, 2.100] | 8 | off | +0.5000 [+0.4000, +0.6000] | 1.2 (gate 0.440) | "
             "+0.0500 [+0.0350, +0.0650] | 4 of 6 | +0.1500 |");
-    HAS(md, "| both | bits per byte | 2.000 [1.900, 2.100] | 8 | zero | +0.3000 [+0.2000, +0.4000] | 0.1 (gate 0.98) | "
+    HAS(md, "| both | bits per byte | 2.000 [1.900, 2.100] | 8 | zero | +0.3000 [+0.2000, +0.4000] | 0.1 (gate 0.980) | "
             "+0.2500 [+0.2490, +0.2510] | 1 of 6 | +0.2500 |");
-    HAS(md, "| both | 0.1 | 0.50 | 0.98 | memory | +0.0100 [-0.0050, +0.0250] | +0.2500 [+0.2490, +0.2510] |");
+    HAS(md, "| both | 0.1 | 0.50 | 0.980 | memory | +0.0100 [-0.0050, +0.0250] | +0.2500 [+0.2490, +0.2510] |");
     HAS(text, "mixers: of the paper's two kinds only mixers appear");
     /* The picture's numbers: 25 % is step 20 or 30 (nearest, the first), 50 % step 50. */
     HAS(tsv, "both 0 0 0 0.5 .50\n");

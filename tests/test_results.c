@@ -418,12 +418,12 @@ static void answers(void **state) {
     static const struct {
         const char *question, *by_seed, *answer;
     } cases[] = {
-        {"Is infini\\_linear better than infini\\_none, its local-only twin, beyond segment 5?", "-0.0102, -0.0122, -0.0142",
+        {"Is infini\\_linear better than infini\\_none, its local-only twin, from segment 5 on?", "-0.0102, -0.0122, -0.0142",
          "yes |"},
-        {"Is infini\\_delta better than infini\\_none, its local-only twin, beyond segment 5?", "+0.0198, -0.0202, -0.0032",
+        {"Is infini\\_delta better than infini\\_none, its local-only twin, from segment 5 on?", "+0.0198, -0.0202, -0.0032",
          "not shown"},
-        {"Does infini\\_linear lose beyond segment 5 when its gates are forced to 0?", "+0.06", "yes |"},
-        {"Does infini\\_linear lose beyond segment 5 when its memory reads 0?", "+0.0100, +0.0120, +0.0140", "yes |"},
+        {"Does infini\\_linear lose from segment 5 on when its gates are forced to 0?", "+0.06", "yes |"},
+        {"Does infini\\_linear lose from segment 5 on when its memory reads 0?", "+0.0100, +0.0120, +0.0140", "yes |"},
         {"Is infini\\_linear better than transformer\\_xl over whole documents?", "+0.09", "no, the opposite"},
     };
     (void)state;

@@ -1,0 +1,339 @@
+/* test_report.c - what reports of all tasks have in common, on made-up results: the twin and its learning rate, the cost of a chain
+ * of stages, program and machine by row, numbers as they are printed. Expected figures are worked out here. */
+#include "harness/report.h"
+#include "harness/report_document.h"
+#include "harness/report_retrieval.h"
+#include "support/folder.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void put_value(struct cell_writer *w, const char *metric, const char *position, double x) {
+    struct measurement m = {.split = "test",
+                            .condition = "",
+                            .metric = metric,
+                            .unit = "",
+                            .position = position,
+                            .writes = -1,
+                            .n = 12,
+                            .value = x,
+                            .standard_error = NAN,
+                            .low = NAN,
+                            .high = NAN};
+    cell_measure(w, &m);
+}
+
+static void training(struct results *r, struct text_buffer *ini, const char *row, int seed, const char *stage, double tokens,
+                     double seconds, double share) {
+    char cell[64];
+    snprintf(cell, sizeof cell, "%.8s%d%.8s", row, seed, stage);
+    buffer_printf(ini, "; cell %s %d %s training %s\n", row, seed, stage, cell);
+    struct cell_writer *w = cell_begin(r, cell, row, "made up", row, "infini", stage, seed, "training", 1);
+    put_value(w, "parameters", "all", 1000);
+    put_value(w, "tokens_seen", "all", tokens);
+    put_value(w, "train_flops", "all", 10 * tokens);
+    put_value(w, "wall_seconds", "all", seconds);
+    put_value(w, "roof_share", "all", share);
+    assert_int_equal(cell_commit(w, &e), 0);
+}
+
+static void language(struct results *r, struct text_buffer *ini, const char *row, int seed, const char *stage, double bits) {
+    static const char *const positions[] = {"1", "5-16", "all"};
+    char cell[64];
+    snprintf(cell, sizeof cell, "%.8s%dbits", row, seed);
+    buffer_printf(ini, "; cell %s %d %s books %s\n", row, seed, stage, cell);
+    struct cell_writer *w = cell_begin(r, cell, row, "made up", row, "infini", stage, seed, "language_modeling", 1);
+    for (int p = 0; p < 3; p++) {
+        put_value(w, "bits_per_byte", positions[p], bits);
+        for (int i = 0; i < 12; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "%d.txt", i);
+            cell_sample(w, "test", "", "bits_per_byte", name, positions[p], 1000 * (bits + 0.01 * (i % 3)), 1000);
+        }
+    }
+    assert_int_equal(cell_commit(w, &e), 0);
+}
+
+static char *content(const char *name) {
+    char *path = in_folder(name);
+    size_t n;
+    char *text = read_file(path, &n, &e);
+    free(path);
+    if (!text) fail_msg("%s", e.text);
+    return text;
+}
+
+static char *report_of(const char *name) {
+    char *path = in_folder(name), *file = xprintf("%s/report.md", name), *text;
+    FILE *out = tmpfile();
+    if (report(path, out, &e)) fail_msg("%s", e.text);
+    fclose(out);
+    text = content(file);
+    free(path);
+    free(file);
+    return text;
+}
+
+static void has(const char *text, const char *part) {
+    if (!strstr(text, part)) fail_msg("'%s' is not in\n%.6000s", part, text);
+}
+
+static void close_folder(struct results *r, const char *name, struct text_buffer *ini) {
+    char *file = xprintf("%s/experiment.ini", name);
+    results_close(r);
+    put(file, ini->data, ini->n);
+    buffer_free(ini);
+    free(file);
+}
+
+static struct results *opened(const char *name) {
+    char *path = in_folder(name);
+    struct results *r = results_open(path, &e);
+    free(path);
+    assert_non_null(r);
+    return r;
+}
+
+/* The first of several local-only rows was the twin, and well tuned rows were set against a badly tuned one. */
+static void search_over_rates(void **state) {
+    static const char *const rows[] = {"none_1e-3", "none_3e-3", "linear_3e-3"};
+    struct text_buffer ini = {0};
+    struct results *r = opened("rates");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Rates\nseeds = 1\n[stage train]\nlr = 0.003\nfrom = init\n");
+    for (int i = 0; i < 3; i++) {
+        buffer_printf(&ini, "[row %s]\narchitecture = infini\nupdate = %s\n", rows[i], i < 2 ? "none" : "linear");
+        if (i == 0) buffer_printf(&ini, "lr = 0.001\n");
+        language(r, &ini, rows[i], 1, "train", 2 - 0.1 * i);
+    }
+    close_folder(r, "rates", &ini);
+    char *md = report_of("rates"), *path = in_folder("rates");
+    has(md, "Several local-only rows: no twin, and no questions are answered from a search over learning rates.");
+    assert_null(strstr(md, "Difference to the local-only twin"));
+    assert_null(strstr(md, "Questions and answers"));
+    assert_null(strstr(md, "difference.svg"));
+    struct report_data *d = report_load(path, &e);
+    assert_true(d && d->twin == -1 && d->twins == 2);
+    assert_true(fabs(report_rate(d, "none_1e-3", "train") - 0.001) < 1e-12);
+    assert_true(fabs(report_rate(d, "linear_3e-3", "train") - 0.003) < 1e-12);
+    assert_true(isnan(report_rate(d, "linear_3e-3", "other")));
+    report_data_free(d);
+    free(path);
+    free(md);
+}
+
+/* Two stages from initialisation and one beside them; the second seed has not come to the end. */
+static void chains(void **state) {
+    struct text_buffer ini = {0};
+    struct results *r = opened("chains");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Chains\nseeds = 1, 2\n[stage apart]\nfrom = init\n[stage one]\nfrom = init\n"
+                        "[stage two]\nfrom = one\n[stage three]\nfrom = two\n[task books]\ntask = language_modeling\n"
+                        "[row infini_none]\narchitecture = infini\nupdate = none\nlr = 0.006\n"
+                        "[row infini_linear]\narchitecture = infini\nupdate = linear\nlr = 0.003\n");
+    for (int row = 0; row < 2; row++) {
+        const char *name = row ? "infini_linear" : "infini_none";
+        training(r, &ini, name, 1, "apart", 50000, 5, 0.5);
+        training(r, &ini, name, 1, "one", 1000, 1, 0.5);
+        training(r, &ini, name, 2, "one", 9000, 3, 0.5); /* must not be in the sums of seed 1 */
+        training(r, &ini, name, 1, "two", 2000, 2, 0.5);
+        training(r, &ini, name, 1, "three", 4000, 7, 0.25);
+        language(r, &ini, name, 1, "three", 2 - 0.1 * row);
+    }
+    training(r, &ini, "infini_linear", 1, "four", 10, 1, 1.5); /* no stage of experiment.ini, and above the roof */
+    close_folder(r, "chains", &ini);
+    char *md = report_of("chains");
+    /* 1 + 2 + 4 thousand tokens in 1 + 2 + 7 seconds; of the roof (0.5 * 3 + 0.25 * 7) / 10 */
+    has(md, "| infini\\_none | infini | – | one + … + three (3 stages) | 7.00 k | 10.0 | 700 | 32 % | 70.0 k | 10.0 s |");
+    has(md, "| infini\\_linear | infini | – | one + … + three (3 stages) | 7.00 k |");
+    has(md, "| infini\\_linear | infini | – | four | 10.0 | 10.0 | 10.0 | – | 100 | 1.0 s |");
+    assert_null(strstr(md, "| two |")); /* only on the way */
+    assert_null(strstr(md, "| one + two |"));
+    has(md, "Training tokens: those that were scored");
+    has(md, "the same model without the memory; its learning rate is 0.006, that of infini_linear 0.003)");
+    has(md, "infini\\_linear better than infini\\_none, its local-only twin, from segment 5 on?");
+    char *path = in_folder("chains");
+    struct report_data *d = report_load(path, &e);
+    assert_true(d && report_cost(d, "three", "infini_none", "train_flops") == 70000);
+    assert_true(report_cost(d, "one", "infini_none", "tokens_seen") == 5000); /* mean of the seeds */
+    assert_true(isnan(report_cost(d, "four", "infini_none", "tokens_seen")));
+    report_data_free(d);
+    free(path);
+    free(md);
+}
+
+/* Student's t is not a bootstrap, and must not be called so. */
+static void how_intervals_came(void **state) {
+    (void)state;
+    for (int seeds = 1; seeds <= 2; seeds++) {
+        char name[16];
+        struct text_buffer ini = {0};
+        snprintf(name, sizeof name, "seeds%d", seeds);
+        struct results *r = opened(name);
+        buffer_printf(&ini, "[experiment]\ntitle = Seeds\nseeds = 1\n[row infini_none]\narchitecture = infini\nupdate = none\n"
+                            "[row infini_linear]\narchitecture = infini\nupdate = linear\n");
+        for (int seed = 1; seed <= seeds; seed++) {
+            language(r, &ini, "infini_none", seed, "train", 2);
+            language(r, &ini, "infini_linear", seed, "train", 1.9 - 0.01 * seed);
+        }
+        close_folder(r, name, &ini);
+        char *md = report_of(name);
+        if (strstr(md, "difference.svg")) { /* there is gnuplot */
+            has(md, seeds > 1 ? "pairs of documents: Student's t, training seeds" : "pairs of documents: bootstrap over up to 12");
+            has(md, seeds > 1 ? "95 % intervals (Student's t, " : "95 % intervals (bootstrap over up to 12");
+        }
+        has(md, "Intervals of one run: percentile bootstrap");
+        free(md);
+    }
+}
+
+static void save_run(struct results *r, const char *run, const char *date, const char *commit, int threads) {
+    json_t *j = json_pack("{s:s, s:s, s:b, s:s, s:s, s:{s:s, s:i}}", "date", date, "commit", commit, "dirty", 0, "compiler", "gcc",
+                          "flags", "-O3", "backend", "device", "CPU", "threads", threads);
+    assert_int_equal(results_save_run(r, run, j, &e), 0);
+    json_decref(j);
+}
+
+static void program_and_machine(void **state) {
+    struct text_buffer ini = {0};
+    struct results *r = opened("facts");
+    (void)state;
+    buffer_printf(&ini,
+                  "[experiment]\ntitle = Facts\n[row infini_none]\narchitecture = infini\nupdate = none\n[row infini_linear]\n"
+                  "architecture = infini\nupdate = linear\n[row rmt]\narchitecture = rmt\n");
+    language(r, &ini, "infini_none", 1, "train", 2);
+    language(r, &ini, "infini_linear", 1, "train", 2);
+    language(r, &ini, "rmt", 1, "train", 2);
+    save_run(r, "infini_none", "2026-03-01T00:00:00Z", "bbbb", 1);
+    save_run(r, "infini_linear", "2026-02-01T00:00:00Z", "aaaa", 1);
+    save_run(r, "rmt", "2026-04-01T00:00:00Z", "bbbb", 1);
+    close_folder(r, "facts", &ini);
+    char *md = report_of("facts");
+    has(md,
+        "- Commit aaaa: rows infini_linear.\n- Commit bbbb: rows infini_none, rmt.\n- Compiler: gcc; flags: -O3.\n- Machine: CPU, "
+        "1 thread, ");
+    free(md);
+}
+
+static const struct {
+    int seed, length, right; /* of 20 */
+} keys[] = {{1, 1024, 20}, {1, 2048, 20}, {1, 4096, 10}, {2, 1024, 20}, {2, 2048, 18}};
+
+/* Seed 2 stops at 2K: a curve over all lengths is that of seed 1. */
+static void seeds_of_all_lengths(void **state) {
+    static const char condition[] = "haystack=repeated;needles=1;value=digits";
+    struct text_buffer ini = {0};
+    struct results *r = opened("lengths");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Lengths\ntable = table3\n[task fine_tuned]\ntask = passkey\n[row infini_linear]\n"
+                        "architecture = infini\nupdate = linear\n");
+    for (int seed = 1; seed <= 2; seed++) {
+        char cell[16];
+        snprintf(cell, sizeof cell, "c%d", seed);
+        buffer_printf(&ini, "; cell infini_linear %d train fine_tuned %s\n", seed, cell);
+        struct cell_writer *w = cell_begin(r, cell, "run", "lengths", "infini_linear", "infini", "train", seed, "passkey", 1);
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            struct interval v = wilson(keys[i].right, 20);
+            struct measurement m = {.split = "generated", .condition = condition, .metric = "exact_match", .unit = "fraction"};
+            m.context = keys[i].length, m.writes = -1, m.n = v.n;
+            m.value = v.value, m.standard_error = v.standard_error, m.low = v.low, m.high = v.high;
+            for (int p = 0; passkey_places[p] && keys[i].seed == seed; p++) {
+                m.position = passkey_places[p];
+                cell_measure(w, &m);
+            }
+        }
+        assert_int_equal(cell_commit(w, &e), 0);
+    }
+    close_folder(r, "lengths", &ini);
+    char *md = report_of("lengths");
+    has(md, "| row | position | 1K (n = 20) | 2K (n = 20) | 4K (n = 20) |");
+    has(md, "| infini\\_linear | start | 100.0 [83.9, 100.0] | 100.0 [83.9, 100.0] | 50.0 [");
+    has(md, "show the training seed with all lengths (1)");
+    has(md, "| infini\\_linear | start | 2 | 100.0 | 90.0 | – |");
+    has(md, "| infini\\_linear | 2K, ≥ 2K |");
+    has(md, "ours: exact match | 100/100/100, n 20 | 100/100/100, n 20 | 50/50/50, n 20 |");
+    free(md);
+}
+
+/* No event named of 36: a bootstrap of zeros has no width. */
+static void no_success(void **state) {
+    struct text_buffer ini = {0};
+    struct results *r = opened("zeros");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Zeros\n; cell rmt 1 train told c\n[row rmt]\narchitecture = rmt\n");
+    struct cell_writer *w = cell_begin(r, "c", "run", "zeros", "rmt", "rmt", "train", 1, "chronicle", 1);
+    static const char *const metrics[] = {"events_named", "stopped", "overall"};
+    for (int k = 0; k < 3; k++) {
+        struct measurement m = {.split = "generated", .condition = "", .metric = metrics[k], .unit = "", .position = "all"};
+        m.context = 64, m.writes = -1, m.n = 36, m.value = m.low = m.high = k == 1;
+        cell_measure(w, &m);
+    }
+    assert_int_equal(cell_commit(w, &e), 0);
+    close_folder(r, "zeros", &ini);
+    char *path = in_folder("zeros");
+    struct report_data *d = report_load(path, &e);
+    assert_non_null(d);
+    struct probe p = {.d = d, .row = "rmt", .condition = "", .writes_low = -1, .writes_high = -1};
+    p.metric = "events_named";
+    struct interval v = probe_value(&p).value, none = wilson(0, 36), all = wilson(36, 36);
+    assert_true(v.value <= 0 && v.low <= 0 && fabs(v.high - none.high) < 1e-12 && v.high > 0.09);
+    p.metric = "stopped";
+    v = probe_value(&p).value;
+    assert_true(v.value >= 1 && fabs(v.low - all.low) < 1e-12 && v.high >= 1);
+    p.metric = "overall"; /* no share: left as the task wrote it */
+    v = probe_value(&p).value;
+    assert_true(v.low >= 0 && v.high <= 0);
+    report_data_free(d);
+    free(path);
+}
+
+/* The key of many rows stands below the picture. */
+static void many_rows(void **state) {
+    struct text_buffer ini = {0};
+    struct results *r = opened("many");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Many\n");
+    for (int i = 0; i < 12; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "r%d", i);
+        buffer_printf(&ini, "[row %s]\narchitecture = rmt\n", name);
+        language(r, &ini, name, 1, "train", 2 + 0.1 * i);
+    }
+    close_folder(r, "many", &ini);
+    char *md = report_of("many");
+    if (strstr(md, "gnuplot is not installed")) skip();
+    has(md, "(positions.svg)");
+    char *svg = content("many/positions.svg");
+    has(svg, "</svg>");
+    has(svg, ">r11<");
+    free(svg);
+    free(md);
+}
+
+static void numbers(void **state) {
+    struct interval v = {.value = -0.00004, .low = -0.00002, .high = 7.1};
+    (void)state;
+    assert_string_equal(show_interval(v, 4, true), "+0.0000 [+0.0000, +7.1000]"); /* was -0.0000 [-0.0000, ... */
+    assert_string_equal(show_interval(v, 1, false), "0.0 [0.0, 7.1]");
+    v.low = -7.1;
+    assert_string_equal(show_interval(v, 1, true), "+0.0 [-7.1, +7.1]");
+    v.value = -0.06;
+    assert_string_equal(show_interval(v, 1, true), "-0.1 [-7.1, +7.1]");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(search_over_rates),
+                                       cmocka_unit_test(chains),
+                                       cmocka_unit_test(how_intervals_came),
+                                       cmocka_unit_test(program_and_machine),
+                                       cmocka_unit_test(seeds_of_all_lengths),
+                                       cmocka_unit_test(no_success),
+                                       cmocka_unit_test(many_rows),
+                                       cmocka_unit_test(numbers)};
+    return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
+}
