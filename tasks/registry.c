@@ -11,7 +11,7 @@ TASKS(DECLARE)
 const struct task *const tasks[] = {TASKS(ADDRESS) NULL};
 
 const struct task *task_find(const char *name, struct error *e) {
-    const char *names[64];
+    const char *names[64] = {NULL};
     int count = 0;
     for (; tasks[count] && count < 64; count++) {
         names[count] = tasks[count]->name;
