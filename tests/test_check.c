@@ -29,7 +29,7 @@ static void fill(const char *name, const struct value *v, int seeds, int n, cons
     assert_non_null(r);
     for (int s = 0; s < seeds; s++)
         for (int i = 0; i < n; i++) {
-            char cell[20];
+            char cell[32];
             snprintf(cell, sizeof cell, "c-%d-%d", s, i);
             struct cell_writer *w = cell_begin(r, cell, "run", "x", v[i].row, "infini", "train", s + 1, "t", 1);
             cell_measure(w, &(struct measurement){.split = "test",
