@@ -362,7 +362,7 @@ static void fill(const char *name) {
     for (int row = 0; row < 3; row++) {
         buffer_printf(&ini, "[row %s]\narchitecture = %s\n; cell %s 1 train gates c%d\n; cell %s 1 train training t%d\n", rows[row],
                       row < 2 ? "infini" : "transformer", rows[row], row, rows[row], row);
-        char cell[2][8];
+        char cell[2][16];
         snprintf(cell[0], sizeof cell[0], "c%d", row);
         snprintf(cell[1], sizeof cell[1], "t%d", row);
         struct cell_writer *w =

@@ -171,7 +171,7 @@ static void chains(void **state) {
 static void how_intervals_came(void **state) {
     (void)state;
     for (int seeds = 1; seeds <= 2; seeds++) {
-        char name[16];
+        char name[24];
         struct text_buffer ini = {0};
         snprintf(name, sizeof name, "seeds%d", seeds);
         struct results *r = opened(name);
