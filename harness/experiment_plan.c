@@ -1,6 +1,5 @@
-/* experiment_plan.c - the cells that a call asks for, which of them are there, and which data are not: what `run` says at its end
- * and
- * `--dry-run` beforehand. It trains and measures nothing; corpora are opened for their hash, which is part of a cell. */
+/* experiment_plan.c - the cells that a call asks for, which of them are there, and which data are not: what `run` says at its
+ * end and `--dry-run` beforehand. It trains and measures nothing; corpora are opened for their hash, which is part of a cell. */
 #include "checkpoint.h"
 #include "experiment_private.h"
 

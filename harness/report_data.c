@@ -207,8 +207,8 @@ static bool local_only(const struct report_row *r) {
     return strstr(r->name, "local") || strstr(r->name, "none"); /* a folder without experiment.ini: by name */
 }
 
-/* Of several none is the twin: the first one of a search over learning rates may be badly tuned, and all would be set against it.
- */
+/* Of several none is the twin: the first one of a search over learning rates may be badly tuned, and all would be set against
+ * it. */
 static void find_twin(struct report_data *d) {
     d->twin = -1;
     for (int i = 0; i < d->row_count; i++)

@@ -1,7 +1,11 @@
 # gates.gp - retrieval and learnt gates by initial gate and learning rate of the gates, a panel a section.
 # Called by `infinibench report` with: data output_file kind panels titles inits rates across down
 #   data: "section column line value gates n"; a block a panel
-height = 130 + 62 * down
+wide_n = panels * across <= 9 ? panels : (panels + 1) / 2 # the gates under a value need the width
+down_n = (panels + wide_n - 1) / wide_n
+head = 38                                                 # above a panel: its title
+foot = 32                                                 # below it: rates
+height = 60 + down_n * (head + foot + 62 * down)
 load ARG0[1:strlen(ARG0) - strlen('gates.gp')] . 'style.gp'
 unset key
 unset grid
@@ -16,15 +20,18 @@ eval 'set xtics (' . rates . ') offset 0,0.4'
 half = 0.485
 left = 0.1
 gap = 0.02
-wide = (0.98 - left - gap * (panels - 1)) / panels
+wide = (0.98 - left - gap * (wide_n - 1)) / wide_n
 set multiplot
 do for [i = 1:panels] {
-    set lmargin at screen left + (i - 1) * (wide + gap)
-    set rmargin at screen left + (i - 1) * (wide + gap) + wide
-    set tmargin at screen 1 - 38.0 / height
-    set bmargin at screen 72.0 / height
-    if (i == 1) { eval 'set ytics (' . inits . ') offset 0.6,0' } else { unset ytics }
-    if (i == 1) { set ylabel 'initial gate' offset 1.2,0 } else { unset ylabel }
+    c = (i - 1) % wide_n
+    l = (i - 1) / wide_n
+    top = l * (head + foot + 62 * down) + head
+    set lmargin at screen left + c * (wide + gap)
+    set rmargin at screen left + c * (wide + gap) + wide
+    set tmargin at screen 1 - top * 1.0 / height
+    set bmargin at screen 1 - (top + 62.0 * down) / height
+    if (c == 0) { eval 'set ytics scale 0 nomirror (' . inits . ') offset 0.6,0 textcolor rgb "#222222"' } else { unset ytics }
+    if (c == 0) { set ylabel 'initial gate' offset 1.2,0 } else { unset ylabel }
     set title word(titles, i) noenhanced textcolor rgb '#222222' offset 0,-0.6
     plot data index i - 1 using 2:3:($2 - half):($2 + half):($3 - half):($3 + half):4 with boxxyerror fillstyle solid 1 noborder \
              linecolor palette, \
