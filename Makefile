@@ -24,7 +24,7 @@ endif
 include harness/kernels/cuda/cuda.mk tests/hardening.mk
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(CC) $(OPT)"' $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) -MMD -MP -I. $(CXXFLAGS)
-LIBS = -lopenblas -ljansson -lxxhash -linih -lcsv -lsentencepiece -lstdc++ -lm $(CUDA_LIBS)
+LIBS = -lopenblas -ljansson -lxxhash -linih -lcsv -lz -lsentencepiece -lstdc++ -lm $(CUDA_LIBS)
 
 ISAS := base $(if $(filter x86_64 amd64,$(shell uname -m)),v3 v4)
 ISA_FLAGS_base :=

@@ -1,6 +1,6 @@
 /* csv_io.c - CSV in and out: libcsv reads, line by line so that errors can name the line; fields are quoted as RFC 4180 says.
  *
- * It does not interpret columns and never changes a file. */
+ * It does not interpret columns and changes no file but the one that csv_unpack unpacks. */
 #include "csv_io.h"
 
 #include <csv.h>
@@ -8,6 +8,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define PIECE (1 << 20)               /* bytes unpacked at a time */
+#define MOST_PACKED ((size_t)4 << 30) /* of a small file that claims to be a large one */
 
 void buffer_add(struct text_buffer *b, const char *data, size_t n) {
     if (b->n + n + 1 > b->capacity) {
@@ -131,9 +136,63 @@ static void take_row(int terminator, void *data) {
     s->count = 0;
 }
 
+/* What `gzip` made of the file: our tables shrink to a thirtieth. One that ends early is an error: a cut table would pass for a
+ * whole one. */
+static char *read_packed(const char *path, size_t *size, struct error *e) {
+    struct text_buffer b = {0};
+    int status = Z_OK;
+    gzFile f = gzopen(path, "rbe");
+    if (!f) {
+        fail(e, "cannot open %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    char *piece = xcalloc(PIECE, 1);
+    for (int n = 1; n > 0;) {
+        n = gzread(f, piece, PIECE);
+        if (n > 0) buffer_add(&b, piece, (size_t)n);
+        if (b.n > MOST_PACKED) break;
+    }
+    const char *why = gzerror(f, &status);
+    bool good = status == Z_OK && !gzdirect(f);
+    if (b.n > MOST_PACKED)
+        fail(e, "%s: holds more than %lld bytes; unpack it with gunzip", path, (long long)MOST_PACKED);
+    else if (!good)
+        fail(e, "%s: not a whole gzip file (%s)", path, status == Z_OK ? "no gzip header" : why);
+    free(piece);
+    gzclose_r(f);
+    if (!good || b.n > MOST_PACKED) {
+        buffer_free(&b);
+        return NULL;
+    }
+    if (!b.data) b.data = xcalloc(1, 1); /* of nothing */
+    *size = b.n;
+    return b.data;
+}
+
+/* NULL: the file is there, or nothing is. */
+static char *packed_path(const char *path) {
+    char *packed = access(path, F_OK) == 0 ? NULL : xprintf("%s.gz", path);
+    if (!packed || access(packed, F_OK) == 0) return packed;
+    free(packed);
+    return NULL;
+}
+
+int csv_unpack(const char *path, struct error *e) {
+    char *packed = packed_path(path);
+    size_t size;
+    char *text = packed ? read_packed(packed, &size, e) : NULL;
+    int result = packed ? -1 : 0;
+    if (text && write_file(path, text, size, e) == 0) /* killed before the next line: the plain file counts, on every reading */
+        result = unlink(packed) == 0 ? 0 : fail(e, "%s: cannot remove: %s", packed, strerror(errno));
+    free(text);
+    free(packed);
+    return result;
+}
+
 int csv_read(const char *path, const char *header, bool torn, csv_row row, void *data, struct error *e) {
     size_t size;
-    char *text = read_file(path, &size, e);
+    char *packed = packed_path(path), *text = packed ? read_packed(packed, &size, e) : read_file(path, &size, e);
+    free(packed);
     if (!text) return -1;
     struct csv_parser parser;
     CHECK(csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) == 0, "libcsv does not start");

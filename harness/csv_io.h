@@ -1,4 +1,5 @@
-/* csv_io.h - reading CSV (libcsv) with line numbers, writing it with RFC 4180 quoting, and the growing text that writers fill.
+/* csv_io.h - reading CSV (libcsv; PATH.gz by zlib) with line numbers, writing it with RFC 4180 quoting, and the growing text that
+ * writers fill.
  *
  * It does not know any of the tables; results.c, report_data.c and check_cells.c do. */
 #ifndef INFINIBENCH_CSV_IO_H
@@ -21,10 +22,12 @@ void csv_number(struct text_buffer *b, double value, char end); /* whole numbers
 
 /* Called per row; a return other than 0 stops and is passed on. Fields are 0-terminated and may be kept until the call returns. */
 typedef int (*csv_row)(void *data, const char *path, int line, int count, char **fields, struct error *e);
-/* Reads a file. header: the line that must come first, word by word (NULL: the first row is given to the callback like any other).
- * Every row must have as many fields as the first. torn: a last line without line break is left out (our own files while somebody
- * writes them), otherwise it counts. Errors name file, line, found and expected. */
+/* Reads a file; where it is not there but PATH.gz is, that. header: the line that must come first, word by word (NULL: the first
+ * row is given to the callback like any other). Every row must have as many fields as the first. torn: a last line without line
+ * break is left out (our own files while somebody writes them), otherwise it counts. Errors name file, line, found and expected. */
 int csv_read(const char *path, const char *header, bool torn, csv_row row, void *data, struct error *e);
+/* PATH.gz becomes PATH where PATH is not there: who appends needs the plain file. 0 also where there is nothing to do. */
+int csv_unpack(const char *path, struct error *e);
 /* Strict numbers: the whole field, "" is NaN for reals where empty is allowed. */
 int csv_parse_real(const char *path, int line, const char *column, const char *text, bool empty, double *value, struct error *e);
 int csv_parse_integer(const char *path, int line, const char *column, const char *text, int64_t *value, struct error *e);

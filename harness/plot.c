@@ -18,12 +18,12 @@
 /* Okabe and Ito's palette and darker relatives; first match wins, so the special stands before the general. */
 static const struct {
     const char *part, *color;
-} families[] = {{"null", "#999999"},        {"gram", "#999999"},      {"local", "#4d4d4d"},     {"none", "#4d4d4d"},
-                {"twin", "#4d4d4d"},        {"delta-net", "#8c6d1f"}, {"deltanet", "#8c6d1f"},  {"infini-delta", "#56b4e9"},
-                {"delta", "#56b4e9"},       {"infini", "#0072b2"},    {"xl", "#d55e00"},        {"memoriz", "#009e73"},
-                {"compressive", "#882255"}, {"rmt", "#cc79a7"},       {"recurrent", "#cc79a7"}, {"auto", "#7b5ea7"},
-                {"lstm", "#b58900"},        {"gru", "#b58900"},       {"rnn", "#b58900"},       {"linear", "#6b8e23"},
-                {"transformer", "#e69f00"}, {"full", "#e69f00"},      {"window", "#e69f00"}};
+} families[] = {{"null", "#999999"},         {"gram", "#999999"},        {"local", "#4d4d4d"},     {"none", "#4d4d4d"},
+                {"twin", "#4d4d4d"},         {"delta_rule", "#8c6d1f"},  {"delta-net", "#8c6d1f"}, {"deltanet", "#8c6d1f"},
+                {"infini-delta", "#56b4e9"}, {"delta", "#56b4e9"},       {"infini", "#0072b2"},    {"xl", "#d55e00"},
+                {"memoriz", "#009e73"},      {"compressive", "#882255"}, {"rmt", "#cc79a7"},       {"recurrent", "#cc79a7"},
+                {"auto", "#7b5ea7"},         {"lstm", "#b58900"},        {"gru", "#b58900"},       {"rnn", "#b58900"},
+                {"linear", "#6b8e23"},       {"transformer", "#e69f00"}, {"full", "#e69f00"},      {"window", "#e69f00"}};
 static const char *const spare[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#6b8e23"};
 
 static const char *name_color(const char *name) {

@@ -250,6 +250,52 @@ static int writes_plot(struct plots *p, const struct group *g, bool passkey, str
 }
 
 /* ---- capacity ---- */
+/* NAME_32: the length of NAME, if another row of the picture differs from it in that number alone; 0: none does. */
+static size_t shared_stem(const struct report_data *d, const bool *shown, int row) {
+    const char *name = d->rows[row].name, *last = strrchr(name, '_');
+    if (!last || !last[1] || last[1 + strspn(last + 1, "0123456789")]) return 0;
+    size_t n = (size_t)(last - name);
+    for (int i = 0; i < d->row_count; i++) {
+        const char *other = d->rows[i].name;
+        if (i != row && shown[i] && strncmp(other, name, n + 1) == 0 && other[n + 1] &&
+            !other[n + 1 + strspn(other + n + 1, "0123456789")])
+            return n;
+    }
+    return 0;
+}
+
+/* Which panel each row stands in and what it is called there: rows of one stem share a panel, the others the last one. */
+static void capacity_panels(struct drawing *w, const struct report_data *d) {
+    struct text_buffer titles = {0}, panel_of = {0}, labels = {0};
+    int panel[REPORT_ROWS], panels = 0;
+    bool others = false;
+    for (int i = 0; i < d->row_count; i++) {
+        size_t n = w->shown[i] ? shared_stem(d, w->shown, i) : 0;
+        panel[i] = 0;
+        for (int j = 0; j < i && n && !panel[i]; j++)
+            if (w->shown[j] && shared_stem(d, w->shown, j) == n && strncmp(d->rows[i].name, d->rows[j].name, n) == 0)
+                panel[i] = panel[j];
+        if (n && !panel[i]) {
+            panel[i] = ++panels;
+            buffer_printf(&titles, "%s%.*s", panels > 1 ? " " : "", (int)n, d->rows[i].name);
+        }
+        others = others || (w->shown[i] && !n);
+    }
+    if (others) buffer_printf(&titles, "%s-", panels++ ? " " : "");
+    for (int i = 0; i < d->row_count; i++) {
+        if (!w->shown[i]) continue;
+        buffer_printf(&panel_of, "%s%d", panel_of.n ? " " : "", panel[i] ? panel[i] : panels);
+        buffer_printf(&labels, "%s%s", labels.n ? " " : "", panel[i] ? strrchr(d->rows[i].name, '_') + 1 : d->rows[i].name);
+    }
+    buffer_printf(&w->settings, "panels=%d;", panels);
+    plot_text(&w->settings, "titles", titles.data);
+    plot_text(&w->settings, "panel_of", panel_of.data);
+    plot_text(&w->settings, "labels", labels.data);
+    buffer_free(&titles);
+    buffer_free(&panel_of);
+    buffer_free(&labels);
+}
+
 static int capacity_plot(struct plots *p, const struct group *g, struct error *e) {
     struct drawing w = {.n_low = 0};
     struct values pairs = recall_pairs(g);
@@ -285,11 +331,13 @@ static int capacity_plot(struct plots *p, const struct group *g, struct error *e
     }
     buffer_printf(&w.settings, "least=%lld;most=%lld;high=%.6g;low=%.6g;", (long long)(pairs.n ? pairs.v[0] : 1),
                   (long long)(pairs.n ? pairs.v[pairs.n - 1] : 1), high, low);
+    bool panels = w.look.count > 10; /* more curves than one picture holds */
+    if (panels) capacity_panels(&w, g->d);
     char *caption =
         xprintf("Estimated number of stored pairs against the number presented; on the dashed line all are stored. 95 %% "
                 "intervals, %s a point.",
                 drawing_n(&w));
-    return drawing_finish(&w, p, g, "capacity", "recall-capacity", caption, e);
+    return drawing_finish(&w, p, g, panels ? "capacity-panels" : "capacity", "recall-capacity", caption, e);
 }
 
 /* ---- gates ---- */

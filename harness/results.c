@@ -195,7 +195,7 @@ struct results *results_open(const char *folder, struct error *e) {
     r->lock = -1;
     for (int i = 0; i < FILES; i++) r->path[i] = xprintf("%s/%s", folder, file_name[i]);
     bool good = take_lock(r, e) == 0 && roll_back(r, e) == 0;
-    for (int i = 0; i < FILES && good; i++) good = repair_file(r, i, e) == 0;
+    for (int i = 0; i < FILES && good; i++) good = csv_unpack(r->path[i], e) == 0 && repair_file(r, i, e) == 0;
     good = good && csv_read(r->path[RESULTS], RESULTS_HEADER, false, see_result, r, e) == 0;
     good = good && drop_orphans(r, SAMPLES, e) == 0 && drop_orphans(r, CURVES, e) == 0;
     if (good) return r;

@@ -1,4 +1,5 @@
-/* results.h - one folder per experiment: results.csv, samples.csv, curves.csv, runs/ID.json. One process owns a folder (lock). */
+/* results.h - one folder per experiment: results.csv, samples.csv, curves.csv, runs/ID.json. One process owns a folder (lock).
+ * Each of the three may be packed by gzip (samples.csv.gz): it is read as it is, and unpacked when the folder is opened to write. */
 #ifndef INFINIBENCH_RESULTS_H
 #define INFINIBENCH_RESULTS_H
 

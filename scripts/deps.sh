@@ -1,12 +1,12 @@
 #!/bin/sh
 # deps.sh - installs what is missing to build and test (Debian, Ubuntu); silent when all is there. CUDA and Python are not needed.
-packages="gcc g++ make pkg-config git curl ca-certificates libc6-dev libopenblas-dev libcsv-dev gnuplot-nox libinih-dev libjansson-dev libxxhash-dev libcmocka-dev libsentencepiece-dev sentencepiece bible-kjv"
+packages="gcc g++ make pkg-config git curl ca-certificates libc6-dev libopenblas-dev libcsv-dev zlib1g-dev gnuplot-nox libinih-dev libjansson-dev libxxhash-dev libcmocka-dev libsentencepiece-dev sentencepiece bible-kjv"
 
 if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
     # Another system: go by what the compiler and the shell can find.
     missing=""
     for tool in "${CC:-cc}" make git curl gnuplot spm_train; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
-    for header in cblas.h csv.h ini.h jansson.h xxhash.h; do
+    for header in cblas.h csv.h zlib.h ini.h jansson.h xxhash.h; do
         printf '#include <%s>\n' "$header" | "${CC:-cc}" -E -x c - >/dev/null 2>&1 || missing="$missing $header"
     done
     printf '#include <stdarg.h>\n#include <stddef.h>\n#include <setjmp.h>\n#include <stdint.h>\n#include <cmocka.h>\n' |
@@ -16,7 +16,7 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
     PATH="$PATH:/usr/games" command -v bible >/dev/null 2>&1 || [ -d build/data/kjv/train ] || missing="$missing bible(bible-kjv)"
     [ -z "$missing" ] && exit 0
     echo "deps.sh: this is no Debian or Ubuntu; please install what gives:$missing" >&2
-    echo "deps.sh: that is a C and a C++ compiler, make, git, curl, gnuplot, OpenBLAS, libcsv, inih, jansson, xxHash, SentencePiece" >&2
+    echo "deps.sh: that is a C and a C++ compiler, make, git, curl, gnuplot, OpenBLAS, libcsv, zlib, inih, jansson, xxHash, SentencePiece" >&2
     echo "deps.sh: (library and programs), cmocka, all with their headers," >&2
     echo "deps.sh: and the text of Debian's bible-kjv package, or build/data/kjv copied from another machine" >&2
     exit 2

@@ -45,6 +45,7 @@ done
     sed -n 2,4p tests/reference/quick.csv
 } | seed fuzz_folder quick
 sed -n 2,5p results/quick/results.csv | seed fuzz_folder results
+{ sed -n 2,5p results/quick/results.csv; printf '%%\n%%\n%%\n%%\n%%\n%%\n'; sed -n 1,5p results/quick/samples.csv | gzip -9n; } | seed fuzz_folder packed
 for f in tasks/experiments/*.ini; do head -c 6000 "$f" | seed fuzz_experiment "$(basename "$f")"; done
 printf '{"summary": "The cat sat.", "text": ["A cat sat down.", "It ran."]}\n{"summary": "x", "text": "y"}\n' | seed fuzz_jsonl pairs
 printf '{"id": "a", "text": "Once upon a time.", "summary": "A time."}\n{"bid": "1", "source": "s", "book": "b", "summaries": ["c", "d"]}\n' |

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -474,10 +475,89 @@ static void compare(void **state) {
     free(text);
 }
 
+/* What gzip makes of a file; the file goes. cut: bytes that are missing at its end. */
+static void pack(const char *results, const char *name, int cut) {
+    char *path = xprintf("%s/%s/%s", folder, results, name), *packed = xprintf("%s.gz", path);
+    char *text = content(results, name);
+    gzFile f = gzopen(packed, "wb9");
+    assert_non_null(f);
+    assert_int_equal(gzwrite(f, text, (unsigned)strlen(text)), strlen(text));
+    assert_int_equal(gzclose(f), Z_OK);
+    assert_int_equal(unlink(path), 0);
+    if (cut) {
+        size_t n;
+        char *bytes = read_file(packed, &n, &e);
+        assert_int_equal(write_file(packed, bytes, n - (size_t)cut, &e), 0);
+        free(bytes);
+    }
+    free(text);
+    free(path);
+    free(packed);
+}
+
+/* Tables under gzip are read like plain ones and unpacked by who writes; a cut or foreign one is an error and stays. */
+static void packed(void **state) {
+    (void)state;
+    struct results *r = opened("packed");
+    for (int i = 0; i < 3; i++) {
+        char cell[20];
+        snprintf(cell, sizeof cell, "c%d", i);
+        write_cell(r, cell, "infini_delta", 1.5 + i);
+    }
+    results_close(r);
+    char *before[3];
+    static const char *const names[] = {"results.csv", "samples.csv", "curves.csv"};
+    for (int i = 0; i < 3; i++) {
+        before[i] = content("packed", names[i]);
+        pack("packed", names[i], 0);
+    }
+    int64_t n;
+    struct sample_row *samples = samples_read(in("packed"), &n, &e);
+    assert_non_null(samples);
+    assert_int_equal(n, 6);
+    assert_true(fabs(samples[5].value - 210 * 3.5) < 1e-6);
+    free(samples);
+    assert_int_not_equal(access(in("packed/samples.csv"), F_OK), 0); /* reading unpacks nothing */
+    r = opened("packed");
+    assert_true(results_has_cell(r, "c0") && results_has_cell(r, "c2"));
+    write_cell(r, "c3", "infini_delta", 9);
+    results_close(r);
+    for (int i = 0; i < 3; i++) {
+        char *now = content("packed", names[i]), *old = xprintf("packed/%s.gz", names[i]);
+        assert_true(strlen(now) > strlen(before[i]));
+        assert_memory_equal(now, before[i], strlen(before[i]));
+        assert_int_not_equal(access(in(old), F_OK), 0);
+        free(now);
+        free(old);
+    }
+    /* Cut short, at its checksum and in the middle. */
+    for (int cut = 4; cut < 60; cut += 40) {
+        char *whole = content("packed", "samples.csv");
+        pack("packed", "samples.csv", cut);
+        assert_null(samples_read(in("packed"), &n, &e));
+        assert_non_null(strstr(e.text, "samples.csv.gz: not a whole gzip file"));
+        assert_null(results_open(in("packed"), &e));
+        assert_non_null(strstr(e.text, "samples.csv.gz: not a whole gzip file"));
+        assert_int_equal(access(in("packed/samples.csv.gz"), F_OK), 0); /* it is not lost */
+        assert_int_not_equal(access(in("packed/samples.csv"), F_OK), 0);
+        assert_int_equal(write_file(in("packed/samples.csv"), whole, strlen(whole), &e), 0);
+        free(whole);
+    }
+    /* Both are there: the plain one counts. */
+    samples = samples_read(in("packed"), &n, &e);
+    assert_int_equal(n, 8);
+    free(samples);
+    assert_int_equal(unlink(in("packed/samples.csv")), 0);
+    assert_int_equal(write_file(in("packed/samples.csv.gz"), before[1], strlen(before[1]), &e), 0); /* plain text of that name */
+    assert_null(samples_read(in("packed"), &n, &e));
+    assert_non_null(strstr(e.text, "no gzip header"));
+    for (int i = 0; i < 3; i++) free(before[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),    cmocka_unit_test(lock),    cmocka_unit_test(foreign_files), cmocka_unit_test(torn_lines),
         cmocka_unit_test(killed_commit), cmocka_unit_test(merging), cmocka_unit_test(runs),          cmocka_unit_test(reports),
-        cmocka_unit_test(answers),       cmocka_unit_test(compare)};
+        cmocka_unit_test(answers),       cmocka_unit_test(compare), cmocka_unit_test(packed)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

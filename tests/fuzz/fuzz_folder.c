@@ -1,4 +1,5 @@
-/* fuzz_folder.c - any bytes as a results folder: three CSV files, the journal, experiment.ini, a reference of the gate. Opened for
+/* fuzz_folder.c - any bytes as a results folder: three CSV files, the journal, experiment.ini, a reference of the gate,
+ * one table packed in place of the plain one. Opened for
  * writing (repair, roll-back), then again, which must give the same; read for a report; held against the reference. Parts of the
  * input are divided by a line "%". */
 #include "fuzz.h"
@@ -7,8 +8,9 @@
 #include "harness/report_data.h"
 
 static char folder[40];
-static const char *const names[] = {"results.csv", "samples.csv", "curves.csv", "commit.tmp", "experiment.ini", "reference.csv"};
-enum { PARTS = sizeof names / sizeof *names };
+static const char *const names[] = {"results.csv",    "samples.csv",   "curves.csv",    "commit.tmp",
+                                    "experiment.ini", "reference.csv", "samples.csv.gz"};
+enum { PARTS = sizeof names / sizeof *names, PACKED = PARTS - 1 };
 
 static char *at(const char *name) { return xprintf("%s/%s", folder, name); }
 
@@ -20,8 +22,13 @@ static void put(const char *name, const char *head, const uint8_t *data, size_t 
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char *const heads[] = {
-        RESULTS_HEADER "\n", SAMPLES_HEADER "\n", CURVES_HEADER "\n", "", "", "row,metric,position,condition,value,tolerance\n"};
+    static const char *const heads[] = {RESULTS_HEADER "\n",
+                                        SAMPLES_HEADER "\n",
+                                        CURVES_HEADER "\n",
+                                        "",
+                                        "",
+                                        "row,metric,position,condition,value,tolerance\n",
+                                        ""};
     struct error e = {""};
     if (!*folder) {
         progress_quiet = true;
@@ -38,6 +45,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         else
             unlink(path);
         free(path);
+        if (n && i == PACKED) { /* it is read where the plain one is missing */
+            char *plain = at("samples.csv");
+            unlink(plain);
+            free(plain);
+        }
         skip = skip > size - n ? size - n : skip;
         data = end + skip;
         size -= n + skip;
