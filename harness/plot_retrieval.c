@@ -323,20 +323,22 @@ static int capacity_plot(struct plots *p, const struct group *g, struct error *e
         }
         if (any) buffer_printf(&w.table, "\n\n");
     }
+    bool panels = w.look.count > 10; /* more curves than one picture holds */
     int step = (pairs.n + 11) / 12;
-    for (int k = 0; k < pairs.n; k += step) {
+    for (int k = 0, last = 0; k < pairs.n; k += step) {
         char word[24];
+        if (panels && k && pairs.v[k] * 5 < pairs.v[last] * 8) continue; /* there is less room */
+        last = k;
         snprintf(word, sizeof word, "%lld", (long long)pairs.v[k]);
         add_tick(&w, word, (double)pairs.v[k]);
     }
     buffer_printf(&w.settings, "least=%lld;most=%lld;high=%.6g;low=%.6g;", (long long)(pairs.n ? pairs.v[0] : 1),
                   (long long)(pairs.n ? pairs.v[pairs.n - 1] : 1), high, low);
-    bool panels = w.look.count > 10; /* more curves than one picture holds */
     if (panels) capacity_panels(&w, g->d);
     char *caption =
         xprintf("Estimated number of stored pairs against the number presented; on the dashed line all are stored. 95 %% "
-                "intervals, %s a point.",
-                drawing_n(&w));
+                "intervals, %s a point.%s",
+                drawing_n(&w), panels ? " Rows whose names differ in a last number share a panel, with that number as key." : "");
     return drawing_finish(&w, p, g, panels ? "capacity-panels" : "capacity", "recall-capacity", caption, e);
 }
 

@@ -541,12 +541,48 @@ static void gates(void **state) {
     buffer_free(&ini);
 }
 
+/* Eleven rows of recall are more than one picture holds: those that differ in a last number share a panel, the others have one. */
+static void capacity_panels(void **state) {
+    static const char *const names[] = {"a_4", "b_8", "a_16", "a_64", "b_32", "alone_32", "none", "a_b_4", "x", "y", "a_"};
+    char *path = in_folder("panels");
+    struct results *r = results_open(path, &e);
+    struct text_buffer ini = {0};
+    (void)state;
+    assert_non_null(r);
+    buffer_printf(&ini, "[experiment]\ntitle = Panels\nseeds = 1\n[task recall]\ntask = recall\n");
+    for (int row = 0; row < 11; row++) {
+        buffer_printf(&ini, "[row %s]\narchitecture = rnn\n; cell %s 1 last recall c%d\n", names[row], names[row], row);
+        char cell[16];
+        snprintf(cell, sizeof cell, "c%d", row);
+        struct cell_writer *w = cell_begin(r, cell, "run", "panels", names[row], "rnn", "last", 1, "recall", 1);
+        fill_recall(w, LINEAR, 0);
+        assert_int_equal(cell_commit(w, &e), 0);
+    }
+    results_close(r);
+    put("panels/experiment.ini", ini.data, ini.n);
+    char *text = printed("panels");
+    if (strstr(text, "no pictures")) fail_msg("%s", text);
+    if (!strstr(text, "gnuplot is not installed")) {
+        char *svg = content("panels/recall-capacity.svg");
+        static const char *const words[] = {">a<",  ">b<",  ">others<",   ">4<",     ">8<", ">16<",
+                                            ">64<", ">32<", ">alone_32<", ">a_b_4<", ">a_<"};
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+            if (!strstr(svg, words[i])) fail_msg("no %s in the picture", words[i]);
+        assert_null(strstr(svg, ">a_4<"));
+        assert_null(strstr(svg, "NaN"));
+        free(svg);
+    }
+    free(text);
+    free(path);
+    buffer_free(&ini);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(conditions),  cmocka_unit_test(by_length),
                                        cmocka_unit_test(compared),    cmocka_unit_test(digits),
                                        cmocka_unit_test(questions),   cmocka_unit_test(depth_and_writes),
                                        cmocka_unit_test(recall),      cmocka_unit_test(beside_the_paper),
                                        cmocka_unit_test(well_formed), cmocka_unit_test(pictures),
-                                       cmocka_unit_test(gates)};
+                                       cmocka_unit_test(gates),       cmocka_unit_test(capacity_panels)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
