@@ -226,6 +226,19 @@ static void count_seeds(struct report_data *d) {
         }
 }
 
+/* A cell is written whole, a condition after the other: there are some dozens of lines a row that need looking at, not a million.
+ */
+static void find_blocks(struct report_data *d) {
+    d->blocks = xcalloc((size_t)d->sample_count + 1, sizeof *d->blocks);
+    for (int64_t i = 0; i < d->sample_count; i++) {
+        const struct sample_row *x = &d->samples[i], *before = x - 1;
+        if (i == 0 || d->sample_section[i] != d->sample_section[i - 1] || strcmp(x->condition, before->condition) != 0 ||
+            strcmp(x->row, before->row) != 0)
+            d->blocks[d->block_count++] = i;
+    }
+    d->blocks[d->block_count] = d->sample_count;
+}
+
 struct report_data *report_load(const char *folder, struct error *e) {
     struct report_data *d = xcalloc(1, sizeof *d);
     struct manifest m = {0};
@@ -280,6 +293,7 @@ struct report_data *report_load(const char *folder, struct error *e) {
         d->sample_section[kept++] = section;
     }
     d->sample_count = kept;
+    find_blocks(d);
     kept = 0;
     for (int64_t i = 0; i < d->curve_count; i++)
         if (listed(&m, d->curves[i].cell)) d->curves[kept++] = d->curves[i];
@@ -317,6 +331,7 @@ void report_data_free(struct report_data *d) {
     free(d->curves);
     free(d->result_section);
     free(d->sample_section);
+    free(d->blocks);
     free(d);
 }
 
@@ -406,17 +421,20 @@ static struct units gather(const struct selection *s) {
     const struct report_data *d = s->data;
     struct units g = {0};
     int64_t capacity = 0;
-    for (int64_t i = 0; i < d->sample_count; i++) {
-        const struct sample_row *x = &d->samples[i];
-        if (d->sample_section[i] != s->section || strcmp(x->row, s->row) != 0 || strcmp(x->metric, s->metric) != 0 ||
-            strcmp(x->condition, s->condition) != 0 || !position_wanted(s, x->position) || (s->seed >= 0 && x->seed != s->seed) ||
-            (s->sample && strncmp(x->sample, s->sample, strlen(s->sample)) != 0))
+    for (int64_t b = 0; b < d->block_count; b++) {
+        const struct sample_row *x = &d->samples[d->blocks[b]], *end = &d->samples[d->blocks[b + 1]];
+        if (d->sample_section[d->blocks[b]] != s->section || strcmp(x->row, s->row) != 0 || strcmp(x->condition, s->condition) != 0)
             continue;
-        if (g.n == capacity) {
-            capacity = 2 * capacity + 64;
-            g.u = xrealloc(g.u, (size_t)capacity, sizeof *g.u);
+        for (; x < end; x++) {
+            if (strcmp(x->metric, s->metric) != 0 || !position_wanted(s, x->position) || (s->seed >= 0 && x->seed != s->seed) ||
+                (s->sample && strncmp(x->sample, s->sample, strlen(s->sample)) != 0))
+                continue;
+            if (g.n == capacity) {
+                capacity = 2 * capacity + 64;
+                g.u = xrealloc(g.u, (size_t)capacity, sizeof *g.u);
+            }
+            g.u[g.n++] = (struct unit){.sample = x->sample, .seed = x->seed, .value = x->value, .weight = x->weight};
         }
-        g.u[g.n++] = (struct unit){.sample = x->sample, .seed = x->seed, .value = x->value, .weight = x->weight};
     }
     if (g.n) qsort(g.u, (size_t)g.n, sizeof *g.u, by_unit);
     int64_t n = 0;

@@ -41,6 +41,7 @@ struct report_data {
     struct curve_row *curves;
     int *result_section, *sample_section; /* index per line */
     int64_t result_count, sample_count, curve_count;
+    int64_t *blocks, block_count; /* first lines of samples of one section, row and condition; a last one is sample_count */
 };
 struct report_data *report_load(const char *folder, struct error *e);
 void report_data_free(struct report_data *d);
