@@ -138,5 +138,6 @@ const struct baseline baseline_infini = {
     .mixing_flops = mixing_flops,
     .reach = reach,
     .layer_major = true,
+    .compressive = true,
     .additive = true,
 };

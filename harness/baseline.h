@@ -116,6 +116,7 @@ struct baseline {
      * far back gives the same outputs. */
     int64_t (*reach)(const struct model_config *c);
     bool layer_major; /* may process all segments of a step layer by layer */
+    bool compressive; /* heads mix a memory d_key x d_value with what they see: tasks knock it out (op_mix) and count N/d_key */
     bool additive;    /* its carried states grow by what is read: carried-in states mean something (docs/methods.md) */
 };
 

@@ -231,7 +231,7 @@ static int save_training(struct session *s, const struct row_spec *row, int64_t 
     measure(w, "wall_seconds", "s", step_tokens, t->seconds);
     measure(w, "roof_share", "fraction", step_tokens,
             t->seconds > 0 && s->roof > 0 ? t->flops / t->seconds / (s->roof * 1e9) : NAN);
-    if (strcmp(c->arch->name, "infini") == 0) measure(w, "n_over_dkey", "ratio", 0, (double)c->segment / (double)c->e);
+    if (c->arch->compressive) measure(w, "n_over_dkey", "ratio", 0, (double)c->segment / (double)c->e);
     measure(w, "final_loss", "nats/token", step_tokens, final);
     return cell_commit(w, e) != 0 ? -2 : 0;
 }

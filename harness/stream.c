@@ -138,8 +138,7 @@ void stream_knock_out_heads(struct stream *s, const int32_t *how) {
 }
 
 bool memory_to_knock_out(const struct model *m) {
-    if (strcmp(m->config.arch->name, "infini") != 0) return false;
-    for (int i = 0; i < m->state_count; i++)
+    for (int i = 0; i < m->state_count && m->config.arch->compressive; i++)
         if (m->states[i].kind == STATE_CARRIED) return true;
     return false;
 }
