@@ -332,13 +332,22 @@ static int capacity_plot(struct plots *p, const struct group *g, struct error *e
         snprintf(word, sizeof word, "%lld", (long long)pairs.v[k]);
         add_tick(&w, word, (double)pairs.v[k]);
     }
+    int known = 0;
+    for (int k = 0; k < pairs.n && w.look.count; k++) {
+        double stored;
+        if (isnan(recall_commonest(g, pairs.v[k], &stored))) break;
+        buffer_printf(&w.table, "commonest - %lld %.6g NaN NaN 0\n", (long long)pairs.v[k], stored);
+        known++;
+    }
+    buffer_printf(&w.settings, "commonest=%d;", known > 1);
     buffer_printf(&w.settings, "least=%lld;most=%lld;high=%.6g;low=%.6g;", (long long)(pairs.n ? pairs.v[0] : 1),
                   (long long)(pairs.n ? pairs.v[pairs.n - 1] : 1), high, low);
     if (panels) capacity_panels(&w, g->d);
     char *caption =
-        xprintf("Estimated number of stored pairs against the number presented; on the dashed line all are stored. 95 %% "
+        xprintf("Estimated number of stored pairs against the number presented; on the dashed line all are stored%s. 95 %% "
                 "intervals, %s a point.%s",
-                drawing_n(&w), panels ? " Rows whose names differ in a last number share a panel, with that number as key." : "");
+                known > 1 ? ", on the dotted one the commonest value is answered, whatever the key" : "", drawing_n(&w),
+                panels ? " Rows whose names differ in a last number share a panel, with that number as key." : "");
     return drawing_finish(&w, p, g, panels ? "capacity-panels" : "capacity", "recall-capacity", caption, e);
 }
 

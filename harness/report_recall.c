@@ -16,6 +16,12 @@ static struct pooled at_pairs(const struct group *g, const char *metric, const c
     return probe_value(&p);
 }
 
+double recall_commonest(const struct group *g, int64_t pairs, double *capacity) {
+    double v = 1 / at_pairs(g, "exact_match_chance", NULL, 0, pairs).value.value, share = commonest_share(pairs, round(v));
+    *capacity = v > 1 ? (double)pairs * (v * share - 1) / (v - 1) : NAN;
+    return share;
+}
+
 /* " 10 % exact, 10 % a symbol" as the task wrote it. */
 static void chance_words(char out[96], const struct group *g) {
     double chance[2];
@@ -86,6 +92,24 @@ static void pairs_table(struct table *t, const struct group *g, bool knocked, bo
             }
 }
 
+/* The control has no samples: exact match and capacity are expectations. */
+static void commonest_lines(struct table *t, const struct group *g) {
+    struct values pairs = recall_pairs(g);
+    for (int m = 0; m < 3; m += 2) {
+        double capacity;
+        if (!pairs.n || isnan(recall_commonest(g, pairs.v[0], &capacity))) return;
+        table_cell(t, "the commonest value, whatever the key");
+        table_cell(t, "%s", measure_words[m]);
+        for (int k = 0; k < pairs.n; k++) {
+            double share = recall_commonest(g, pairs.v[k], &capacity);
+            if (isnan(share))
+                table_cell(t, "–");
+            else
+                table_cell(t, m ? "%.2f" : "%.1f", m ? capacity : 100 * share);
+        }
+    }
+}
+
 static void group_part(struct page *doc, const struct group *g, const struct plots *plots, FILE *out) {
     struct table t;
     char chance[96];
@@ -93,6 +117,7 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
     document_text(doc, "Condition: %s.", show_condition(g));
     pairs_table(&t, g, false, false);
     if (t.count) {
+        commonest_lines(&t, g);
         report_table(doc, &t, out, "Exact match, symbol accuracy and estimated capacity by number of pairs");
         document_text(
             doc,
@@ -101,7 +126,9 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
             "%%: Wilson for exact match and, put into the formula, for capacity; bootstrap over samples otherwise; with "
             "several training seeds Wilson over all samples for exact match, Student's t with the spread between seeds for "
             "the others; symbol accuracy is cut to 0 to 100 %%, and has Wilson's where all symbols are right or all wrong. Chance: "
-            "%s.",
+            "%s. Last lines: what a model scores that knows which values it has read, and not with which key, if it always gives "
+            "the "
+            "commonest (expected over draws). Who does no better has bound no value to a key.",
             chance);
     }
     table_free(&t);

@@ -64,6 +64,9 @@ struct values passkey_depth_lengths(const struct group *g);
 struct values summary_budgets(const struct group *g); /* tokens read before a summary, measured or skipped; ascending */
 bool depth_of(const char *position, double *depth);
 struct values recall_pairs(const struct group *g);
+/* Share and capacity of a reader that knows which values were read but not with which key, and answers the commonest: a control. NaN
+ * where it is not known. */
+double recall_commonest(const struct group *g, int64_t pairs, double *capacity);
 /* Exact match by memory writes since the needle was read. Many different numbers are put into classes of powers of two. */
 struct writes_class {
     int64_t low, high; /* numbers that occur in it */

@@ -223,3 +223,37 @@ double minimum_detectable(const struct interval *d) {
     double sum = d->df > 0 ? t_quantile(0.975, d->df) + t_quantile(0.8, d->df) : normal_quantile(0.975) + normal_quantile(0.8);
     return sum * d->standard_error;
 }
+
+/* x *= y, polynomials to the power n. */
+static void polynomial_times(double *x, const double *y, int64_t n) {
+    for (int64_t i = n; i >= 0; i--) {
+        double sum = 0;
+        for (int64_t k = 0; k <= i; k++) sum += x[k] * y[i - k];
+        x[i] = sum;
+    }
+}
+
+/* P(no value more than m times) is the coefficient of x^n in (sum over k <= m of e^-a a^k / k! x^k)^v over that without the bound
+ * m, for any a: counts are independent and Poisson given their sum. a = n / v keeps all of it in range. */
+double commonest_share(int64_t n, double v) {
+    if (n < 1 || n > 512 || !(v >= 1)) return NAN;
+    double a = (double)n / v, all = exp((double)n * log((double)n) - (double)n - lgamma((double)n + 1)), expected = 0;
+    double *square = xcalloc((size_t)n + 1, sizeof *square), *power = xcalloc((size_t)n + 1, sizeof *power);
+    double *copy = xcalloc((size_t)n + 1, sizeof *copy);
+    for (int64_t m = 0; m < n; m++) { /* E max = sum over m of P(max > m) */
+        for (int64_t k = 0; k <= n; k++) {
+            square[k] = k <= m ? exp((double)k * log(a) - a - lgamma((double)k + 1)) : 0;
+            power[k] = k == 0;
+        }
+        for (double left = floor(v); left >= 1; left = floor(left / 2)) {
+            if (fmod(left, 2) > 0) polynomial_times(power, square, n);
+            memcpy(copy, square, ((size_t)n + 1) * sizeof *copy);
+            polynomial_times(square, copy, n);
+        }
+        expected += 1 - fmin(power[n] / all, 1);
+    }
+    free(square);
+    free(power);
+    free(copy);
+    return expected / (double)n;
+}

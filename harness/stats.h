@@ -34,5 +34,7 @@ double t_quantile(double p, double df);
  * freedom) of the difference. */
 double minimum_detectable(const struct interval *difference);
 double normal_quantile(double p);
+/* Expected share of the commonest among n draws of v equally likely values, exactly; NaN beyond n = 512 (its cost grows as n^3). */
+double commonest_share(int64_t n, double v);
 
 #endif

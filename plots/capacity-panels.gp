@@ -1,7 +1,7 @@
 # capacity-panels.gp - estimated number of stored pairs against the number presented; a panel for rows whose names differ in a last number alone
 # (the size of a head), one more for the others; the identity dashed.
-# Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most high low panels titles panel_of labels
-#   data: blocks of one row "row - pairs capacity low high n"; panel_of: its panel, from 1; labels: its name there
+# Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most high low commonest panels titles panel_of labels
+#   data: blocks of one row "row - pairs capacity low high n"; with commonest a last one, of the control that gives the commonest value read; panel_of: its panel, from 1; labels: its name there
 #   ticks: those that have room
 # Axes are logarithmic; what lies below their lower end (also below 0) stands there.
 rows = words(names)
@@ -61,6 +61,8 @@ do for [p = 1:panels] {
     # long names beside the panel, where there is room
     if (!named(p) && c + 1 < across) { set key at screen left + (c + 1) * (wide + gap), screen 1 - top - l * (high_panel + between) left top font '' }
     plot x with lines linecolor rgb '#888888' linewidth 1.2 dashtype 2 notitle, \
+         for [r = rows + 1:rows + commonest] data index rows using 3:(up($4)) with lines linecolor rgb '#888888' linewidth 1.4 \
+             dashtype 3 notitle, \
          for [r = 1:rows] data index r - 1 using (in(r) == p ? place($3, r) : NaN):(up($4)) with lines \
              linecolor rgb shade(r) linewidth 1.4 notitle, \
          for [r = 1:rows] data index r - 1 using (in(r) == p ? place($3, r) : NaN):(up($4)):(up($5)):(up($6)) \

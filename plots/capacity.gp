@@ -1,6 +1,6 @@
 # capacity.gp - estimated number of stored pairs against the number presented, a curve a row; the identity dashed.
-# Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most high low
-#   data: blocks of one row "row - pairs capacity low high n"
+# Called by `infinibench report` with: data output_file kind names colors marks twins ticks least most high low commonest
+#   data: blocks of one row "row - pairs capacity low high n"; with commonest a last one, of the control that gives the commonest value read
 # A wide range is drawn on logarithmic axes; what lies below their lower end (also below 0) stands there.
 keys = words(names)
 load ARG0[1:strlen(ARG0) - strlen('capacity.gp')] . 'style.gp'
@@ -33,6 +33,8 @@ set ylabel 'pairs stored (estimate)'
 set errorbars 0
 set samples 400
 plot x with lines linecolor rgb '#888888' linewidth 1.2 dashtype 2 title 'all stored', \
+     for [r = rows + 1:rows + commonest] data index rows using 3:(up($4)) with lines linecolor rgb '#888888' linewidth 1.4 dashtype 3 \
+         title 'commonest value', \
      for [r = 1:rows] data index r - 1 using (place($3, r)):(up($4)) with lines linecolor rgb color(r) linewidth 1.5 \
          dashtype dash(r) notitle, \
      for [r = 1:rows] data index r - 1 using (place($3, r)):(up($4)):(up($5)):(up($6)) with yerrorbars linecolor rgb color(r) \

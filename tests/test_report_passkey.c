@@ -387,6 +387,9 @@ static void recall(void **state) {
     free(cells);
     assert_line("## recall", "| row |", "1 pair (n = 50) | 4 pairs (n = 50) | 16 pairs (n = 50) |");
     assert_line("## recall", "Capacity:", "Chance: 10 % exact, 10 % a symbol.");
+    assert_line("## recall", "| the commonest value, whatever the key | exact match (%) |", "| 100.0 | 38.3 | "); /* 1; 0.3835, below it in binary */
+    assert_line("## recall", "| the commonest value, whatever the key | capacity (pairs) |",
+                "| 1.00 | 1.26 | "); /* 4 (3.835 - 1) / 9 */
     assert_line("by memory writes between pair", "| infini\\_linear |", percent(110, 150));
     assert_line("Recall with the compressive memory", "| infini\\_linear | memory zero | exact match (%) |", percent(5, 50));
 }

@@ -233,11 +233,38 @@ static void paired_shares_known(void **state) {
     assert_true(isnan(paired_shares(0, 0, 0).value));
 }
 
+/* Against enumeration of all v^n draws, and for 26 draws of 10 against 200,000 simulated ones (0.2046). */
+static void commonest(void **state) {
+    static const struct {
+        int n, v;
+        double share;
+    } known[] = {{1, 10, 1}, {2, 10, 0.55}, {5, 2, 0.6875}, {4, 10, 0.3835}, {7, 1, 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_true(fabs(commonest_share(known[i].n, known[i].v) - known[i].share) < 1e-12);
+    for (int v = 2; v <= 4; v++) {
+        int64_t draws = 1, sum = 0;
+        for (int i = 0; i < 6; i++) draws *= v;
+        for (int64_t d = 0; d < draws; d++) {
+            int count[4] = {0}, most = 0;
+            int64_t rest = d;
+            for (int i = 0; i < 6; i++, rest /= v) count[rest % v]++;
+            for (int i = 0; i < v; i++) most = count[i] > most ? count[i] : most;
+            sum += most;
+        }
+        assert_true(fabs(commonest_share(6, v) - (double)sum / (double)draws / 6) < 1e-12);
+    }
+    assert_true(fabs(commonest_share(26, 10) - 0.2046) < 1e-3);
+    assert_true(fabs(commonest_share(200, 10) - 0.1359) < 1e-3);
+    assert_true(fabs(commonest_share(3, 1e15) - 1.0 / 3) < 1e-9);
+    assert_true(isnan(commonest_share(0, 10)) && isnan(commonest_share(513, 10)) && isnan(commonest_share(2, NAN)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantiles),          cmocka_unit_test(student),       cmocka_unit_test(seeds_and_documents),
         cmocka_unit_test(wilson_known),       cmocka_unit_test(coverage),      cmocka_unit_test(same_bits),
         cmocka_unit_test(paired_is_narrower), cmocka_unit_test(few_documents), cmocka_unit_test(paired_shares_known),
-        cmocka_unit_test(several_means)};
+        cmocka_unit_test(several_means),      cmocka_unit_test(commonest)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
