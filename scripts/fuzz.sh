@@ -42,7 +42,7 @@ done
     sed -n 2,6p results/quick/curves.csv; echo %
     echo '4000 900 700 end'; echo %
     sed -n 1,40p results/quick/experiment.ini; grep '^; [0-9a-f]\{16\}' results/quick/experiment.ini | head -n 8; echo %
-    sed -n 2,4p tests/reference/quick.csv
+    printf 'infini_delta,bits_per_byte,all,,2.1,0.01\ninfini_linear,parameters,all,,870000,0\n'
 } | seed fuzz_folder quick
 sed -n 2,5p results/quick/results.csv | seed fuzz_folder results
 { sed -n 2,5p results/quick/results.csv; printf '%%\n%%\n%%\n%%\n%%\n%%\n'; sed -n 1,5p results/quick/samples.csv | gzip -9n; } | seed fuzz_folder packed
