@@ -3,6 +3,7 @@
 #include "checkpoint.h"
 #include "cli.h"
 #include "report.h"
+#include <ctype.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -144,6 +145,8 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
     char row[64];
     const char *base = strrchr(model_path, '/');
     snprintf(row, sizeof row, "%s", base ? base + 1 : model_path);
+    for (char *c = row; *c; c++) /* names of rows hold no blanks: pictures count words */
+        if (!strchr("+-._", *c) && !isalnum((unsigned char)*c)) *c = '_';
     int status = 0;
     if (!results_has_cell(out, cell)) {
         r->out =

@@ -1,6 +1,7 @@
 /* corpus.c - folders of text files: reading and checking them, finding them by name, and the source that trains on one.
  * It cleans nothing and downloads nothing: a text is its bytes. Preparing corpora is the scripts' work. */
 #include "corpus.h"
+#include "results.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -105,6 +106,11 @@ static int list_files(struct corpus *c, const char *folder, struct error *e) {
         bool regular = !stat(path, &st) && S_ISREG(st.st_mode);
         free(path);
         if (!regular) continue;
+        if (n >= SAMPLE_NAME) {
+            closedir(d);
+            return fail(e, "the name of the document %s/%s is longer than %d bytes, which samples.csv cannot hold; rename it",
+                        folder, entry->d_name, SAMPLE_NAME - 1);
+        }
         if (c->count == capacity)
             c->texts = xrealloc(c->texts, (size_t)(capacity = capacity ? capacity * 2 : 64), sizeof *c->texts);
         c->texts[c->count++] = (struct text){.name = xstrdup(entry->d_name)};

@@ -190,10 +190,15 @@ int csv_unpack(const char *path, struct error *e) {
 }
 
 int csv_read(const char *path, const char *header, bool torn, csv_row row, void *data, struct error *e) {
+    return csv_read_part(path, header, torn, SIZE_MAX, row, data, e);
+}
+
+int csv_read_part(const char *path, const char *header, bool torn, size_t most, csv_row row, void *data, struct error *e) {
     size_t size;
     char *packed = packed_path(path), *text = packed ? read_packed(packed, &size, e) : read_file(path, &size, e);
     free(packed);
     if (!text) return -1;
+    if (size > most) size = most;
     struct csv_parser parser;
     CHECK(csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL) == 0, "libcsv does not start");
     struct row_state s = {.path = path, .header = header, .row = row, .data = data, .e = e};

@@ -26,6 +26,8 @@ typedef int (*csv_row)(void *data, const char *path, int line, int count, char *
  * row is given to the callback like any other). Every row must have as many fields as the first. torn: a last line without line
  * break is left out (our own files while somebody writes them), otherwise it counts. Errors name file, line, found and expected. */
 int csv_read(const char *path, const char *header, bool torn, csv_row row, void *data, struct error *e);
+/* The same of its first `most` bytes. */
+int csv_read_part(const char *path, const char *header, bool torn, size_t most, csv_row row, void *data, struct error *e);
 /* PATH.gz becomes PATH where PATH is not there: who appends needs the plain file. 0 also where there is nothing to do. */
 int csv_unpack(const char *path, struct error *e);
 /* Strict numbers: the whole field, "" is NaN for reals where empty is allowed. */

@@ -304,13 +304,7 @@ static int capacity_plot(struct plots *p, const struct group *g, struct error *e
     for (int row = 0; row < g->d->row_count; row++) {
         bool any = false;
         for (int k = 0; k < pairs.n; k++) {
-            char room[CONDITION_SIZE], all[CONDITION_SIZE], setting[40];
-            struct probe q = group_probe(g, g->d->rows[row].name, 0, room);
-            snprintf(setting, sizeof setting, "pairs=%lld", (long long)pairs.v[k]);
-            condition_with(all, room, setting);
-            q.condition = all;
-            q.metric = "capacity";
-            struct interval v = probe_value(&q).value;
+            struct interval v = recall_at(g, "capacity", g->d->rows[row].name, 0, pairs.v[k]).value;
             if (!v.n || isnan(v.value)) continue;
             drawing_row(&w, g->d, row);
             any = true;

@@ -157,14 +157,15 @@ static int partner_section(struct comparison *c, const struct selection *l) {
 /* Every (metric, condition) of which a section has samples of whole documents. */
 static void compare_section(struct comparison *c, int s) {
     const struct report_data *a = c->a.d;
-    const struct sample_row *last[64];
-    int seen = 0;
+    const struct sample_row **last = NULL;
+    size_t seen = 0;
     for (int64_t i = 0; i < a->sample_count; i++) {
         const struct sample_row *x = &a->samples[i];
         bool known = a->sample_section[i] != s || strcmp(x->row, c->row) != 0 || strcmp(x->position, "all") != 0;
-        for (int j = 0; j < seen && !known; j++)
+        for (size_t j = 0; j < seen && !known; j++)
             known = strcmp(last[j]->metric, x->metric) == 0 && strcmp(last[j]->condition, x->condition) == 0;
-        if (known || seen == 64) continue;
+        if (known) continue;
+        if (seen % 64 == 0) last = xrealloc(last, seen + 64, sizeof *last);
         last[seen++] = x;
         struct selection l = {.data = a, .section = s, .row = c->row, .condition = x->condition, .metric = x->metric, .seed = -1};
         int other = partner_section(c, &l);
@@ -198,6 +199,7 @@ static void compare_section(struct comparison *c, int s) {
         difference(&c->whole, &l, &r, true);
         if (!*x->condition) compare_parts(c, l, r);
     }
+    free(last);
 }
 
 /* ---- answers ---- */
@@ -238,31 +240,47 @@ static bool same_group(const struct sample_row *x, const struct sample_row *y) {
            n == (other ? (size_t)(other - y->sample) : 0) && strncmp(x->sample, y->sample, n) == 0;
 }
 
-static void answers_group(struct comparison *c, const char *section, const struct answers *a, int64_t first, bool *done,
+/* The samples of x's group, in section s of d. */
+static struct selection group_of(const struct report_data *d, int s, const char *row, const struct sample_row *x, char room[96]) {
+    const char *end = strrchr(x->sample, '-');
+    snprintf(room, 96, "%.*s", end ? (int)(end - x->sample) + 1 : 0, x->sample);
+    return (struct selection){.data = d,
+                              .section = s,
+                              .row = row,
+                              .condition = x->condition,
+                              .metric = x->metric,
+                              .position = x->position,
+                              .sample = *room ? room : NULL,
+                              .seed = -1};
+}
+
+static void answers_group(struct comparison *c, int mine, int theirs, const struct answers *a, int64_t first, bool *done,
                           const struct answers *sorted) {
     const struct sample_row *x = a->x[first];
-    int64_t n = 0, right[2] = {0}, only[2] = {0};
+    double right[2] = {0}, asked = 0; /* a sample may have several questions */
+    int64_t n = 0;
+    char room[96];
     for (int64_t i = first; i < a->n; i++) {
         if (done[i] || !same_group(x, a->x[i])) continue;
         const struct sample_row *y = partner(sorted, a->x[i]);
         done[i] = true;
         if (!y) continue;
-        bool one = a->x[i]->value > 0.5, two = y->value > 0.5;
-        right[0] += one, right[1] += two;
-        only[0] += one && !two, only[1] += two && !one;
+        right[0] += a->x[i]->value, right[1] += y->value;
+        asked += a->x[i]->weight;
         n++;
     }
     if (!n) return;
-    struct interval v = paired_shares(only[0], only[1], n);
+    struct interval v =
+        report_difference_shares(group_of(c->a.d, mine, c->row, x, room), group_of(c->b.d, theirs, c->with, x, room));
     long long length;
     label(&c->answers, c);
-    table_cell(&c->answers, "%s", section);
+    table_cell(&c->answers, "%s", c->a.d->sections[mine].name);
     table_cell(&c->answers, "%s", *x->condition ? x->condition : "–");
     if (sscanf(x->sample, "L%lld-", &length) == 1)
         table_cell(&c->answers, "%s, %s", show_length(length), x->position);
     else
         table_cell(&c->answers, "%s", x->position);
-    for (int k = 0; k < 2; k++) table_cell(&c->answers, "%.1f", 100 * (double)right[k] / (double)n);
+    for (int k = 0; k < 2; k++) table_cell(&c->answers, "%.1f", 100 * right[k] / asked);
     v.value *= 100, v.low *= 100, v.high *= 100;
     table_cell(&c->answers, "%s", show_interval(v, 1, true));
     table_cell(&c->answers, "%lld", (long long)n);
@@ -273,6 +291,7 @@ static void compare_answers(struct comparison *c, int s) {
     const struct report_section *mine = &c->a.d->sections[s];
     struct answers a = answers_of(c->a.d, s, c->row), best = {.n = 0};
     int64_t most = 0;
+    int theirs = -1;
     for (int i = 0; i < c->b.d->section_count && a.n; i++) {
         const struct report_section *x = &c->b.d->sections[i];
         if (strcmp(x->task, mine->task) != 0) continue;
@@ -285,13 +304,14 @@ static void compare_answers(struct comparison *c, int s) {
             free(best.x);
             best = b;
             most = worth;
+            theirs = i;
         } else {
             free(b.x);
         }
     }
     bool *done = xcalloc((size_t)a.n + 1, sizeof *done);
     for (int64_t i = 0; i < a.n && most; i++)
-        if (!done[i]) answers_group(c, mine->name, &a, i, done, &best);
+        if (!done[i]) answers_group(c, s, theirs, &a, i, done, &best);
     free(done);
     free(a.x);
     free(best.x);

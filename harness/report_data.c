@@ -42,7 +42,10 @@ int report_row_index(const struct report_data *d, const char *name) {
 static struct report_row *row_of(struct report_data *d, const char *name) {
     int i = report_row_index(d, name);
     if (i >= 0) return &d->rows[i];
-    if (d->row_count == REPORT_ROWS) return NULL;
+    if (d->row_count == REPORT_ROWS) {
+        d->full = "rows";
+        return NULL;
+    }
     snprintf(d->rows[d->row_count].name, sizeof d->rows[0].name, "%.63s", name);
     return &d->rows[d->row_count++];
 }
@@ -52,7 +55,10 @@ static int section_of(struct report_data *d, const char *name, const char *task,
         if (strcmp(d->sections[i].name, name) == 0 && strcmp(d->sections[i].task, task) == 0 &&
             strcmp(d->sections[i].stage, stage) == 0)
             return i;
-    if (d->section_count == REPORT_SECTIONS) return REPORT_SECTIONS - 1;
+    if (d->section_count == REPORT_SECTIONS) {
+        d->full = "stages and tasks";
+        return REPORT_SECTIONS - 1;
+    }
     struct report_section *s = &d->sections[d->section_count];
     snprintf(s->name, sizeof s->name, "%.39s", name);
     snprintf(s->task, sizeof s->task, "%.39s", task);
@@ -120,15 +126,16 @@ static bool same_measure(const struct result_row *a, const struct result_row *b)
            strcmp(a->condition, b->condition) == 0 && strcmp(a->position, b->position) == 0 && strcmp(a->split, b->split) == 0;
 }
 
-/* Without a list of cells the later one of two that measured the same is the current one. */
+/* Without a list of cells the later one of two that measured the same, in whatever part, is the current one. */
 static void list_latest(const struct report_data *d, struct manifest *m) {
     m->cells = xcalloc((size_t)d->result_count + 1, sizeof *m->cells);
-    for (int64_t i = 0; i < d->result_count; i++) {
+    for (int64_t i = 0, end; i < d->result_count; i = end) {
         const struct result_row *r = &d->results[i];
         bool later = strcmp(r->architecture, FOREIGN) == 0; /* list_foreign */
-        for (int64_t j = i + 1; j < d->result_count && !later; j++)
-            later = same_measure(r, &d->results[j]) && strcmp(r->cell, d->results[j].cell) != 0;
-        if (later || (m->count && strcmp(m->cells[m->count - 1].cell, r->cell) == 0)) continue;
+        for (end = i; end < d->result_count && strcmp(d->results[end].cell, r->cell) == 0;) end++;
+        for (int64_t k = i; k < end; k++)
+            for (int64_t j = end; j < d->result_count && !later; j++) later = same_measure(&d->results[k], &d->results[j]);
+        if (later) continue;
         snprintf(m->cells[m->count].cell, 20, "%s", r->cell);
         snprintf(m->cells[m->count++].section, 40, "%.39s", r->task);
     }
@@ -310,6 +317,12 @@ struct report_data *report_load(const char *folder, struct error *e) {
             d->twin = -1;
         else if (d->twin > i)
             d->twin--;
+    }
+    if (d->full) {
+        fail(e, "%s: more %s than a report holds (%d); divide the experiment", d->folder, d->full,
+             strcmp(d->full, "rows") == 0 ? REPORT_ROWS : REPORT_SECTIONS);
+        report_data_free(d);
+        return NULL;
     }
     if (d->result_count == 0) {
         fail(e, "%s: results.csv holds no measurement of this experiment yet; infinibench run makes them", d->folder);

@@ -9,7 +9,7 @@
 #include "stats.h"
 
 #define REPORT_ROWS 64
-#define REPORT_SECTIONS 64
+#define REPORT_SECTIONS 160 /* stages and tasks */
 #define REPORT_SEEDS 32
 #define POSITIONS 5
 extern const char *const position_names[POSITIONS + 1]; /* "1" .. "65+", NULL */
@@ -34,7 +34,8 @@ struct report_data {
     struct report_row rows[REPORT_ROWS];
     struct report_section sections[REPORT_SECTIONS];
     int row_count, section_count, seed_count;
-    int twin, twins; /* twin: index of the local-only row, -1: none, or several, as in a search over learning rates; how many */
+    const char *full; /* what there were more of than there is room for; NULL: nothing */
+    int twin, twins;  /* twin: index of the local-only row, -1: none, or several, as in a search over learning rates; how many */
     int64_t seeds[REPORT_SEEDS];
     struct result_row *results;
     struct sample_row *samples;

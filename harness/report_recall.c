@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-static struct pooled at_pairs(const struct group *g, const char *metric, const char *row, int knock_out, int64_t pairs) {
+static struct pooled at(const struct group *g, const char *metric, const char *row, int knock_out, int64_t pairs) {
     char room[CONDITION_SIZE], all[CONDITION_SIZE], setting[40];
     struct probe p = group_probe(g, row, knock_out, room);
     snprintf(setting, sizeof setting, "pairs=%lld", (long long)pairs);
@@ -16,9 +16,28 @@ static struct pooled at_pairs(const struct group *g, const char *metric, const c
     return probe_value(&p);
 }
 
+/* The formula of capacity with v from the chance that the task wrote. */
+static double capacity_of(const struct group *g, int64_t pairs, double share) {
+    double v = 1 / at(g, "exact_match_chance", NULL, 0, pairs).value.value;
+    return v > 1 ? (double)pairs * (v * share - 1) / (v - 1) : NAN;
+}
+
+struct pooled recall_at(const struct group *g, const char *metric, const char *row, int knock_out, int64_t pairs) {
+    struct pooled x = at(g, metric, row, knock_out, pairs);
+    if (strcmp(metric, "capacity") == 0 && x.value.low >= x.value.high) { /* all answers agree: the width that their share has */
+        struct interval share = at(g, "exact_match", row, knock_out, pairs).value;
+        double low = capacity_of(g, pairs, share.low), high = capacity_of(g, pairs, share.high);
+        if (low < high) x.value.low = low, x.value.high = high;
+    }
+    return x;
+}
+
 double recall_commonest(const struct group *g, int64_t pairs, double *capacity) {
-    double v = 1 / at_pairs(g, "exact_match_chance", NULL, 0, pairs).value.value, share = commonest_share(pairs, round(v));
-    *capacity = v > 1 ? (double)pairs * (v * share - 1) / (v - 1) : NAN;
+    /* Where keys are rewritten more values are read than count, and they are not independent. */
+    bool rewritten = strcmp(condition_value(g->condition, "kind"), "rewrite") == 0;
+    double chance = at(g, "exact_match_chance", NULL, 0, pairs).value.value;
+    double share = rewritten ? NAN : commonest_share(pairs, round(1 / chance));
+    *capacity = capacity_of(g, pairs, share);
     return share;
 }
 
@@ -28,7 +47,7 @@ static void chance_words(char out[96], const struct group *g) {
     struct values pairs = recall_pairs(g);
     for (int k = 0; k < 2; k++)
         chance[k] =
-            pairs.n ? at_pairs(g, k ? "symbol_accuracy_chance" : "exact_match_chance", NULL, 0, pairs.v[0]).value.value : NAN;
+            pairs.n ? recall_at(g, k ? "symbol_accuracy_chance" : "exact_match_chance", NULL, 0, pairs.v[0]).value.value : NAN;
     if (isnan(chance[0]))
         snprintf(out, 96, "not known");
     else
@@ -51,7 +70,7 @@ static void pairs_table(struct table *t, const struct group *g, bool knocked, bo
     for (int k = 0; k < pairs.n; k++) {
         int64_t low = 0, high = 0;
         for (int i = 0; i < g->d->row_count; i++) {
-            int64_t n = at_pairs(g, "exact_match", g->d->rows[i].name, 0, pairs.v[k]).value.n;
+            int64_t n = recall_at(g, "exact_match", g->d->rows[i].name, 0, pairs.v[k]).value.n;
             if (n && (!low || n < low)) low = n;
             if (n > high) high = n;
         }
@@ -69,7 +88,7 @@ static void pairs_table(struct table *t, const struct group *g, bool knocked, bo
             for (int way = knocked; way < (knocked ? 3 : 1); way++) {
                 struct pooled x[RETRIEVAL_LIMIT], *any = NULL;
                 for (int k = 0; k < pairs.n; k++) {
-                    x[k] = at_pairs(g, measures[m], g->d->rows[i].name, way, pairs.v[k]);
+                    x[k] = recall_at(g, measures[m], g->d->rows[i].name, way, pairs.v[k]);
                     if (!any || x[k].seeds > any->seeds) any = &x[k];
                 }
                 if (!any || !any->seeds || (by_seed && (any->seeds < 2 || m == 1)) || (knocked && m == 1)) continue;

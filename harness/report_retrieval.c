@@ -64,7 +64,7 @@ int groups_of(struct group out[RETRIEVAL_LIMIT], const struct report_data *d, in
     for (int64_t i = 0; i < d->result_count && n < RETRIEVAL_LIMIT; i++) {
         char base[CONDITION_SIZE];
         bool known = d->result_section[i] != section;
-        if (known) continue;
+        if (known || *condition_value(d->results[i].condition, "baseline")) continue; /* controls stand with what they control */
         condition_base(base, d->results[i].condition);
         for (int k = 0; k < n && !known; k++) known = strcmp(out[k].condition, base) == 0;
         if (known) continue;

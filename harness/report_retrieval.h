@@ -9,7 +9,7 @@
 
 #include "report_data.h"
 
-#define RETRIEVAL_LIMIT 64 /* lengths, depths, conditions, writes of one table */
+#define RETRIEVAL_LIMIT 128 /* lengths, depths, conditions, writes of one table */
 #define CONDITION_SIZE 128
 extern const char *const passkey_places[4];     /* start, middle, end, NULL */
 extern const char *const knock_out_words[3];    /* "", "memory off", "memory zero" */
@@ -64,8 +64,10 @@ struct values passkey_depth_lengths(const struct group *g);
 struct values summary_budgets(const struct group *g); /* tokens read before a summary, measured or skipped; ascending */
 bool depth_of(const char *position, double *depth);
 struct values recall_pairs(const struct group *g);
-/* Share and capacity of a reader that knows which values were read but not with which key, and answers the commonest: a control. NaN
- * where it is not known. */
+/* A metric of a row (NULL: of any) at a number of pairs. */
+struct pooled recall_at(const struct group *g, const char *metric, const char *row, int knock_out, int64_t pairs);
+/* Share and capacity of a reader that knows which values were read but not with which key, and answers the commonest: a control.
+ * NaN where it is not known. */
 double recall_commonest(const struct group *g, int64_t pairs, double *capacity);
 /* Exact match by memory writes since the needle was read. Many different numbers are put into classes of powers of two. */
 struct writes_class {

@@ -18,7 +18,7 @@
 
 #include "results_files.h"
 
-enum { SAMPLES, CURVES, RESULTS, FILES }; /* in the order of appending */
+/* In the order of appending. */
 static const char *const file_name[FILES] = {"samples.csv", "curves.csv", "results.csv"};
 static const char *const file_header[FILES] = {SAMPLES_HEADER, CURVES_HEADER, RESULTS_HEADER};
 
@@ -112,16 +112,9 @@ static int64_t file_size(const char *path) {
 
 /* A journal means that a commit did not end: back to the lengths before it. */
 static int roll_back(struct results *r, struct error *e) {
-    if (file_size(r->journal) < 0) return 0;
-    size_t size;
-    char *text = read_file(r->journal, &size, e);
-    if (!text) return -1;
-    long long length[FILES];
-    if (sscanf(text, "%lld %lld %lld end", &length[0], &length[1], &length[2]) != FILES || !strstr(text, "end")) {
-        free(text); /* write_file is atomic: cannot happen short of a full rewrite by hand */
-        return fail(e, "%s: not a journal of this program; if nothing else uses the folder, remove the file", r->journal);
-    }
-    free(text);
+    int64_t length[FILES];
+    int found = results_journal(r->folder, length, e);
+    if (found <= 0) return found;
     for (int i = 0; i < FILES; i++)
         if (file_size(r->path[i]) > length[i] && cut_file(r->path[i], length[i], e) != 0) return -1;
     if (unlink(r->journal) != 0) return fail(e, "%s: cannot remove: %s", r->journal, strerror(errno));
@@ -194,8 +187,10 @@ struct results *results_open(const char *folder, struct error *e) {
     r->journal = xprintf("%s/commit.tmp", folder);
     r->lock = -1;
     for (int i = 0; i < FILES; i++) r->path[i] = xprintf("%s/%s", folder, file_name[i]);
-    bool good = take_lock(r, e) == 0 && roll_back(r, e) == 0;
-    for (int i = 0; i < FILES && good; i++) good = csv_unpack(r->path[i], e) == 0 && repair_file(r, i, e) == 0;
+    bool good = take_lock(r, e) == 0;
+    for (int i = 0; i < FILES && good; i++) good = csv_unpack(r->path[i], e) == 0; /* the journal speaks of the plain files */
+    good = good && roll_back(r, e) == 0;
+    for (int i = 0; i < FILES && good; i++) good = repair_file(r, i, e) == 0;
     good = good && csv_read(r->path[RESULTS], RESULTS_HEADER, false, see_result, r, e) == 0;
     good = good && drop_orphans(r, SAMPLES, e) == 0 && drop_orphans(r, CURVES, e) == 0;
     if (good) return r;
@@ -216,6 +211,11 @@ void results_close(struct results *r) {
 const char *results_folder(const struct results *r) { return r->folder; }
 
 /* ---- writing a cell ---- */
+/* What is longer than its column would make the folder unreadable. */
+#define FITS(type, field, text)                                                                                                    \
+    CHECK(!(text) || strlen(text) < sizeof((struct type *)0)->field, "'%s' is longer than a " #field " may be (%zu)", text,        \
+          sizeof((struct type *)0)->field - 1)
+
 struct cell_writer *cell_begin(struct results *r, const char *cell, const char *run, const char *experiment, const char *row,
                                const char *architecture, const char *stage, int64_t seed, const char *task, int task_version) {
     struct cell_writer *w = xcalloc(1, sizeof *w);
@@ -238,6 +238,11 @@ struct cell_writer *cell_begin(struct results *r, const char *cell, const char *
 
 void cell_measure(struct cell_writer *w, const struct measurement *m) {
     struct text_buffer *b = &w->text[RESULTS];
+    FITS(result_row, split, m->split);
+    FITS(result_row, condition, m->condition);
+    FITS(result_row, metric, m->metric);
+    FITS(result_row, unit, m->unit);
+    FITS(result_row, position, m->position);
     csv_integer(b, RESULTS_SCHEMA, ',');
     csv_text(b, w->run, ',');
     csv_text(b, w->experiment, ',');
@@ -276,6 +281,11 @@ void cell_value(struct cell_writer *w, const struct measurement *m) {
 void cell_sample(struct cell_writer *w, const char *split, const char *condition, const char *metric, const char *sample,
                  const char *position, double value, double weight) {
     struct text_buffer *b = &w->text[SAMPLES];
+    FITS(sample_row, split, split);
+    FITS(sample_row, condition, condition);
+    FITS(sample_row, metric, metric);
+    FITS(sample_row, sample, sample);
+    FITS(sample_row, position, position);
     csv_text(b, w->run, ',');
     csv_text(b, w->row, ',');
     csv_integer(b, w->seed, ',');

@@ -1,5 +1,6 @@
 /* results.h - one folder per experiment: results.csv, samples.csv, curves.csv, runs/ID.json. One process owns a folder (lock).
- * Each of the three may be packed by gzip (samples.csv.gz): it is read as it is, and unpacked when the folder is opened to write. */
+ * Each of the three may be packed by gzip (samples.csv.gz): it is read as it is, and unpacked when the folder is opened to write.
+ */
 #ifndef INFINIBENCH_RESULTS_H
 #define INFINIBENCH_RESULTS_H
 
@@ -23,10 +24,11 @@ struct result_row { /* a line of results.csv, read back */
     int64_t seed, task_version, context, writes, n;
     double value, standard_error, low, high;
 };
+#define SAMPLE_NAME 96 /* bytes of a sample's name, its end included */
 /* Header of samples.csv: run,row,seed,task,split,condition,metric,sample,position,value,weight,cell
  * value is a sum and weight its denominator (nats and bytes of a document at a position): the ratio of sums is the metric. */
 struct sample_row {
-    char run[40], row[64], task[40], split[24], condition[128], metric[48], sample[96], position[24], cell[20];
+    char run[40], row[64], task[40], split[24], condition[128], metric[48], sample[SAMPLE_NAME], position[24], cell[20];
     int64_t seed;
     double value, weight;
 };

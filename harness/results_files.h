@@ -13,6 +13,11 @@
 #define SAMPLES_HEADER "run,row,seed,task,split,condition,metric,sample,position,value,weight,cell"
 #define CURVES_HEADER "run,row,stage,seed,step,tokens,metric,value,cell"
 
+/* FOLDER/commit.tmp, there while a commit runs or after one that did not end: bytes that samples.csv, curves.csv and results.csv
+ * had before it. 1; 0: there is none; -1: something else is there (a sentence in e). */
+enum results_file { SAMPLES, CURVES, RESULTS, FILES };
+int results_journal(const char *folder, int64_t length[FILES], struct error *e);
+
 struct curve_row {
     char run[40], row[64], stage[40], metric[48], cell[20];
     int64_t seed, step, tokens;

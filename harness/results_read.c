@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct reading {
     char *rows;
@@ -102,11 +103,29 @@ static int curve_line(void *data, const char *path, int line, int count, char **
     return 0;
 }
 
-static void *read_all(const char *folder, const char *name, const char *header, csv_row row, size_t size, int64_t *count,
-                      struct error *e) {
+int results_journal(const char *folder, int64_t length[FILES], struct error *e) {
+    char *path = xprintf("%s/commit.tmp", folder);
+    size_t size;
+    char *text = access(path, F_OK) == 0 ? read_file(path, &size, NULL) : NULL; /* it may go in between */
+    long long was[FILES];
+    int result = text != NULL;
+    if (text && (sscanf(text, "%lld %lld %lld end", &was[0], &was[1], &was[2]) != FILES || !strstr(text, "end")))
+        /* write_file is atomic: cannot happen short of a full rewrite by hand */
+        result = fail(e, "%s: not a journal of this program; if nothing else uses the folder, remove the file", path);
+    for (int i = 0; i < FILES && result == 1; i++) length[i] = was[i];
+    free(text);
+    free(path);
+    return result;
+}
+
+static void *read_all(const char *folder, enum results_file file, const char *name, const char *header, csv_row row, size_t size,
+                      int64_t *count, struct error *e) {
     struct reading r = {.size = size};
     char *path = xprintf("%s/%s", folder, name);
-    int result = csv_read(path, header, true, row, &r, e);
+    int64_t length[FILES];
+    /* A commit that has not ended does not count yet. */
+    size_t most = results_journal(folder, length, NULL) == 1 && length[file] >= 0 ? (size_t)length[file] : SIZE_MAX;
+    int result = csv_read_part(path, header, true, most, row, &r, e);
     free(path);
     *count = r.count;
     if (result == 0) return r.rows ? r.rows : xcalloc(1, size);
@@ -115,13 +134,13 @@ static void *read_all(const char *folder, const char *name, const char *header, 
 }
 
 struct result_row *results_read(const char *folder, int64_t *count, struct error *e) {
-    return read_all(folder, "results.csv", RESULTS_HEADER, result_line, sizeof(struct result_row), count, e);
+    return read_all(folder, RESULTS, "results.csv", RESULTS_HEADER, result_line, sizeof(struct result_row), count, e);
 }
 
 struct sample_row *samples_read(const char *folder, int64_t *count, struct error *e) {
-    return read_all(folder, "samples.csv", SAMPLES_HEADER, sample_line, sizeof(struct sample_row), count, e);
+    return read_all(folder, SAMPLES, "samples.csv", SAMPLES_HEADER, sample_line, sizeof(struct sample_row), count, e);
 }
 
 struct curve_row *curves_read(const char *folder, int64_t *count, struct error *e) {
-    return read_all(folder, "curves.csv", CURVES_HEADER, curve_line, sizeof(struct curve_row), count, e);
+    return read_all(folder, CURVES, "curves.csv", CURVES_HEADER, curve_line, sizeof(struct curve_row), count, e);
 }

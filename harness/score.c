@@ -10,9 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ROUNDING 1e-4   /* a probability that came out above 1 by rounding */
-#define NAMES_SHOWN 3   /* file names in a sentence */
-#define SAMPLE_LIMIT 96 /* of samples.csv */
+#define ROUNDING 1e-4 /* a probability that came out above 1 by rounding */
+#define NAMES_SHOWN 3 /* file names in a sentence */
 
 int score_offered(const struct task *t, struct error *e) {
     if (t->score) return 0;
@@ -162,9 +161,9 @@ int score_nll(struct score_run *r, const char *sample, struct score_nll *out, st
     int rank = 0, result = -1;
     double *data = NULL;
     *out = (struct score_nll){.n = 0};
-    if (strlen(sample) >= SAMPLE_LIMIT) {
+    if (strlen(sample) >= SAMPLE_NAME) {
         fail(e, "the name of the document %s is longer than %d bytes, which samples.csv cannot hold; rename it", sample,
-             SAMPLE_LIMIT - 1);
+             SAMPLE_NAME - 1);
         free(path);
         return -1;
     }

@@ -310,7 +310,12 @@ static void update_refuses(void **state) {
     assert_int_equal(status, 1);
     assert_non_null(strstr(text, "1 gone"));
     free(text);
-    o.partial = true; /* the rest stays */
+    o.partial = true; /* the rest stays, and is judged too: with the spread of one row of two alone, tolerances are wider by half */
+    text = said(check_update, &o, &status);
+    assert_int_equal(status, 1);
+    assert_non_null(strstr(text, "wider tolerance"));
+    free(text);
+    o.reason = "one row was measured again";
     assert_int_equal(status_of(check_update, &o), 0);
     struct expectations x;
     assert_int_equal(expectations_read(&x, o.against, false, &e), 0);

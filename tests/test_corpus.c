@@ -69,6 +69,11 @@ static void test_corpus_errors(void **state) {
     put("bare/train/x.csv", "x", 1);
     assert_null(open_corpus("bare", 0));
     assert_says("/bare/train holds no text files");
+    char *wide = xprintf("wide/train/%096d", 7);
+    put(wide, "x", 1);
+    assert_null(open_corpus("wide", 0));
+    assert_says("is longer than 95 bytes, which samples.csv cannot hold");
+    free(wide);
     const struct {
         const char *bytes, *says;
         size_t n;

@@ -78,6 +78,11 @@ holds "another seed, other samples" test "$(values seeds1)" != "$(values seeds2)
 holds "seed 1 is the default" test -n "$(values seeds1)" -a "$(values seeds1)" = "$(values seeds3)"
 wrong "task language_modeling draws nothing at random: --seed would change no number" eval language_modeling --model m.safetensors --corpus ./corpus --seed 2
 
+# a row is named by the file, without what would be two words of a picture
+cp m.safetensors "a model, mine.safetensors"
+right eval passkey --model "a model, mine.safetensors" --length 512 --samples 2 --positions middle --out blanks
+holds "the row has a name without blanks" grep -q ',a_model__mine.safetensors,' blanks/results.csv
+
 # info names what is inside
 right info m.safetensors
 holds "info shows the architecture" grep -q "architecture=infini" out.txt
