@@ -26,6 +26,10 @@ CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -fopenmp -MMD -MP -I. -DBUILD_FLAGS='"$(
 CXXFLAGS_ALL := -std=c++17 $(OPT) $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) -MMD -MP -I. $(CXXFLAGS)
 LIBS = -lopenblas -ljansson -lxxhash -linih -lcsv -lz -lsentencepiece -lstdc++ -lm $(CUDA_LIBS)
 
+# What objects are built with: another compiler, flag or CUDA setting builds them again.
+FLAGS_NOW := $(CC) $(CXX) $(CFLAGS_ALL) $(CXXFLAGS_ALL) $(LDOPT) cuda $(WITH_CUDA) $(CUDA_ARCH)
+export FLAGS_NOW
+
 ISAS := base $(if $(filter x86_64 amd64,$(shell uname -m)),v3 v4)
 ISA_FLAGS_base :=
 ISA_FLAGS_v3 := -march=x86-64-v3
@@ -43,7 +47,7 @@ SUPPORT_O := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 F64_O := $(patsubst %.c,$(B)/f64/%.o,$(ENGINE_LIB) harness/kernels/cuda_absent.c $(wildcard tests/ref/*.c tests/support/*.c)) $(SHIM_O)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(filter-out $(NO_TESTS),$(wildcard tests/test_*.c tests/f64_*.c)))
 
-.PHONY: help all deps reproduce test bench plots asan clean format
+.PHONY: help all deps reproduce test bench plots asan clean distclean format
 help:
 	@echo "make reproduce  install what is missing, build, run tasks/experiments/quick.ini, quick-passkey.ini and quick-chronicle.ini into"
 	@echo "                results/local, print tables, draw plots, compare with the committed results (under 20 minutes on two cores)"
@@ -60,7 +64,7 @@ help:
 	@echo "make fuzz, stress, valgrind, tsan"
 	@echo "                every parser of foreign input fuzzed, FUZZ_SECONDS=60 each (clang); 50 kills and a disk that is full at each write;"
 	@echo "                the program under valgrind; its threads under ThreadSanitizer (clang): docs/reliability.md"
-	@echo "make format     clang-format over the tree          make clean   remove build/"
+	@echo "make format     clang-format over the tree          make clean   remove what was built (distclean: models in training and prepared texts too)"
 	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0|1  CUDA_ARCH=\"80 90\"|native"
 all: $(BIN)
 deps:
@@ -94,14 +98,17 @@ bench: deps
 	@scripts/prepare_kjv.sh build/data/kjv
 	@if command -v python3 >/dev/null; then python3 scripts/bench_rouge.py; else echo "no python3: ROUGE is not compared with rouge_score"; fi
 plots: all
-	@for d in results/*/; do [ ! -f $$d/results.csv ] || $(BIN) report $$d; done
+	@for d in results/*/; do [ ! -f $$d/results.csv ] || $(BIN) report $$d || exit 1; done
 asan: deps
 	@$(MAKE) --no-print-directory -j2 CONFIG=asan all tests
 	@scripts/prepare_kjv.sh build/data/kjv
 	@scripts/run_tests.sh build/asan
 format:
 	@git ls-files '*.c' '*.h' '*.cc' | xargs clang-format -i
+# Models in training and prepared texts are work, not build products.
 clean:
+	rm -rf $(filter-out build/checkpoints build/data,$(wildcard build/*))
+distclean:
 	rm -rf build
 
 $(BIN): $(B)/harness/main.o $(LIB_O)
@@ -119,19 +126,22 @@ $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(LIB_O)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -fsanitize=fuzzer $(LDOPT) -fopenmp -o $@ $< $(filter-out $(if $(findstring tokenizer,$*),%/tokenizer_sentencepiece.o),$(LIB_O)) $(LIBS)
 .SECONDARY:
+$(B)/flags: FORCE
+	@mkdir -p $(@D); printf '%s\n' "$$FLAGS_NOW" | cmp -s - $@ || printf '%s\n' "$$FLAGS_NOW" >$@
+.PHONY: FORCE
 define VEC_RULE
-$(B)/%.$(1).o: %.c
+$(B)/%.$(1).o: %.c $(B)/flags
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call VEC_RULE,$(i))))
-$(B)/f64/%.o: %.c
+$(B)/f64/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -DINFINI_REAL=double -c -o $@ $<
-$(B)/%.o: %.c
+$(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -c -o $@ $<
-$(B)/%.o: %.cc
+$(B)/%.o: %.cc $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CXXFLAGS_ALL) -c -o $@ $<
 include tests/gate.mk

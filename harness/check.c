@@ -255,7 +255,7 @@ int check_run(const struct check_options *o, FILE *out, struct error *e) {
     struct cells cells = {0};
     struct verdicts all = {0};
     int result = expectations_read(&expected, o->against, false, e);
-    if (result == 0) result = rules_read(&rules, o->rules, o->against, false, e);
+    if (result == 0) result = rules_read(&rules, o->rules, o->against, e);
     if (result == 0) result = cells_read(&cells, o, &rules, &expected, e);
     if (result == 0) judge(&all, o, &expected, &cells);
     if (result == 0 && !all.count) result = fail(e, "%s: none of the cells of %s was measured", o->folder, o->against);

@@ -166,12 +166,12 @@ static int rule_line(void *data, const char *path, int line, int count, char **f
     return 0;
 }
 
-int rules_read(struct rules *all, const char *path, const char *against, bool needed, struct error *e) {
+int rules_read(struct rules *all, const char *path, const char *against, struct error *e) {
     *all = (struct rules){0};
     const char *slash = strrchr(against, '/');
     char *beside = path ? xstrdup(path) : xprintf("%.*srules.csv", slash ? (int)(slash + 1 - against) : 0, against);
-    int result = 0;
-    if (path || needed || access(beside, F_OK) == 0) result = csv_read(beside, RULES_HEADER, false, rule_line, all, e);
+    int result = csv_read(beside, RULES_HEADER, false, rule_line, all, e);
+    if (result == 0 && !all->count) result = fail(e, "%s holds no rule: what nobody expects would pass unseen", beside);
     free(beside);
     if (result != 0) rules_free(all);
     return result;

@@ -45,8 +45,8 @@ struct rules {
     struct rule *x;
     int count;
 };
-/* path NULL: rules.csv in the folder of `against`, which need not be there unless needed. */
-int rules_read(struct rules *all, const char *path, const char *against, bool needed, struct error *e);
+/* path NULL: rules.csv in the folder of `against`. A file without a rule is an error: it would let everything pass unseen. */
+int rules_read(struct rules *all, const char *path, const char *against, struct error *e);
 void rules_free(struct rules *all);
 
 struct cell {                /* a measurement over the seeds of the folder */

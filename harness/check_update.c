@@ -273,7 +273,7 @@ int check_update(const struct check_options *o, FILE *out, struct error *e) {
     struct update u = {0};
     struct rules rules = {0};
     int result = expectations_read(&u.expected, o->against, true, e);
-    if (result == 0) result = rules_read(&rules, o->rules, o->against, true, e);
+    if (result == 0) result = rules_read(&rules, o->rules, o->against, e);
     if (result == 0) result = cells_read(&u.cells, o, &rules, &u.expected, e);
     if (result == 0) result = count_seeds(&u, o->folder, e);
     if (result == 0) result = decide(&u, o, e);

@@ -68,8 +68,11 @@ int backend_check(const struct setting *s, struct error *e) {
 /* ---- arguments ---- */
 
 static struct flag *find_flag(const struct arguments *a, const char *name) {
-    for (struct flag *f = a->flags; f && f->name; f++)
-        if (!strcmp(f->name, name)) return f;
+    for (struct flag *f = a->flags; f && f->name; f++) {
+        size_t i = 0; /* --head_dim is --head-dim, as options of architectures and tasks are both */
+        while (name[i] && (name[i] == f->name[i] || (name[i] == '_' && f->name[i] == '-'))) i++;
+        if (!name[i] && !f->name[i]) return f;
+    }
     return NULL;
 }
 
@@ -104,6 +107,7 @@ int arguments_read(struct arguments *a, int count, char **argv, const char *usag
             value = argv[++i];
         else
             return fail(e, "--%s needs a value; usage: infinibench %s", name, usage);
+        if (f && f->value && !f->is_switch) return fail(e, "--%s is given twice: '%s' and '%s'", f->name, f->value, value);
         if (f) {
             f->value = value;
             continue;

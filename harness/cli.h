@@ -38,7 +38,7 @@ int flag_real(const struct arguments *a, const char *name, double fallback, doub
 
 #define TRAIN_USAGE "train X.ini --row ROW --out CKPT [--seed N] [--stage NAME] [--dry-run]"
 
-#define EVAL_USAGE "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--seed N]"
+#define EVAL_USAGE "eval TASK --model CKPT [--OPTION VALUE ...] [--csv FILE] [--out DIR] [--row NAME] [--seed N]"
 
 #define CHECK_USAGE                                                                                                                \
     "check DIR --against FILE [--partial] [--seed N] [--all] [--rules FILE] [--junit FILE] [--json FILE] | "                       \

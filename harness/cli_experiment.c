@@ -2,6 +2,7 @@
 #include "check.h"
 #include "checkpoint.h"
 #include "cli.h"
+#include "csv_io.h"
 #include "report.h"
 #include <ctype.h>
 #include <dirent.h>
@@ -24,6 +25,8 @@ int command_run(int count, char **argv, const struct setting *s, struct error *e
         return fail(e, "--jobs %lld: with --backend cuda one cell at a time has the GPU; leave --jobs out", (long long)jobs);
     struct experiment *x = experiment_read(a.word[0], flag_value(&a, "seeds"), e);
     if (!x) return -1;
+    if (flag_value(&a, "checkpoints") && !*flag_value(&a, "checkpoints"))
+        return fail(e, "--checkpoints is empty; it names a folder");
     if (flag_value(&a, "checkpoints")) {
         free(x->checkpoints);
         x->checkpoints = xstrdup(flag_value(&a, "checkpoints"));
@@ -55,7 +58,7 @@ int command_train(int count, char **argv, const struct setting *s, struct error 
     bool dry = flag_value(&a, "dry-run") != NULL;
     if (!row) return fail(e, "--row is needed: which row of %s; usage: infinibench %s", a.word[0], TRAIN_USAGE);
     if (!out && !dry) return fail(e, "--out is needed: where the model goes; usage: infinibench %s", TRAIN_USAGE);
-    if (can_write(out, "out", e)) return -1;
+    if (can_write(out, "out", e) || not_input(out, "out", a.word[0], e)) return -1;
     struct experiment *x = experiment_read(a.word[0], NULL, e);
     if (!x) return -1;
     struct backend_info info;
@@ -118,39 +121,91 @@ void print_results(const struct result_row *r, int64_t count, const char *run) {
     }
 }
 
-static int copy_file(const char *from, const char *to, struct error *e) {
+/* The lines of one run. */
+static int write_lines(const char *folder, const char *run, const char *to, struct error *e) {
+    struct text_buffer b = {0};
+    char *from = xprintf("%s/results.csv", folder), *start = xprintf("%d,%s,", RESULTS_SCHEMA, run);
     size_t size;
     char *text = read_file(from, &size, e);
-    if (!text) return -1;
-    int status = write_file(to, text, size, e);
+    for (const char *line = text, *next; line && *line; line = next) {
+        next = line + strcspn(line, "\n");
+        next += *next == '\n';
+        if (line == text || strncmp(line, start, strlen(start)) == 0) buffer_add(&b, line, (size_t)(next - line));
+    }
+    int status = text ? write_file(to, b.data, b.n, e) : -1;
+    buffer_free(&b);
     free(text);
+    free(from);
+    free(start);
+    return status;
+}
+
+/* What identifies an evaluation: the model by its bytes, the task with its options and version, the data that it reads. */
+struct evaluation {
+    char row[64], model[20], run[40], cell[20];
+    int64_t seed; /* that the model was trained with, where its file says so */
+};
+
+static int identify(struct evaluation *x, const struct task *task, const struct task_run *r, const char *path, const char *row,
+                    struct error *e) {
+    size_t size;
+    uint64_t data = 0;
+    struct st_file f;
+    char *bytes = read_file(path, &size, e);
+    if (!bytes) return -1;
+    snprintf(x->model, sizeof x->model, "%016llx", (unsigned long long)hash64(bytes, size, 0));
+    free(bytes);
+    if (task->data_hash && task->data_hash(r->options, r->tokenizer, &data, e)) return -1;
+    if (st_read(path, &f, e)) return -1;
+    x->seed = st_meta(&f, "seed") ? atoll(st_meta(&f, "seed")) : 1;
+    st_free(&f);
+    char *options = options_join(r->options, " ", false);
+    char *key = xprintf("%s %s %d %s %016llx", x->model, task->name, task->version, options, (unsigned long long)data);
+    /* A seed that is no option of the task is in no key yet. */
+    snprintf(x->cell, sizeof x->cell, "%016llx", (unsigned long long)hash64(key, strlen(key), task->draws ? r->seed : 0));
+    snprintf(x->run, sizeof x->run, "eval-%.8s-%s", x->model, x->cell);
+    free(key);
+    free(options);
+    const char *base = strrchr(path, '/');
+    snprintf(x->row, sizeof x->row, "%s", row ? row : base ? base + 1 : path);
+    for (char *c = x->row; *c; c++) /* names of rows hold no blanks: pictures count words */
+        if (!strchr("+-._", *c) && !isalnum((unsigned char)*c)) *c = '_';
+    return 0;
+}
+
+/* The folder takes this row: it belongs to no experiment, whose reports show its own cells only, and has no other model of that
+ * name. */
+static int takes_row(const char *folder, const struct evaluation *x, struct error *e) {
+    char *ini = xprintf("%s/experiment.ini", folder), *csv = xprintf("%s/results.csv", folder), model[20];
+    int64_t count = 0;
+    int status = 0;
+    if (access(ini, F_OK) == 0)
+        status = fail(e, "--out %s holds an experiment, whose report would not show this row; choose another folder", folder);
+    struct result_row *rows = !status && access(csv, F_OK) == 0 ? results_read(folder, &count, e) : NULL;
+    if (!status && access(csv, F_OK) == 0 && !rows) status = -1;
+    snprintf(model, sizeof model, "eval-%.8s-", x->model);
+    for (int64_t i = 0; i < count && !status; i++)
+        if (strcmp(rows[i].row, x->row) == 0 && strncmp(rows[i].run, model, strlen(model)) != 0)
+            status = fail(
+                e, "%s holds measurements of another model called '%s'; give this one a name with --row NAME, or another --out",
+                folder, x->row);
+    free(rows);
+    free(ini);
+    free(csv);
     return status;
 }
 
 /* Runs the task into `folder` and prints what it measured. */
-static int evaluate(const char *folder, const struct task *task, struct task_run *r, const char *model_path, const char *csv,
+static int evaluate(const char *folder, const struct task *task, struct task_run *r, const struct evaluation *x, const char *csv,
                     struct error *e) {
     struct results *out = results_open(folder, e);
     if (!out) return -1;
-    char run[40], cell[20], *options = options_join(r->options, " ", false), *key;
-    struct stat st = {0};
-    stat(model_path, &st);
-    key = xprintf("%s %s %d %s %lld %lld", model_path, task->name, task->version, options, (long long)st.st_size,
-                  (long long)st.st_mtime);
-    /* A seed that is no option of the task is in no key yet; 1 is left out, as it always was. */
-    snprintf(cell, sizeof cell, "%016llx", (unsigned long long)hash64(key, strlen(key), task->draws && r->seed != 1 ? r->seed : 0));
-    snprintf(run, sizeof run, "eval-%s", cell);
-    free(key);
-    free(options);
-    char row[64];
-    const char *base = strrchr(model_path, '/');
-    snprintf(row, sizeof row, "%s", base ? base + 1 : model_path);
-    for (char *c = row; *c; c++) /* names of rows hold no blanks: pictures count words */
-        if (!strchr("+-._", *c) && !isalnum((unsigned char)*c)) *c = '_';
     int status = 0;
-    if (!results_has_cell(out, cell)) {
+    if (results_has_cell(out, x->cell)) {
+        if (!progress_quiet) fprintf(stderr, "measured before, by the same model, options and data: %s\n", folder);
+    } else {
         r->out =
-            cell_begin(out, cell, run, "eval", row, r->model->config.arch->name, "", (int64_t)r->seed, task->name, task->version);
+            cell_begin(out, x->cell, x->run, "eval", x->row, r->model->config.arch->name, "", x->seed, task->name, task->version);
         status = task->run(r, e) || stream_trouble(r->model, e) ? -1 : 0;
         if (status)
             cell_drop(r->out);
@@ -162,13 +217,9 @@ static int evaluate(const char *folder, const struct task *task, struct task_run
     int64_t rows;
     struct result_row *read = results_read(folder, &rows, e);
     if (!read) return -1;
-    print_results(read, rows, run);
+    print_results(read, rows, x->run);
     free(read);
-    if (!csv) return 0;
-    char *from = xprintf("%s/results.csv", folder);
-    status = copy_file(from, csv, e);
-    free(from);
-    return status;
+    return csv ? write_lines(folder, x->run, csv, e) : 0;
 }
 
 /* --seed is the task's own seed, by whatever name it has one; a task that draws nothing refuses it, lest it be thought to matter.
@@ -182,8 +233,8 @@ static int set_seed(struct options *o, const struct task *task, const char *seed
 }
 
 int command_eval(int count, char **argv, const struct setting *s, struct error *e) {
-    struct flag flags[] = {
-        {"model", false, NULL}, {"csv", false, NULL}, {"out", false, NULL}, {"seed", false, NULL}, {NULL, false, NULL}};
+    struct flag flags[] = {{"model", false, NULL}, {"csv", false, NULL}, {"out", false, NULL},
+                           {"seed", false, NULL},  {"row", false, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags, .take_unknown = true};
     int64_t seed;
     if (arguments_read(&a, count, argv, EVAL_USAGE, 1, 1, e) || flag_int(&a, "seed", 1, 0, &seed, e)) return -1;
@@ -198,18 +249,24 @@ int command_eval(int count, char **argv, const struct setting *s, struct error *
         if (options_set(&options, a.extra[i].key, a.extra[i].value, where, e)) return -1;
     const char *path = flag_value(&a, "model"), *out = flag_value(&a, "out"), *csv = flag_value(&a, "csv");
     if (!path) return fail(e, "--model is needed; usage: infinibench %s", EVAL_USAGE);
-    if (can_write(csv, "csv", e)) return -1;
+    if (can_write(csv, "csv", e) || not_input(csv, "csv", path, e)) return -1;
+    if (out && !*out) return fail(e, "--out is empty; it names a folder");
     const struct tokenizer *t;
     struct model *m = model_load(path, backend(s, NULL), &t, e);
     if (!m) return -1;
     struct task_run r = {.model = m, .tokenizer = t, .options = &options, .seed = (uint64_t)seed};
+    struct evaluation x;
+    if (identify(&x, task, &r, path, flag_value(&a, "row"), e) || (out && takes_row(out, &x, e))) {
+        model_free(m);
+        return -1;
+    }
     const char *place = getenv("TMPDIR");
     char *temporary = xprintf("%s/infinibench-eval-XXXXXX", place && *place ? place : "/tmp");
     int status = -1;
     if (!out && !mkdtemp(temporary))
         fail(e, "cannot make a folder in %s; set TMPDIR, or name one with --out", place && *place ? place : "/tmp");
     else {
-        status = evaluate(out ? out : temporary, task, &r, path, csv, e);
+        status = evaluate(out ? out : temporary, task, &r, &x, csv, e);
         if (!out) remove_folder(temporary);
     }
     free(temporary);
@@ -255,5 +312,8 @@ int command_check(int count, char **argv, const struct setting *s, struct error 
     if (!o.against) return fail(e, "--against is needed: the committed expectations; usage: infinibench %s", CHECK_USAGE);
     if (o.reason && !update) return fail(e, "--reason goes with --update; usage: infinibench %s", CHECK_USAGE);
     if (update && (o.junit || o.json)) return fail(e, "--update judges nothing: no --junit, no --json");
+    const char *inputs[] = {o.against, o.rules};
+    for (int i = 0; i < 2; i++)
+        if (not_input(o.junit, "junit", inputs[i], e) || not_input(o.json, "json", inputs[i], e)) return -1;
     return update ? check_update(&o, stdout, e) : check_run(&o, stdout, e);
 }

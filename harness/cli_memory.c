@@ -49,12 +49,13 @@ static char *const *paper_numbers(const struct inquiry *q, const char *model, in
 
 /* ---- arguments ---- */
 
-/* heads x head_dim = d_model unless both are given; as many key and value heads as heads. */
+/* heads x head_dim = d_model unless both are given; as many heads to one of keys and values as in the preset. */
 static int read_shape(struct inquiry *q, const struct arguments *a, struct error *e) {
     struct model_config *c = &q->shape.config;
     static const char *const names[] = {"layers", "d-model", "heads", "kv-heads", "head-dim", "segment", "bytes"};
     int64_t *const to[] = {&c->layers, &c->d, &c->heads, &c->kv_heads, &c->e, &c->segment, &q->shape.bytes};
     bool given[7];
+    int64_t shared = c->heads / c->kv_heads; /* query heads to a head of keys and values */
     for (int i = 0; i < 7; i++) {
         given[i] = flag_value(a, names[i]) != NULL;
         if (flag_int(a, names[i], *to[i], 1, to[i], e) != 0) return -1;
@@ -72,7 +73,13 @@ static int read_shape(struct inquiry *q, const struct arguments *a, struct error
                         (long long)c->e);
         c->heads = c->d / c->e;
     }
-    if ((width || heads || size) && !given[3]) c->kv_heads = c->heads;
+    if ((width || heads || size) && !given[3]) {
+        if (c->heads % shared)
+            return fail(
+                e, "heads = %lld is not divisible by the %lld that share a head of keys and values in preset %s; give --kv-heads",
+                (long long)c->heads, (long long)shared, q->shape.name);
+        c->kv_heads = c->heads / shared;
+    }
     return shape_check(c, "memory", e);
 }
 

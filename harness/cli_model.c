@@ -102,7 +102,9 @@ int command_logits(int count, char **argv, const struct setting *set, struct err
     struct stat st;
     if (stat(output, &st) == 0 && !S_ISREG(st.st_mode))
         return fail(e, "--output %s is no regular file; the array is written aside and takes its place when it is whole", output);
-    if (can_write(output, "output", e)) return -1;
+    if (can_write(output, "output", e) || not_input(output, "output", input, e) ||
+        not_input(output, "output", flag_value(&a, "model"), e))
+        return -1;
     const struct tokenizer *t;
     struct model *m = model_load(flag_value(&a, "model"), backend(set, NULL), &t, e);
     if (!m) return -1;

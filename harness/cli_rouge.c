@@ -137,6 +137,11 @@ int command_rouge(int count, char **argv, const struct setting *s, struct error 
     if (arguments_read(&a, count, argv, ROUGE_USAGE, 0, 8, e) || flag_int(&a, "seed", 1, 0, &seed, e) ||
         can_write(flag_value(&a, "csv"), "csv", e))
         return -1;
+    static const char *const inputs[] = {"jsonl", "candidate", "reference"};
+    for (int i = 0; i < 3; i++)
+        if (not_input(flag_value(&a, "csv"), "csv", flag_value(&a, inputs[i]), e)) return -1;
+    for (int i = 0; i < a.count; i++)
+        if (not_input(flag_value(&a, "csv"), "csv", a.word[i], e)) return -1;
     struct pair_reader *r = open_pairs(&a, e);
     if (!r) return -1;
     const char *csv = flag_value(&a, "csv");

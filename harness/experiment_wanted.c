@@ -53,6 +53,10 @@ int find_stage(const struct experiment *x, const char *name, const struct stage_
 int find_wanted(const struct experiment *x, const struct run_options *o, struct error *e) {
     const char *names[EXPERIMENT_LIMIT];
     char name[64];
+    const char *lists[] = {o->only, o->tasks};
+    for (int i = 0; i < 2; i++)
+        if (lists[i] && !list_next(lists[i], name, sizeof name))
+            return fail(e, "--%s names nothing (a variable that is not set?); leave it out for all", i ? "tasks" : "only");
     for (const char *at = o->only; at && (at = list_next(at, name, sizeof name));)
         if (!find_row(x, name, e)) return -1;
     for (int i = 0; i < x->task_count; i++) names[i] = x->tasks[i].name;

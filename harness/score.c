@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define ROUNDING 1e-4 /* a probability that came out above 1 by rounding */
+#define MOST_NATS 1e4 /* -log of the least float32 is 103.3; sums of a few tokens are more */
 #define NAMES_SHOWN 3 /* file names in a sentence */
 
 int score_offered(const struct task *t, struct error *e) {
@@ -146,6 +147,9 @@ static int check_values(const char *path, const struct score_nll *x, struct erro
                 e,
                 "%s: the value at index %lld is %.9g; the negative log-likelihood of a token, -log p in nats, is never below 0%s",
                 path, (long long)i, v, i == 0 ? ": was log p saved, or logits?" : "");
+        if (v > MOST_NATS)
+            return fail(e, "%s: the value at index %lld is %.9g nats, more than %g: no probability of a token is that small", path,
+                        (long long)i, v, MOST_NATS);
         double size = x->bytes ? x->bytes[i] : 0;
         if (!(size >= 0 && size <= 1e9 && size == floor(size)))
             return fail(e, "%s: the bytes of the token at index %lld are %.9g; they should be a whole number, 0 or more", path,

@@ -300,7 +300,15 @@ int can_write(const char *path, const char *flag, struct error *e) {
     return rc;
 }
 
+int not_input(const char *path, const char *flag, const char *input, struct error *e) {
+    struct stat a, b;
+    if (!path || !input || stat(path, &a) || stat(input, &b) || a.st_dev != b.st_dev || a.st_ino != b.st_ino || !S_ISREG(a.st_mode))
+        return 0;
+    return fail(e, "--%s: %s is the file that is read; it would be lost: choose another", flag, path);
+}
+
 int make_folders(const char *path, struct error *e) {
+    if (!*path) return fail(e, "the name of a folder is empty (a variable that is not set?)");
     char *copy = xstrdup(path);
     int rc = 0;
     for (char *p = copy; *p && !rc; p++) {

@@ -101,6 +101,8 @@ void crash_point(const char *name);
 int make_folders(const char *path, struct error *e); /* mkdir -p */
 /* Whether a file that --FLAG names can be made, asked before the work that it is for; writes nothing. path NULL: fine. */
 int can_write(const char *path, const char *flag, struct error *e);
+/* Whether that file is another one than input (by device and inode; either may be NULL): writing it would lose what is read. */
+int not_input(const char *path, const char *flag, const char *input, struct error *e);
 /* A file of the project (results/paper/table2.csv): in the working directory or in the tree that the program was built in;
  * malloc'd, NULL: in neither. */
 char *project_file(const char *path);

@@ -41,12 +41,12 @@ gpu-pack: deps
 	@$(MAKE) --no-print-directory -j2 CUDA=1 B=build/gpu PACK=1 build/gpu/infinibench build/gpu/tests/test_cuda
 	@scripts/gpu_pack.sh build/gpu
 
-$(B)/emulated/%.o: %.cu
+$(B)/emulated/%.o: %.cu $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CXXFLAGS_ALL) -Itests/support/cuda -x c++ -c -o $@ $<
-$(B)/emulated/%.o: %.cc
+$(B)/emulated/%.o: %.cc $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CXXFLAGS_ALL) -Itests/support/cuda -c -o $@ $<
-$(B)/%.o: %.cu
+$(B)/%.o: %.cu $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(WITH_CUDA) -std=c++17 -O3 -lineinfo --extended-lambda $(GENCODE) -Xcompiler -Wall -I. -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
