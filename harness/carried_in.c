@@ -292,6 +292,8 @@ int32_t carried_in_since(double m, int64_t n) {
     return (int32_t)((int64_t)(segments < most ? segments : most) * n);
 }
 
+bool carried_in_filler(const struct carried_in *c) { return c->filler; }
+
 double carried_in_flops(const struct model_config *c) {
     double sum = 0, head = 2 * (double)c->d * (double)c->vocab;
     for (int64_t s = 0; s < CARRIED_IN_SEGMENTS; s++) sum += 3 * (double)c->segment * (model_flops(c, s * c->segment, true) - head);

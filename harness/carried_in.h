@@ -27,6 +27,7 @@ struct carried_in *carried_in_create(const struct model *m, const struct source 
 /* The state in which the filler runs; again with another view of the model (a plan, then the real one; NULL: none). */
 int carried_in_open(struct carried_in *c, struct model *m, struct error *e);
 void carried_in_free(struct carried_in *c);
+bool carried_in_filler(const struct carried_in *c); /* there is one: some source's, or a plan's */
 size_t carried_in_bytes(const struct model *m);
 /* Before a step: reads the texts where it is time to (step, from 0) and replaces the multipliers of rows that start from a text by
  * those of the states that there are. Returns the FLOPs of what is read, samples included, < 0: error. */

@@ -55,12 +55,24 @@ int keep_model(const struct session *s, const struct row_spec *row, int64_t seed
     return result;
 }
 
+bool whole_stage(const char *file, const struct row_spec *row, const struct stage_spec *stage) {
+    struct error ignored;
+    struct st_file f;
+    struct options options;
+    if (access(file, R_OK) != 0 || st_read(file, &f, &ignored) != 0) return false;
+    stage_train_options(&options, row, stage);
+    const char *step = st_meta(&f, "step");
+    bool whole = !step || atoll(step) == options_int(&options, "steps");
+    st_free(&f);
+    return whole;
+}
+
 bool unkept(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage) {
     struct error ignored;
     if (!seed_listed(&stage->keep, seed) || kept_model(s, row, seed, stage)) return false;
     char *folder = checkpoint_folder(s->x, row, seed, stage, &ignored);
     char *file = xprintf("%s/model.safetensors", folder ? folder : "");
-    bool here = folder && access(file, R_OK) == 0;
+    bool here = folder && whole_stage(file, row, stage);
     free(folder);
     free(file);
     return here;

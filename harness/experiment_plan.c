@@ -80,7 +80,8 @@ bool plan_trains(const struct plan *p, const struct session *s, const struct pla
     if (!needed || !training->there) return needed;
     char *folder = checkpoint_folder(s->x, training->row, training->seed, training->stage, &ignored);
     char *file = xprintf("%s/model.safetensors", folder ? folder : "");
-    bool here = (folder && access(file, R_OK) == 0) || kept_model(s, training->row, training->seed, training->stage);
+    bool here = (folder && whole_stage(file, training->row, training->stage)) ||
+                kept_model(s, training->row, training->seed, training->stage);
     free(folder);
     free(file);
     return !here;

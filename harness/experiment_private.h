@@ -72,6 +72,9 @@ bool kept_model(const struct session *s, const struct row_spec *row, int64_t see
 int keep_model(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
                const struct model *m, const struct tokenizer *t, struct error *e);
 /* A model that is to stay with the results and is not there, but whose checkpoint is here. */
+/* The checkpoint that FILE is, is of a whole stage: of its last step, or of a model that was kept, which knows no step. What a kill
+ * left in the middle is gone on with, not measured. */
+bool whole_stage(const char *file, const struct row_spec *row, const struct stage_spec *stage);
 bool unkept(const struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage);
 
 /* ---- what a call asks for (experiment_wanted.c) ---- */

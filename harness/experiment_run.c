@@ -52,7 +52,7 @@ static struct source *stage_source(const struct experiment *x, const struct stag
             const struct corpus *c = stage_corpus(p->name, stage->limit, t, e);
             if (c) sources[made] = corpus_source(c, stream + (uint64_t)made), hash = c->hash;
         }
-        texts += sources[made] ? sources[made]->text_count : 0;
+        texts += n >= 0 && sources[made] ? sources[made]->text_count : 0;
         if (n >= 0 && sources[made] && texts > CARRIED_TEXTS) {
             fail(e, "source = %s: carried-in states of more than %d texts; train on them in different stages", stage->source,
                  CARRIED_TEXTS);
@@ -298,11 +298,11 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
         return NULL;
     }
     char *file = xprintf("%s/model.safetensors", folder), *curve = xprintf("%s/curve.txt", folder);
-    bool begun = access(file, R_OK) == 0, recorded = s->have(s, cell);
-    if (recorded && !begun && kept_model(s, p->row, p->seed, stage)) {
+    bool begun = access(file, R_OK) == 0, recorded = s->have(s, cell), whole = begun && whole_stage(file, p->row, stage);
+    if (recorded && !whole && kept_model(s, p->row, p->seed, stage)) {
         free(file);
         file = kept_path(s, p->row, p->seed, stage);
-        begun = true;
+        begun = whole = true;
     }
     struct options options;
     struct train_config config;
@@ -311,7 +311,7 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
     config.gate_rate = p->row->config.gate_rate;
     struct model_config shape;
     stage_config(&shape, p->row, stage);
-    bool fits = begun && recorded;
+    bool fits = whole && recorded;
     if (!fits) { /* said before anything is taken */
         config.carried_in = stage_carried_in(s->x, stage, p->tokenizer);
         fits = training_fits(&shape, &config, e) == 0;
@@ -322,7 +322,7 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
     struct trainer *t = NULL;
     json_t *data = json_array();
     int result = m ? 0 : *status;
-    if (m && begun && recorded) {
+    if (m && whole && recorded) {
         result = model_load_into(m, file, e);
     } else if (m) {
         source = stage_source(s->x, stage, p->tokenizer, p->seed, data, e);
@@ -360,6 +360,8 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
             json_object_set_new(p->json, "parameters", json_integer((json_int_t)m->elements));
             json_object_set_new(p->json, "roof_gflops", isfinite(s->roof) ? json_real(s->roof) : json_null());
         }
+        /* Described before it counts: a kill between the two leaves no number without its description. */
+        if (result == 0 && p->json && s->r && results_save_run(s->r, p->run, p->json, e) != 0) result = -2;
         if (result == 0 && !recorded && s->r) result = save_training(s, p->row, p->seed, stage, cell, p->run, t, curve, e);
     }
     if (result == 0) result = keep_model(s, p->row, p->seed, stage, m, p->tokenizer, e);
@@ -412,7 +414,17 @@ static int run_task(struct pair *p, struct model *m, const struct stage_spec *st
     json_object_set_new(json_object_get(p->json, "tasks"), task->name,
                         json_pack("{s:s, s:O*, s:s, s:i, s:f}", "cell", cell, "commit", json_object_get(p->json, "commit"), "task",
                                   task->task->name, "version", task->task->version, "wall_seconds", now() - start));
+    if (results_save_run(s->r, p->run, p->json, e) != 0) {
+        cell_drop(w);
+        return -2;
+    }
     return cell_commit(w, e) != 0 ? -2 : 0;
+}
+
+/* The most since the process began with this row and seed, and of earlier runs of it. */
+static void note_peak(struct pair *p) {
+    json_int_t before = json_integer_value(json_object_get(p->json, "peak_resident_bytes")), now_at = (json_int_t)peak_resident();
+    json_object_set_new(p->json, "peak_resident_bytes", json_integer(before > now_at ? before : now_at));
 }
 
 static int run_stage(struct pair *p, const struct stage_spec *stage, struct error *e) {
@@ -439,8 +451,9 @@ static int run_stage(struct pair *p, const struct stage_spec *stage, struct erro
     result = 0;
     for (int i = -1; i < s->x->task_count && result == 0; i++) { /* -1: the training; saved after each, so that a kill loses none */
         if (i >= 0 && !todo[i]) continue;
+        if (i >= 0) note_peak(p); /* the task memory counts its own */
         if (i >= 0) result = run_task(p, m, stage, &s->x->tasks[i], cells[i], e);
-        json_object_set_new(p->json, "peak_resident_bytes", json_integer((json_int_t)peak_resident()));
+        note_peak(p);
         if (result == 0 && results_save_run(s->r, p->run, p->json, e) != 0) result = -2;
     }
     model_free(m);
@@ -454,6 +467,7 @@ int pair_run(struct session *s, const struct row_spec *row, int64_t seed, struct
     if (chain_hash(hash, s->x, row, seed, s->x->stage_count ? &s->x->stages[s->x->stage_count - 1] : NULL, e) != 0) return -1;
     snprintf(p.run, sizeof p.run, "%.20s-s%lld-%.8s", row->name, (long long)(seed % 1000000), hash);
     p.json = run_describe(s, row, seed, p.run);
+    peak_forget(); /* of the row before */
     int result = run_stage(&p, NULL, e);
     for (int i = 0; i < s->x->stage_count && result == 0; i++)
         if (row_trained(s->x, row, &s->x->stages[i], seed)) result = run_stage(&p, &s->x->stages[i], e);

@@ -32,8 +32,15 @@ static bool command_line(const char *command, char *out, int size) {
 
 void run_program(json_t *j) {
     char commit[128], dirty[128], date[40];
-    bool git = command_line("git rev-parse HEAD 2>/dev/null || cat COMMIT 2>/dev/null", commit, sizeof commit);
-    bool status = git && command_line("git status --porcelain --untracked-files=no 2>/dev/null", dirty, sizeof dirty);
+    /* Of the tree that the program lies in, not of whatever repository it is called from. */
+    char *self = realpath("/proc/self/exe", NULL), *slash = self ? strrchr(self, '/') : NULL;
+    if (slash) *slash = 0;
+    setenv("INFINIBENCH_SELF", self ? self : ".", 1);
+    free(self);
+    bool git = command_line("cd \"$INFINIBENCH_SELF\" && { git rev-parse HEAD 2>/dev/null || cat ../COMMIT 2>/dev/null; }", commit,
+                            sizeof commit);
+    bool status = git && command_line("git -C \"$INFINIBENCH_SELF\" status --porcelain --untracked-files=no -- :/ 2>/dev/null",
+                                      dirty, sizeof dirty);
     time_t t = time(NULL);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime(&t));
     json_object_set_new(j, "date", json_string(date));

@@ -410,7 +410,10 @@ struct trainer *trainer_create(struct model *m, const struct train_config *c, st
     struct model planned = *m;
     planned.k = NULL;
     t->state = state_create(&planned, mc->batch, mc->segments, e);
-    if (carried_in) carried_in_open(t->carried_in, &planned, e);
+    if (!t->state || (carried_in && carried_in_open(t->carried_in, &planned, e))) {
+        trainer_free(t);
+        return NULL;
+    }
     struct batch blank = {.rows = mc->batch, .segments = mc->segments, .n = mc->segment}; /* a dry pass looks at no token */
     tape_dry(&t->tape);
     take_optimizer(t, true);
@@ -513,9 +516,12 @@ static void update(void *data) {
 }
 
 static double step_flops(const struct trainer *t, const struct batch *b) {
-    double sum = t->carried_in ? carried_in_flops(&t->model->config) : 0;
-    for (int64_t i = 0; i < b->rows * b->segments; i++)
-        if (b->len[i]) sum += 3 * (double)b->len[i] * model_flops(&t->model->config, b->since[i], true);
+    double sum = t->carried_in && carried_in_filler(t->carried_in) ? carried_in_flops(&t->model->config) : 0;
+    for (int64_t i = 0; i < b->rows * b->segments; i++) {
+        int64_t before = b->since[i], in_step = i % b->segments * b->n;
+        if (!t->config.carry && before > in_step) before = in_step; /* cut() */
+        if (b->len[i]) sum += 3 * (double)b->len[i] * model_flops(&t->model->config, before, true);
+    }
     return sum;
 }
 
