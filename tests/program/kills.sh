@@ -59,6 +59,23 @@ same_rows() { same_results "$1" ../whole/res res; }
 same_model() { holds "$1: the same model" cmp model.safetensors ../whole/model.safetensors; }
 RANDOM=41
 moments "an experiment" same_rows run ../x.ini --out res
+
+# A folder whose trainings are recorded and whose models are gone (a fresh clone, say), and a checkpoint from the middle of a stage that another
+# run was killed in: it is gone on with, not taken for the model.
+mkdir half && cd half || exit 2
+cp -r ../whole/res res
+awk -F, 'NR == 1 || $8 == "training"' ../whole/res/results.csv >res/results.csv
+for share in 0.3 0.5 0.2 0.7 0.1; do
+    killed "$(awk -v t="$took" -v s=$share 'BEGIN { print t * s }')" "$BIN" --quiet run ../x.ini --only infini --out other
+    set -- build/checkpoints/*/*/*/model.safetensors
+    [ -f "$1" ] && "$BIN" info "$1" | awk '$1 == "step" && $2 < 230 { found = 1 } END { exit !found }' && break
+    rm -rf build other
+done
+holds "a checkpoint of the middle is there" test -f "$1"
+right run ../x.ini --out res
+same_results "tasks after a checkpoint of the middle" ../whole/res res
+cd ..
+
 cd whole || exit 2
 start=$EPOCHREALTIME
 right train ../train.ini --row infini --out model.safetensors
