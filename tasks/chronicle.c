@@ -57,7 +57,7 @@ const struct option chronicle_options[] = {
     {"corpus", OPTION_TEXT, "kjv", 0, 0, NULL, "book text: kjv, pg19, math or a folder; train to train on, test to evaluate"},
     {"limit", OPTION_INT, "262144", 0, 1e15, NULL, "bytes of each book, 0: all"},
     {"answer_weight", OPTION_REAL, "1", 0, 1e6, NULL, "training: loss of the summary's tokens together against that of all tokens"},
-    {"carried", OPTION_REAL, "0", 0, 1e9, NULL,
+    {"carried", OPTION_REAL, "0", 0, CARRIED_LIMIT, NULL,
      "training: start from a state as if m periods of filler had been read, m log-uniform in 1 .. carried, 0 for a quarter; 0: "
      "empty"},
     {"seed", OPTION_INT, "1", 0, 1e15, NULL,
@@ -88,7 +88,7 @@ void chronicle_shape(struct chronicle_shape *s, const struct options *o, bool ev
                                   .events_min = (int)options_int(o, "events_min"),
                                   .rumours = (int)options_int(o, "distractors"),
                                   .segment = options_int(o, "segment"),
-                                  .first = options_int(o, "length"),
+                                  .first = options_int(o, options_int(o, "length_min") ? "length_min" : "length"),
                                   .end_share = evaluation ? 0 : options_real(o, "end_share")};
 }
 

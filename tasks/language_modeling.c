@@ -138,12 +138,9 @@ static void measure(struct scoring *j, const char *condition) {
 
 /* The 3-gram of the training split over the same documents. */
 static int measure_ngram(struct scoring *j, const struct task_run *r, struct error *e) {
-    struct corpus *own = NULL;
-    const struct corpus *train = r->train;
-    if (!train || strcmp(train->split, "train") != 0 || *options_text(r->options, "corpus")) {
-        train = own = documents_open(r->options, r->train, "train", r->tokenizer, 0, e);
-        if (!own) return -1;
-    }
+    struct corpus *train =
+        documents_open(r->options, r->train, "train", r->tokenizer, 0, e); /* whole, whatever a stage read of it */
+    if (!train) return -1;
     struct ngram *g = ngram_fit(train, r->tokenizer->vocab, 3);
     memset(j->sums, 0, (size_t)j->count * sizeof *j->sums);
     for (int d = 0; d < j->count; d++) {
@@ -155,7 +152,7 @@ static int measure_ngram(struct scoring *j, const struct task_run *r, struct err
     }
     measure_bits(j, "", "ngram3_bits_per_byte");
     ngram_free(g);
-    corpus_free(own);
+    corpus_free(train);
     return 0;
 }
 

@@ -24,6 +24,8 @@ static const struct metric metrics[] = {
     {"memory_norm", "", 0},
     {"z_norm", "", 0},
     {"gate", "fraction", 0},
+    {"contrast", "ratio", 1},
+    {"needle_share", "fraction", 1},
     {NULL, NULL, 0},
 };
 
@@ -52,7 +54,7 @@ const struct option passkey_options[] = {
     {"placement", OPTION_CHOICE, "anywhere", 0, 0, "anywhere|sentence",
      "training: the needle anywhere in the filler, also within a sentence, or between whole sentences as in evaluation"},
     {"answer_weight", OPTION_REAL, "1", 0, 1e6, NULL, "training: loss of the answer's tokens together against that of all tokens"},
-    {"carried", OPTION_REAL, "0", 0, 1e9, NULL,
+    {"carried", OPTION_REAL, "0", 0, CARRIED_LIMIT, NULL,
      "training: start from a state as if m periods of filler had been read, m log-uniform in 1 .. carried, 0 for a quarter; 0: "
      "empty"},
     {"seed", OPTION_INT, "1", 0, 1e15, NULL,
@@ -325,8 +327,8 @@ static void measure_contrast(void *data, const struct passkey_contrast *c, int64
             char position[48];
             double share, contrast = contrast_value(c, layer, h, &share);
             snprintf(position, sizeof position, "%d.%lld", layer, (long long)h);
-            measure(x->report, "contrast", "ratio", length, position, -1, plain(contrast, 1));
-            measure(x->report, "needle_share", "fraction", length, position, -1, plain(share, 1));
+            measure(x->report, "contrast", "ratio", length, position, -1, plain(contrast, contrast_samples(c)));
+            measure(x->report, "needle_share", "fraction", length, position, -1, plain(share, contrast_samples(c)));
         }
 }
 

@@ -119,6 +119,7 @@ void contrast_memory(struct passkey_contrast *x, const struct stream *s); /* aft
 /* c = sigma(q) sigma(k*) / mean_t sigma(q) sigma(k_t) of a query head, mean over rows and symbols (1: no better than any other
  * token); share: what the needle's tokens together have of the weights. After the answers. */
 double contrast_value(const struct passkey_contrast *x, int layer, int64_t head, double *share);
+int contrast_samples(const struct passkey_contrast *x); /* that it is the mean of: the first batch */
 
 /* ---- evaluation ---- */
 struct passkey_place {

@@ -81,6 +81,8 @@ void contrast_memory(struct passkey_contrast *x, const struct stream *s) {
     free(host);
 }
 
+int contrast_samples(const struct passkey_contrast *x) { return x->rows; }
+
 double contrast_value(const struct passkey_contrast *x, int layer, int64_t head, double *share) {
     int64_t group = head / (x->heads / x->kv_heads);
     double contrast = 0, whole = 0;

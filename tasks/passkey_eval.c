@@ -321,8 +321,9 @@ static int run_all(struct evaluation *v) {
 struct passkey_outcome *passkey_evaluate(struct model *m, const struct passkey_text *x, const struct passkey_plan *plan,
                                          int64_t *most, struct error *e) {
     struct evaluation v = {.m = m, .x = x, .plan = plan, .n = m->config.segment, .rows = plan->rows, .e = e};
-    bool memory = plan->knocked || plan->knock_out == KNOCK_NONE;
-    v.reach = memory ? m->config.arch->reach(&m->config) : v.n - 1; /* without memory: the own segment */
+    /* Without a compressive memory the own segment is left; others attend beyond it by other ways too. */
+    bool memory = plan->knocked || plan->knock_out == KNOCK_NONE || !m->config.arch->compressive;
+    v.reach = memory ? m->config.arch->reach(&m->config) : v.n - 1;
     for (int l = 0; l < plan->lengths; l++)
         if (plan->samples[l] > v.most) v.most = plan->samples[l];
     int64_t widest = 1;

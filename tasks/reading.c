@@ -26,7 +26,8 @@ int reading_open(struct reading *r, struct model *m, int64_t rows, int64_t most,
     size_t b = (size_t)rows;
     int64_t n = m->config.segment, segments = CALL_TOKENS / (rows * n) > 0 ? CALL_TOKENS / (rows * n) : 1;
     *r = (struct reading){.rows = rows, .n = n, .chunk = segments * n, .text = text, .data = data};
-    r->reach = knock_out == KNOCK_NONE ? m->config.arch->reach(&m->config) : n - 1; /* without memory: the own segment */
+    r->reach = knock_out == KNOCK_NONE || !m->config.arch->compressive ? m->config.arch->reach(&m->config)
+                                                                       : n - 1; /* without memory: the own segment */
     r->said = xcalloc(b, sizeof *r->said);
     r->at = xcalloc(b, sizeof *r->at);
     r->origin = xcalloc(b, sizeof *r->origin);
@@ -65,7 +66,9 @@ void reading_restart(struct reading *r) {
 /* The summary's first token is predicted at the input of number target + marker; nothing before `first` can influence it. */
 static void read_on(struct reading *r, const int64_t *target, int64_t marker) {
     for (int64_t i = 0; i < r->rows; i++) {
-        int64_t first = r->reach == UNBOUNDED ? 0 : target[i] + marker - r->reach - 1, origin = first > 0 ? first / r->n * r->n : 0;
+        int64_t first = r->reach == UNBOUNDED ? 0 : target[i] + marker - r->reach - 1;
+        if (first > target[i]) first = target[i]; /* the marker alone is more than what can be seen */
+        int64_t origin = first > 0 ? first / r->n * r->n : 0;
         if (origin <= r->at[i]) continue;
         stream_reset(r->stream, i);
         r->at[i] = r->origin[i] = origin;

@@ -230,7 +230,7 @@ static void measure(const struct job *j, int budget, int control) {
     summary_ratio(&p, "output_words", "words", "all", -1, words, NULL, j->count);
     summary_ratio(&p, "reference_words", "words", "all", -1, j->reference_words, NULL, j->count);
     for (int i = 0; i < j->count; i++) {
-        char *name = xprintf("L%" PRId64 "-%.80s", p.context, j->books->book[i].id);
+        char *name = xprintf("L%" PRId64 "-%s", p.context, j->books->book[i].id);
         for (int k = 0; k < ROUGE_KINDS; k++)
             cell_sample(p.out, p.split, p.condition, rouge_names[k], name, "all", f1[i * ROUGE_KINDS + k], 1);
         cell_sample(p.out, p.split, p.condition, "output_words", name, "all", words[i], 1);
@@ -328,10 +328,17 @@ static int run(struct task_run *t, struct error *e) {
 static int data_hash(const struct options *o, const struct tokenizer *t, uint64_t *hash, struct error *e) {
     int64_t budget[READING_BUDGETS];
     uint64_t both[2] = {0};
+    size_t room = sizeof((struct result_row *)0)->split;
     (void)t;
+    if (strlen(options_text(o, "split")) >= room)
+        return fail(e, "summarize: split = %.60s: a name of a split has %zu characters at most", options_text(o, "split"),
+                    room - 1);
     if (reading_budgets(o, budget, "summarize", e) < 0 ||
-        books_hash(options_text(o, "corpus"), options_text(o, "split"), options_int(o, "limit"), &both[0], e) ||
-        books_hash(options_text(o, "corpus"), options_text(o, "train"), options_int(o, "limit"), &both[1], e))
+        books_hash(options_text(o, "corpus"), options_text(o, "split"), options_int(o, "limit"), &both[0], e))
+        return -1;
+    /* Without controls nothing of it is measured; a source that needs it and lacks it says so itself. */
+    if (books_hash(options_text(o, "corpus"), options_text(o, "train"), options_int(o, "limit"), &both[1], e) &&
+        options_bool(o, "controls"))
         return -1;
     *hash = hash64(both, sizeof both, 0);
     return 0;

@@ -7,6 +7,8 @@
 
 #define SUMMARIZE_LINE 67108864 /* bytes of a line of JSONL */
 
+#define BOOK_ID 80 /* bytes of an id: with the budget before it the name of a sample */
+
 struct book {
     char *id, *text;
     char **summaries;

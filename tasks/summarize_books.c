@@ -140,6 +140,9 @@ static int take_line(const struct reader *r, const char *text, size_t n, struct 
         fail(r->e, "%s:%d: a line should be an object {...} with id, text and summary", r->path, r->line);
     else if (!id)
         fail(r->e, "%s:%d: the key id (or bid) is missing or no string", r->path, r->line);
+    else if (strlen(id) > BOOK_ID)
+        fail(r->e, "%s:%d: the id '%.60s...' has %zu bytes, samples.csv holds %d; give the books shorter ones", r->path, r->line,
+             id, strlen(id), BOOK_ID);
     else {
         b->book = xrealloc(b->book, (size_t)b->count + 1, sizeof *b->book);
         struct book *book = &b->book[b->count++];
