@@ -100,6 +100,9 @@ static void errors(void **state) {
         {"{\"id\": \"a\", \"text\": \"x\\u0000y\", \"summary\": \"s\"}", "test.jsonl:1: no JSON at byte"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"s\"}\n{\"id\": \"a\", \"text\": \"y\", \"summary\": \"s\"}",
          "test.jsonl:2: id 'a' stands in an earlier line too"},
+        {"{\"id\": \"012345678901234567890123456789012345678901234567890123456789012345678901234567890\", \"text\": \"x\", "
+         "\"summary\": \"s\"}",
+         "has 81 bytes, samples.csv holds 80"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"none.json\"}", "summary_path = 'none.json' is there neither"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -361,6 +364,21 @@ static void sampling_and_stops(void **state) {
     assert_true(x->n == 3 && x->value < 1);
     free(r);
     free(path);
+    struct options o;
+    uint64_t hash;
+    set(&o, corpus, "split=a_split_with_a_long_name");
+    assert_int_equal(task()->data_hash(&o, tokenizer_bytes(), &hash, &e), -1);
+    assert_says("a name of a split has 23 characters at most");
+    /* A marker of more tokens than can be seen: nothing before it is read. */
+    struct model *twin = make_model("infini", "update=none");
+    for (int rows = 1; rows < 4; rows += 2) {
+        char name[16], set_to[120];
+        snprintf(name, sizeof name, "marker%d", rows);
+        snprintf(set_to, sizeof set_to,
+                 "budgets=20/64 decoding=greedy most=4 rows=%d marker=at_at_at_at_at_at_at_at_at_at_at_at_at_at:", rows);
+        if (run_task(name, twin, corpus, set_to)) fail_msg("%s", e.text);
+    }
+    model_free(twin);
     assert_int_equal(run_task("bad", m, corpus, "split=none"), -1);
     assert_says("none.jsonl");
     assert_int_equal(run_task("bad", m, corpus, "budgets=1K/1024"), -1);
