@@ -27,6 +27,13 @@ static int64_t summary(const struct model_config *c) {
     int64_t k = options_int(&c->options, "summary");
     return k > 0 ? k : c->segment / 2048 * 50 + (c->segment % 2048 * 50 + 2047) / 2048;
 }
+/* 0 would be a model without summaries under this name; rmt with memory_tokens = 0 is that control. */
+static int check(const struct model_config *c, struct error *e) {
+    if (options_int(&c->options, "summary") != 0) return 0;
+    return fail(
+        e, "architecture autocompressor: summary = 0 leaves nothing to carry; rmt with memory_tokens = 0 is the model without");
+}
+
 static int64_t room(const struct model_config *c) { return summary(c) * options_int(&c->options, "kept"); }
 
 static void rows(const struct model_config *c, int64_t *lead, int64_t *trail) { *lead = room(c), *trail = summary(c); }
@@ -118,6 +125,7 @@ const struct baseline baseline_autocompressor = {
     .summary = "summaries of all earlier segments before each segment",
     .options = options,
     .version = 1,
+    .check = check,
     .declare = declare,
     .forward = forward,
     .rows = rows,

@@ -11,7 +11,8 @@
  *
  * Open points: the bias is added after the scale (the authors' code scales both; the scale is positive, so this is the same
  * family); scale starts at sqrt(E), which gives the logits of unnormalised attention at initialisation (the code's 1 starts nearly
- * uniform); self-attention includes the position itself (the code's shift excludes it); empty bank: V_m = 0, (1 - g) kept as in the
+ * uniform); scale and bias learn at the rate of the gates (gate_rate times the others', as the paper's gates are alone in needing);
+ * self-attention includes the position itself (the code's shift excludes it); empty bank: V_m = 0, (1 - g) kept as in the
  * code. */
 #include "../harness/faults.h"
 #include "../harness/model.h"

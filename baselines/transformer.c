@@ -120,13 +120,13 @@ static int64_t attended(const struct model_config *c, int64_t context) {
 
 static int64_t carried(const struct model_config *c, int64_t context) { return disjoint(c) ? 0 : attended(c, context); }
 
-/* Pairs of one token, averaged over a segment that has `before` tokens before it; in training with the full window over the step,
- * which starts without history. */
+/* Pairs of one token, averaged over a segment that has `before` tokens before it; in training with the full window those of the
+ * step, which starts without history. */
 static double mixing_flops(const struct model_config *c, int64_t before, bool training) {
     double pairs = 0;
     int64_t w = window(c), n = c->segment;
     if (disjoint(c)) before = 0;
-    if (training && !disjoint(c) && options_int(&c->options, "window") == 0) before = 0, n = c->segment * c->segments;
+    if (training && !disjoint(c) && options_int(&c->options, "window") == 0) before %= c->segment * c->segments;
     for (int64_t i = 0; i < n; i++) pairs += (double)(before + i + 1 < w ? before + i + 1 : w);
     return 4 * (double)(c->e * c->heads * c->layers) * pairs / (double)n;
 }

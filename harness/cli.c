@@ -34,7 +34,8 @@ const struct kernels *backend(const struct setting *s, struct backend_info *info
     static const struct kernels *k;
     static struct backend_info known;
     char why[256];
-    if (!k && s->backend && !strcmp(s->backend, "cuda")) k = kernels_cuda(s->products, &known, why, sizeof why);
+    if (!k && s->backend && !strcmp(s->backend, "cuda"))
+        k = kernels_cuda(s->products, &known, why, sizeof why), memory_of_device = k != NULL;
     if (!k) k = kernels_cpu(s->threads, &known);
     if (info) *info = known;
     return k;

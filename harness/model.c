@@ -111,6 +111,11 @@ static void declare(struct model *m) {
 }
 
 struct model *model_create(const struct model_config *c, const struct kernels *k, uint64_t seed, struct error *e) {
+    if (c->e > HEAD_MOST) {
+        fail(e, "head_dim = %lld: the kernels hold a memory of %d x %d for each head at most; take more heads", (long long)c->e,
+             HEAD_MOST, HEAD_MOST);
+        return NULL;
+    }
     struct model *m = xcalloc(1, sizeof *m);
     m->config = *c;
     m->k = k;

@@ -60,7 +60,8 @@ struct model {
 };
 /* Builds and initialises. Every tensor draws from its own stream (seed, hash of its name), so that architectures share the values
  * of the tensors they have in common. */
-/* k NULL: a plan only, nothing is allocated or computed (dry runs). */
+/* k NULL: a plan only, nothing is allocated or computed (dry runs). Errors: heads wider than HEAD_MOST, no memory. */
+#define HEAD_MOST 256 /* scratch of a thread holds two memories of this width: harness/kernels/cpu */
 struct model *model_create(const struct model_config *c, const struct kernels *k, uint64_t seed, struct error *e);
 void model_free(struct model *m);
 /* For declare(): name is prefixed "layers.L." when layer >= 0. */

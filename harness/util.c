@@ -40,7 +40,10 @@ void check_failed(const char *file, int line, const char *condition, const char 
     abort();
 }
 
+bool memory_of_device;
+
 static void no_memory(size_t n, size_t size) {
+    memory_of_device = false; /* this is the host's */
     fprintf(stderr, "infinibench: no memory for %zu x %zu bytes; %.0f MiB are available\n", n, size,
             (double)available_memory() / 1048576);
     exit(2);
@@ -406,6 +409,7 @@ static uint64_t group_left(const char *folder, bool v2) {
 }
 
 uint64_t available_memory(void) {
+    if (memory_of_device) return UINT64_MAX;
     uint64_t left = kib("/proc/meminfo", "MemAvailable");
     if (!left) left = UINT64_MAX;
     FILE *f = fopen("/proc/self/cgroup", "re");

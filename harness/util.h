@@ -112,7 +112,8 @@ double now(void);                /* seconds, monotonic */
 uint64_t peak_resident(void);    /* VmHWM in bytes: since the process began or peak_forget */
 bool peak_forget(void);          /* the peak is counted from now on; false: this kernel does not let a process do so */
 uint64_t resident(void);         /* VmRSS in bytes */
-uint64_t available_memory(void); /* MemAvailable (and cgroup limit) in bytes */
+uint64_t available_memory(void); /* MemAvailable (and cgroup limit) in bytes; UINT64_MAX where arenas are elsewhere */
+extern bool memory_of_device;    /* arenas are a GPU's, which refuses by itself: the host's memory does not bound them */
 
 /* ---- progress: ETA on anything over two seconds; one rewritten line on a terminal, a plain line every ~10 s elsewhere ---- */
 struct progress {

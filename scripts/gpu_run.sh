@@ -44,7 +44,7 @@ part() { # name, seconds at most, command...: output to OUT/name.log, cut to 4 M
     local name=$1 most=$2 status=0
     shift 2
     [ "$(left)" -lt "$most" ] && most=$(left)
-    [ "$most" -gt 5 ] || { echo "$name: no time left" | tee -a "$out/summary.txt"; return 1; }
+    [ "$most" -gt 5 ] || { echo "$name: no time left" | tee -a "$out/summary.txt"; failed="$failed $name"; return 1; }
     timeout --kill-after=10 "$most" "$@" >"$out/$name.log" 2>&1 || status=$?
     [ "$(stat -c %s "$out/$name.log")" -le 4000000 ] || { tail -c 4000000 "$out/$name.log" >"$out/$name.cut" && mv "$out/$name.cut" "$out/$name.log"; }
     echo "$name: exit status $status after $((SECONDS - start)) s" | tee -a "$out/summary.txt"
@@ -57,6 +57,16 @@ part() { # name, seconds at most, command...: output to OUT/name.log, cut to 4 M
 cat "$out/machine.txt"
 grep -q '^backend *cuda' "$out/machine.txt" || { echo "gpu_run.sh: the CUDA backend does not start here (see $out/machine.txt)" >&2; exit 1; }
 if wants test; then part test_cuda 420 env CUDA_REQUIRED=1 $test_binary; fi
+if wants sanitize; then
+    sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
+    if [ -x "$sanitizer" ]; then
+        for tool in memcheck racecheck; do
+            part sanitizer_$tool 120 env CUDA_REQUIRED=1 TEST_EVERY=29 "$sanitizer" --tool $tool --error-exitcode 9 $test_binary
+        done
+    else
+        echo "sanitizer: compute-sanitizer is not here" | tee -a "$out/summary.txt"
+    fi
+fi
 if wants bench; then
     for products in tf32 bf16; do
         part bench_kernels_small_$products 60 $bin/infinibench --backend cuda --products $products bench kernels --preset small --csv "$out/kernels_small_$products.csv"
@@ -67,16 +77,6 @@ if wants bench; then
         done
     done
     part bench_stream 120 $bin/infinibench --backend cuda bench stream --preset small --only infini --context 32768,262144,1048576 --csv "$out/stream.csv"
-fi
-if wants sanitize; then
-    sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
-    if [ -x "$sanitizer" ]; then
-        for tool in memcheck racecheck; do
-            part sanitizer_$tool 120 env CUDA_REQUIRED=1 TEST_EVERY=29 "$sanitizer" --tool $tool --error-exitcode 9 $test_binary
-        done
-    else
-        echo "sanitizer: compute-sanitizer is not here" | tee -a "$out/summary.txt"
-    fi
 fi
 # Ours before and after the peers: clocks and temperature of one device change in minutes.
 ours() {

@@ -78,7 +78,9 @@ static __global__ void __launch_bounds__(THREADS)
         for (int64_t i = warp; i < queries; i += WARPS)
             for (int64_t j0 = 0; j0 < count; j0 += 32) {
                 bool there = j0 + lane < count;
-                real v = there ? S[i * lds + j0 + lane] : 0, last = value[(i + 1) * a.topk - 1];
+                real v = there ? S[i * lds + j0 + lane] : 0;
+                if (v != v) v = INFINITY; /* as on the CPU: a NaN is found first, not passed over */
+                real last = value[(i + 1) * a.topk - 1];
                 unsigned open = __ballot_sync(WHOLE_WARP, there && (place[(i + 1) * a.topk - 1] < 0 || v > last));
                 while (open) { /* oldest first; the list may have closed for it meanwhile */
                     int j = __ffs((int)open) - 1;

@@ -75,7 +75,7 @@ static void adafactor(real *p, real *r, real *c, const real *g, const real *hype
     if (rows > 1) LAUNCH(mean_of_rows, dim3(1), THREADS, 0, mean, r, rows);
     map(n, [=] __device__(int64_t at) {
         int64_t i = at / cols, j = at % cols;
-        u[at] = hyper[HYPER_CLIP] * g[at] / sqrtf(rows > 1 ? r[i] * c[j] / *mean : c[j]);
+        u[at] = hyper[HYPER_CLIP] * g[at] / sqrtf(rows > 1 ? r[i] / *mean * c[j] : c[j]); /* r c would underflow where both are eps1 */
     });
     LAUNCH(square_runs, dim3(KERNEL_PARTIALS), THREADS, 0, u_runs, u, n);
     LAUNCH(square_runs, dim3(KERNEL_PARTIALS), THREADS, 0, p_runs, p, n);

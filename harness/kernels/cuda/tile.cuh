@@ -107,7 +107,8 @@ __device__ static inline void product_fp32(real *C, int64_t ldc, const real *A, 
                 float a[4], b[4];
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    a[i] = i < rows ? (TA ? A[l * lda + i0 + ty + 16 * i] : A[(i0 + ty + 16 * i) * lda + l]) : 0;
+                    /* transposed, rows of C beyond those of A are garbage that nobody reads; they must not come from another array */
+                    a[i] = i >= rows || (TA && i0 + ty + 16 * i >= lda) ? 0 : TA ? A[l * lda + i0 + ty + 16 * i] : A[(i0 + ty + 16 * i) * lda + l];
 #pragma unroll
                 for (int j = 0; j < 4; j++)
                     b[j] = j < cols ? (TB ? B[(j0 + tx + 16 * j) * ldb + l] : B[l * ldb + j0 + tx + 16 * j]) : 0;
