@@ -74,7 +74,7 @@ static const struct {
     /* configurations that would fill any memory; the file holds one float */
     {META("architecture=infini;layers=127;d_model=1000000;heads=100000;head_dim=100000;kv_heads=100000") "," ENTRY("embed", "[1]",
                                                                                                                    "0", "4") "}",
-     "d_model = 1000000|this configuration needs", 0, 4},
+     "d_model = 1000000|this configuration needs|head_dim = 100000: the kernels hold", 0, 4},
     {META("architecture=infini;vocab=100000000;d_model=1000000;heads=1;kv_heads=1") "," ENTRY("embed", "[1]", "0", "4") "}",
      "this configuration needs 100000000000000", 0, 4},
     {META("architecture=transformer_xl;option.cache=10000000;d_model=1000000;heads=1;kv_heads=1") "," ENTRY("embed", "[1]", "0",
