@@ -58,12 +58,20 @@ static int task_data(const struct task *task, const struct options *o, const cha
     return result;
 }
 
-static int add_task_data(struct text_buffer *b, const struct task *task, const struct options *o, const struct tokenizer *t,
-                         struct error *e) {
+/* corpus: what a task reads that names none; NULL: nothing. */
+static int add_task_data(struct text_buffer *b, const struct task *task, const struct options *o, const char *corpus,
+                         const struct tokenizer *t, struct error *e) {
     char *options = options_join(o, "\n", false);
     uint64_t hash = 0;
+    int result = 0;
     buffer_printf(b, "task=%s version=%d\n%s\n", task->name, task->version, options);
-    int result = task_data(task, o, options, t, &hash, e);
+    struct options named = *o;
+    if (corpus && options_has(o, "corpus") && !*options_text(o, "corpus")) {
+        free(options);
+        result = options_set(&named, "corpus", corpus, task->name, e);
+        options = options_join(&named, "\n", false);
+    }
+    if (result == 0) result = task_data(task, &named, options, t, &hash, e);
     free(options);
     if (result == 0) buffer_printf(b, "data=%016llx\n", (unsigned long long)hash);
     return result;
@@ -88,7 +96,7 @@ static int add_chain(struct text_buffer *b, const struct experiment *x, const st
     for (int i = 0; i < n; i++) {
         buffer_printf(b, "source=%s weight=%.17g\n", parts[i].name, parts[i].weight);
         if (parts[i].task) {
-            if (add_task_data(b, parts[i].task, &parts[i].options, t, e) != 0) return -1;
+            if (add_task_data(b, parts[i].task, &parts[i].options, NULL, t, e) != 0) return -1;
         } else {
             const struct corpus *corpus = stage_corpus(parts[i].name, stage->limit, t, e);
             if (!corpus) return -1;
@@ -139,9 +147,26 @@ int experiment_cell(char cell[20], const struct experiment *x, const struct row_
     const struct tokenizer *t = NULL;
     int result = add_row(&b, x, row, seed, stage_find(x, task->after), &t, e);
     buffer_printf(&b, "measured by [%s]\n", task->name);
-    if (result == 0) result = add_task_data(&b, task->task, &task->options, t, e);
+    char corpus[160];
+    trained_on_name(corpus, x, stage_find(x, task->after));
+    if (result == 0) result = add_task_data(&b, task->task, &task->options, corpus, t, e);
     finish(cell, &b);
     return result;
+}
+
+const struct stage_spec *trained_on_name(char name[160], const struct experiment *x, const struct stage_spec *stage) {
+    for (; stage; stage = stage_find(x, stage->from)) {
+        struct source_part parts[SOURCE_PARTS];
+        int n;
+        if (source_parse(x, stage, parts, &n, NULL) != 0) break;
+        for (int i = 0; i < n; i++) {
+            if (parts[i].task) continue;
+            snprintf(name, 160, "%s", parts[i].name);
+            return stage;
+        }
+    }
+    snprintf(name, 160, "kjv");
+    return NULL;
 }
 
 int cell_list(struct text_buffer *b, const struct experiment *x, struct error *e) {

@@ -35,6 +35,9 @@ void stage_config(struct model_config *out, const struct row_spec *row, const st
  */
 bool stage_carried_in(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t);
 /* Training corpora are opened once per process and kept. */
+/* The name of the corpus that the model was last trained on, walking back through the stages: returns the stage; NULL: none, and
+ * the name is that of the text that tasks take then. */
+const struct stage_spec *trained_on_name(char name[160], const struct experiment *x, const struct stage_spec *stage);
 const struct corpus *stage_corpus(const char *name, int64_t limit, const struct tokenizer *t, struct error *e);
 /* Hash of row, seed and the chain of stages up to this one (NULL: the initialised row), 16 digits. */
 int chain_hash(char hash[20], const struct experiment *x, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,

@@ -76,16 +76,11 @@ static struct source *stage_source(const struct experiment *x, const struct stag
     return n == 1 ? sources[0] : mixture_source(sources, weights, n, stream + SOURCE_PARTS);
 }
 
-/* The corpus that the model was last trained on, walking back through the stages; NULL: none. */
+/* The corpus that the model was last trained on; NULL: none. */
 static const struct corpus *trained_on(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t) {
-    for (; stage; stage = stage_find(x, stage->from)) {
-        struct source_part parts[SOURCE_PARTS];
-        int n;
-        if (source_parse(x, stage, parts, &n, NULL) != 0) return NULL;
-        for (int i = 0; i < n; i++)
-            if (!parts[i].task) return stage_corpus(parts[i].name, stage->limit, t, NULL);
-    }
-    return NULL;
+    char name[160];
+    const struct stage_spec *by = trained_on_name(name, x, stage);
+    return by ? stage_corpus(name, by->limit, t, NULL) : NULL;
 }
 
 /* ---- one stage ---- */

@@ -24,8 +24,7 @@ struct scoring {
 /* The options corpus, split, limit and documents are read: the corpus that they name, else that of the training, else kjv. */
 struct corpus *documents_open(const struct options *o, const struct corpus *train, const char *split, const struct tokenizer *t,
                               size_t limit, struct error *e);
-/* struct task's data_hash: without a corpus of its own a task reads that of the training stage, which is part of the cell by
- * itself. */
+/* struct task's data_hash: 0 without a corpus: experiment_cell.c asks with the name of the one that the training stage read. */
 int documents_hash(const struct options *o, const struct tokenizer *t, uint64_t *hash, struct error *e);
 int documents_count(const struct options *o, const struct corpus *c);
 int32_t *documents_token_bytes(const struct tokenizer *t); /* bytes that each token stands for; malloc'd */

@@ -35,6 +35,17 @@ holds "each document has a sample" test "$(grep -c ',one.txt,all,\|,utf8.txt,all
 bytes=$(cat corpus/test/*.txt | wc -c)
 holds "all bytes of the test split are scored" grep -q ",bytes,bytes,[^,]*,all,[^,]*,$bytes," res/results.csv
 
+# a task that names no corpus measures again when the test texts of the training's corpus have changed, and only then
+sed '/^corpus = /d' x.ini >own.ini
+right run own.ini --out own
+right run own.ini --out own
+cells() { awk -F, '$8 == "language_modeling" { print $22 }' own/results.csv | sort -u | wc -l; }
+holds "nothing is measured twice" test "$(cells)" -eq 2
+printf 'one more text' >corpus/test/more.txt
+right run own.ini --out own
+holds "other texts, other cells" test "$(cells)" -eq 4
+rm corpus/test/more.txt
+
 # the same for texts given by hand
 right train x.ini --row infini --out m.safetensors
 : >empty.txt
