@@ -23,10 +23,10 @@ int command_run(int count, char **argv, const struct setting *s, struct error *e
         return -1;
     if (jobs > 1 && s->backend && !strcmp(s->backend, "cuda"))
         return fail(e, "--jobs %lld: with --backend cuda one cell at a time has the GPU; leave --jobs out", (long long)jobs);
-    struct experiment *x = experiment_read(a.word[0], flag_value(&a, "seeds"), e);
-    if (!x) return -1;
     if (flag_value(&a, "checkpoints") && !*flag_value(&a, "checkpoints"))
         return fail(e, "--checkpoints is empty; it names a folder");
+    struct experiment *x = experiment_read(a.word[0], flag_value(&a, "seeds"), e);
+    if (!x) return -1;
     if (flag_value(&a, "checkpoints")) {
         free(x->checkpoints);
         x->checkpoints = xstrdup(flag_value(&a, "checkpoints"));
@@ -142,28 +142,24 @@ static int write_lines(const char *folder, const char *run, const char *to, stru
 
 /* What identifies an evaluation: the model by its bytes, the task with its options and version, the data that it reads. */
 struct evaluation {
-    char row[64], model[20], run[40], cell[20];
-    int64_t seed; /* that the model was trained with, where its file says so */
+    char row[64], model[24], run[40], cell[20]; /* model: the checksum that our files carry, of any file */
+    int64_t seed;                               /* that the model was trained with, where its file says so */
 };
 
 static int identify(struct evaluation *x, const struct task *task, const struct task_run *r, const char *path, const char *row,
                     struct error *e) {
-    size_t size;
     uint64_t data = 0;
     struct st_file f;
-    char *bytes = read_file(path, &size, e);
-    if (!bytes) return -1;
-    snprintf(x->model, sizeof x->model, "%016llx", (unsigned long long)hash64(bytes, size, 0));
-    free(bytes);
     if (task->data_hash && task->data_hash(r->options, r->tokenizer, &data, e)) return -1;
     if (st_read(path, &f, e)) return -1;
+    st_checksum(x->model, f.tensors, f.count, (const char *const *)f.keys, (const char *const *)f.values, f.pairs);
     x->seed = st_meta(&f, "seed") ? atoll(st_meta(&f, "seed")) : 1;
     st_free(&f);
     char *options = options_join(r->options, " ", false);
     char *key = xprintf("%s %s %d %s %016llx", x->model, task->name, task->version, options, (unsigned long long)data);
     /* A seed that is no option of the task is in no key yet. */
     snprintf(x->cell, sizeof x->cell, "%016llx", (unsigned long long)hash64(key, strlen(key), task->draws ? r->seed : 0));
-    snprintf(x->run, sizeof x->run, "eval-%.8s-%s", x->model, x->cell);
+    snprintf(x->run, sizeof x->run, "eval-%.8s-%s", x->model + strlen("xxh3-"), x->cell);
     free(key);
     free(options);
     const char *base = strrchr(path, '/');
@@ -183,7 +179,7 @@ static int takes_row(const char *folder, const struct evaluation *x, struct erro
         status = fail(e, "--out %s holds an experiment, whose report would not show this row; choose another folder", folder);
     struct result_row *rows = !status && access(csv, F_OK) == 0 ? results_read(folder, &count, e) : NULL;
     if (!status && access(csv, F_OK) == 0 && !rows) status = -1;
-    snprintf(model, sizeof model, "eval-%.8s-", x->model);
+    snprintf(model, sizeof model, "eval-%.8s-", x->model + strlen("xxh3-"));
     for (int64_t i = 0; i < count && !status; i++)
         if (strcmp(rows[i].row, x->row) == 0 && strncmp(rows[i].run, model, strlen(model)) != 0)
             status = fail(

@@ -145,9 +145,8 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
             "%%: Wilson for exact match and, put into the formula, for capacity; bootstrap over samples otherwise; with "
             "several training seeds Wilson over all samples for exact match, Student's t with the spread between seeds for "
             "the others; symbol accuracy is cut to 0 to 100 %%, and has Wilson's where all symbols are right or all wrong. Chance: "
-            "%s. Last lines: what a model scores that knows which values it has read, and not with which key, if it always gives "
-            "the "
-            "commonest (expected over draws). Who does no better has bound no value to a key.",
+            "%s. Last lines: what a model scores that knows which values it has read, and not with which key, if it "
+            "always gives the commonest (expected over draws). Who does no better has bound no value to a key.",
             chance);
     }
     table_free(&t);

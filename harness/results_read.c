@@ -106,9 +106,9 @@ static int curve_line(void *data, const char *path, int line, int count, char **
 int results_journal(const char *folder, int64_t length[FILES], struct error *e) {
     char *path = xprintf("%s/commit.tmp", folder);
     size_t size;
-    char *text = access(path, F_OK) == 0 ? read_file(path, &size, NULL) : NULL; /* it may go in between */
+    char *text = access(path, F_OK) == 0 ? read_file(path, &size, e) : NULL;
     long long was[FILES];
-    int result = text != NULL;
+    int result = text ? 1 : access(path, F_OK) == 0 ? -1 : 0; /* there and not to be read; it may have gone in between */
     if (text && (sscanf(text, "%lld %lld %lld end", &was[0], &was[1], &was[2]) != FILES || !strstr(text, "end")))
         /* write_file is atomic: cannot happen short of a full rewrite by hand */
         result = fail(e, "%s: not a journal of this program; if nothing else uses the folder, remove the file", path);

@@ -208,9 +208,8 @@ static int wrong_length(const struct score_run *r, const struct text *t, int64_t
              path, (long long)got, (long long)t->n, r->tokenizer->name, t->size, t->name);
     else
         fail(e,
-             "%s holds %lld values, expected %lld, one for each token (%s) of %s; for another tokenizer name it with --tokenizer, "
-             "or "
-             "give (n, 2): nats and bytes of each token",
+             "%s holds %lld values, expected %lld, one for each token (%s) of %s; for another tokenizer name it with "
+             "--tokenizer, or give (n, 2): nats and bytes of each token",
              path, (long long)got, (long long)t->n, r->tokenizer->name, t->name);
     free(path);
     return -1;
