@@ -4,6 +4,7 @@
 #include "harness/report.h"
 #include "harness/report_retrieval.h"
 #include "support/folder.h"
+#include "support/made_results.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -18,32 +19,6 @@ static const char *const rows[ROWS] = {"infini_none", "infini_linear", "infini_d
 static const char *const ways[] = {"", "off", "zero"};
 static const int64_t lengths[] = {32768, 131072};
 static const int64_t samples[] = {40, 20};
-
-static struct measurement value(const char *condition, const char *metric, int64_t context, const char *position, int64_t writes,
-                                struct interval v) {
-    return (struct measurement){.split = "generated",
-                                .condition = condition,
-                                .metric = metric,
-                                .unit = "",
-                                .position = position,
-                                .context = context,
-                                .writes = writes,
-                                .n = v.n,
-                                .value = v.value,
-                                .standard_error = v.standard_error,
-                                .low = v.low,
-                                .high = v.high};
-}
-
-static void put_value(struct cell_writer *w, const char *condition, const char *metric, int64_t context, const char *position,
-                      int64_t writes, struct interval v) {
-    struct measurement m = value(condition, metric, context, position, writes, v);
-    cell_measure(w, &m);
-}
-
-static struct interval plain(double x, int64_t n) {
-    return (struct interval){.value = x, .standard_error = NAN, .low = NAN, .high = NAN, .n = n};
-}
 
 /* How many of the first samples are right: the memory finds the needle, less well in seed 2; at the end everybody does. */
 static int64_t right_of(int row, int64_t seed, int way, const char *stage, int length, int place) {
@@ -110,34 +85,10 @@ static void fill_depths(struct cell_writer *w, int row) {
     }
 }
 
-static double capacity(double n, double share) { return n * (10 * share - 1) / 9; }
-
 /* Of 1, 4 and 16 pairs the linear memory recalls 50, 40 and 20 of 50 samples, the twin 5. */
 static int64_t recalled(int row, int way, int k) {
     static const int64_t linear[] = {50, 40, 20};
     return row == NONE || way ? 5 : row == DELTA ? 50 : linear[k];
-}
-
-static void fill_recall(struct cell_writer *w, int row, int way) {
-    static const int pairs[] = {1, 4, 16};
-    for (int k = 0; k < 3; k++) {
-        char condition[CONDITION_SIZE];
-        int64_t right = recalled(row, way, k);
-        snprintf(condition, sizeof condition, "kind=remember%s%s;pairs=%d", way ? ";knockout=" : "", ways[way], pairs[k]);
-        for (int64_t i = 0; i < 50; i++) {
-            char name[24];
-            snprintf(name, sizeof name, "%06lld", (long long)i);
-            cell_sample(w, "generated", condition, "exact_match", name, "all", i < right, 1);
-        }
-        struct interval x = wilson(right, 50), c = {.n = 50};
-        c.value = capacity(pairs[k], x.value), c.low = capacity(pairs[k], x.low), c.high = capacity(pairs[k], x.high);
-        c.standard_error = pairs[k] * 10.0 / 9 * x.standard_error;
-        put_value(w, condition, "exact_match", 100 + k, "all", -1, x);
-        put_value(w, condition, "exact_match", 100 + k, "all", 1, x);
-        put_value(w, condition, "capacity", 100 + k, "all", -1, c);
-        put_value(w, condition, "exact_match_chance", 100 + k, "all", -1, plain(0.1, 50));
-        put_value(w, condition, "symbol_accuracy_chance", 100 + k, "all", -1, plain(0.1, 50));
-    }
 }
 
 static const struct {
@@ -168,7 +119,8 @@ static void fill(const char *name) {
                 bool divided = row == LINEAR && s == 1 && seed == 1; /* its longer length in a cell of its own (part_of) */
                 for (int way = 0; way < (row == LINEAR && s != 2 ? 3 : 1); way++) {
                     if (s < 2 && row != FULL) fill_lengths(w, row, seed, way, sections[s].stage, 0, !divided);
-                    if (s == 3) fill_recall(w, row, way);
+                    if (s == 3)
+                        fill_recall(w, ways[way], (int64_t[]){recalled(row, way, 0), recalled(row, way, 1), recalled(row, way, 2)});
                 }
                 if (s < 2 && row == FULL) fill_skipped(w);
                 if (s == 2) fill_depths(w, row);
@@ -187,42 +139,6 @@ static void fill(const char *name) {
     free(file);
 }
 
-static char *content(const char *name) {
-    char *path = in_folder(name);
-    size_t n;
-    char *text = read_file(path, &n, &e);
-    free(path);
-    if (!text) fail_msg("%s", e.text);
-    return text;
-}
-
-static char *printed(const char *name) {
-    char *text = NULL, *path = in_folder(name);
-    size_t n;
-    FILE *f = open_memstream(&text, &n);
-    int result = report(path, f, &e);
-    fclose(f);
-    free(path);
-    if (result != 0) fail_msg("%s", e.text);
-    return text;
-}
-
-/* From a heading on, the line that begins with `words` must hold `part`. */
-static void check_line(const char *text, const char *heading, const char *words, const char *part, int line) {
-    const char *at = strstr(text, heading);
-    if (at) at = strstr(at, words);
-    if (!at) {
-        print_error("no '%s' after '%s'\n", words, heading);
-        _fail(__FILE__, line);
-        return;
-    }
-    char *found = xprintf("%.*s", (int)strcspn(at, "\n"), at);
-    if (!strstr(found, part)) {
-        print_error("'%s' is not in: %s\n", part, found);
-        _fail(__FILE__, line);
-    }
-    free(found);
-}
 #define assert_line(heading, words, part) check_line(md, heading, words, part, __LINE__)
 
 /* "95.0 [83.5, 98.6]" */
@@ -545,182 +461,15 @@ static void gates(void **state) {
     buffer_free(&ini);
 }
 
-/* Eleven rows of recall are more than one picture holds: those that differ in a last number share a panel, the others have one. */
-static void capacity_panels(void **state) {
-    static const char *const names[] = {"a_4", "b_8", "a_16", "a_64", "b_32", "alone_32", "none", "a_b_4", "x", "y", "a_"};
-    char *path = in_folder("panels");
-    struct results *r = results_open(path, &e);
-    struct text_buffer ini = {0};
-    (void)state;
-    assert_non_null(r);
-    buffer_printf(&ini, "[experiment]\ntitle = Panels\nseeds = 1\n[task recall]\ntask = recall\n");
-    for (int row = 0; row < 11; row++) {
-        buffer_printf(&ini, "[row %s]\narchitecture = rnn\n; cell %s 1 last recall c%d\n", names[row], names[row], row);
-        char cell[16];
-        snprintf(cell, sizeof cell, "c%d", row);
-        struct cell_writer *w = cell_begin(r, cell, "run", "panels", names[row], "rnn", "last", 1, "recall", 1);
-        fill_recall(w, LINEAR, 0);
-        assert_int_equal(cell_commit(w, &e), 0);
-    }
-    results_close(r);
-    put("panels/experiment.ini", ini.data, ini.n);
-    char *text = printed("panels");
-    if (strstr(text, "no pictures")) fail_msg("%s", text);
-    if (!strstr(text, "gnuplot is not installed")) {
-        char *svg = content("panels/recall-capacity.svg");
-        static const char *const words[] = {">a<",  ">b<",  ">others<",   ">4<",     ">8<", ">16<",
-                                            ">64<", ">32<", ">alone_32<", ">a_b_4<", ">a_<"};
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-            if (!strstr(svg, words[i])) fail_msg("no %s in the picture", words[i]);
-        assert_null(strstr(svg, ">a_4<"));
-        assert_null(strstr(svg, "NaN"));
-        free(svg);
-    }
-    free(text);
-    free(path);
-    buffer_free(&ini);
-}
-
-/* Two training seeds over the same samples, all answers of `all` right: intervals have a width and hold the seeds as such; of a
- * sample with eight questions each counts. */
-static void seeds(void **state) {
-    static const char *const names[] = {"all", "some"};
-    char *path = in_folder("two");
-    struct results *r = results_open(path, &e);
-    struct text_buffer ini = {0};
-    (void)state;
-    assert_non_null(r);
-    buffer_printf(&ini, "[experiment]\ntitle = Two\nseeds = 1, 2\n[task recall]\ntask = recall\n");
-    for (int row = 0; row < 2; row++) {
-        buffer_printf(&ini, "[row %s]\narchitecture = rnn\n", names[row]);
-        for (int seed = 1; seed < 3; seed++) {
-            char cell[16];
-            snprintf(cell, sizeof cell, "c%d.%d", row, seed);
-            buffer_printf(&ini, "; cell %s %d last recall %s\n", names[row], seed, cell);
-            struct cell_writer *w = cell_begin(r, cell, "run", "two", names[row], "rnn", "last", seed, "recall", 1);
-            fill_recall(w, row ? LINEAR : DELTA, 0);
-            for (int i = 0; i < 40; i++) {
-                char name[16];
-                snprintf(name, sizeof name, "%06d", i);
-                cell_sample(w, "generated", "kind=multi_query;pairs=8", "exact_match", name, "all", row ? 1 : 8, 8);
-            }
-            for (int k = 0; k < 70; k++) { /* more conditions than a table of old held */
-                char condition[40];
-                snprintf(condition, sizeof condition, "kind=many;pairs=%d", k);
-                cell_sample(w, "generated", condition, "symbol_accuracy", "0", "all", row, 1);
-                cell_sample(w, "generated", condition, "symbol_accuracy", "1", "all", 0, 1);
-            }
-            put_value(w, "kind=rewrite;pairs=4", "exact_match", 100, "all", -1, wilson(20, 50));
-            put_value(w, "kind=rewrite;pairs=4", "exact_match_chance", 100, "all", -1, plain(0.1, 50));
-            assert_int_equal(cell_commit(w, &e), 0);
-        }
-    }
-    results_close(r);
-    put("two/experiment.ini", ini.data, ini.n);
-    free(printed("two"));
-    char *before = md;
-    md = content("two/report.md");
-    struct interval w = wilson(100, 100);
-    char *cells = xprintf("| %.2f [%.2f, %.2f] |", 4.0, capacity(4, w.low), capacity(4, w.high));
-    assert_line("## recall", "| all | capacity (pairs) |", cells);
-    free(cells);
-    char *rewrite = strstr(md, "Condition: kind rewrite"), *next = rewrite ? strstr(rewrite + 1, "Condition:") : NULL;
-    assert_non_null(rewrite);
-    if (next) *next = 0; /* values of rewritten keys are more than the keys */
-    assert_null(strstr(rewrite, "the commonest value"));
-    free(md);
-    md = before;
-    char *text = NULL;
-    size_t n;
-    FILE *f = open_memstream(&text, &n);
-    assert_int_equal(report_compare(path, path, "all", "some", f, &e), 0);
-    fclose(f);
-    const char *answers = strstr(text, "Exact match (%)");
-    assert_non_null(answers);
-    check_line(answers, "", "kind=multi_query;pairs=8", "100.0   12.5", __LINE__);
-    struct report_data *d = report_load(path, &e);
-    struct selection a = {.data = d,
-                          .row = "all",
-                          .condition = "kind=remember;pairs=4",
-                          .metric = "exact_match",
-                          .position = "all",
-                          .seed = -1},
-                     b = a;
-    b.row = "some";
-    while (strcmp(d->sections[a.section].task, "recall") != 0) a.section++;
-    b.section = a.section;
-    struct interval v = report_difference_shares(a, b), one = paired_shares(20, 0, 100);
-    assert_true(v.low < one.low - 0.01); /* 50 samples, not 100 */
-    cells = xprintf("100.0   80.0   +20.0 [%+.1f, %+.1f]  100", 100 * v.low, 100 * v.high);
-    check_line(answers, "", "kind=remember;pairs=4", cells, __LINE__);
-    check_line(text, "", "kind=many;pairs=69", "-0.5000", __LINE__);
-    free(cells);
-    report_data_free(d);
-    free(text);
-    free(path);
-    buffer_free(&ini);
-}
-
-/* Without a list of cells a later one replaces all of an earlier one that measured some of the same. */
-static void replaced(void **state) {
-    (void)state;
-    char *path = in_folder("evals");
-    struct results *r = results_open(path, &e);
-    for (int k = 0; k < 2; k++) {
-        struct cell_writer *w = cell_begin(r, k ? "new" : "old", "run", "eval", "m", "infini", "", 1, "passkey", 1);
-        for (int l = 0; l < 2 - k; l++) put_value(w, condition_of(0), "exact_match", 512 << l, "start", -1, wilson(10 * k, 10));
-        assert_int_equal(cell_commit(w, &e), 0);
-    }
-    results_close(r);
-    struct report_data *d = report_load(path, &e);
-    assert_true(d && d->result_count == 1 && d->results[0].value >= 1);
-    report_data_free(d);
-    free(path);
-}
-
-/* Controls stand with the condition that they control; more rows than a report holds are an error, not left out. */
-static void controls_and_limits(void **state) {
-    (void)state;
-    char *path = in_folder("full");
-    struct results *r = results_open(path, &e);
-    struct cell_writer *w = cell_begin(r, "c", "run", "x", "m", "infini", "", 1, "summarize", 1);
-    put_value(w, "decoding=greedy", "overall", 512, "all", -1, plain(0.2, 5));
-    put_value(w, "baseline=lead", "overall", 512, "all", -1, plain(0.1, 5));
-    assert_int_equal(cell_commit(w, &e), 0);
-    struct report_data *d = report_load(path, &e);
-    struct group g[RETRIEVAL_LIMIT];
-    assert_non_null(d);
-    assert_int_equal(groups_of(g, d, 0), 1);
-    assert_string_equal(g->condition, "decoding=greedy");
-    report_data_free(d);
-    for (int i = 0; i < REPORT_ROWS; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "m%d", i);
-        w = cell_begin(r, name, "run", "x", name, "infini", "", 1, "summarize", 1);
-        put_value(w, "decoding=greedy", "overall", 512, "all", -1, plain(0.2, 5));
-        assert_int_equal(cell_commit(w, &e), 0);
-    }
-    results_close(r);
-    assert_null(report_load(path, &e));
-    assert_non_null(strstr(e.text, "more rows than a report holds (64)"));
-    free(path);
-}
-
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(conditions),
-                                       cmocka_unit_test(by_length),
-                                       cmocka_unit_test(compared),
-                                       cmocka_unit_test(digits),
-                                       cmocka_unit_test(questions),
-                                       cmocka_unit_test(depth_and_writes),
-                                       cmocka_unit_test(recall),
-                                       cmocka_unit_test(beside_the_paper),
-                                       cmocka_unit_test(well_formed),
-                                       cmocka_unit_test(pictures),
-                                       cmocka_unit_test(gates),
-                                       cmocka_unit_test(capacity_panels),
-                                       cmocka_unit_test(seeds),
-                                       cmocka_unit_test(replaced),
-                                       cmocka_unit_test(controls_and_limits)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conditions),  cmocka_unit_test(by_length),
+        cmocka_unit_test(compared),    cmocka_unit_test(digits),
+        cmocka_unit_test(questions),   cmocka_unit_test(depth_and_writes),
+        cmocka_unit_test(recall),      cmocka_unit_test(beside_the_paper),
+        cmocka_unit_test(well_formed), cmocka_unit_test(pictures),
+        cmocka_unit_test(gates),
+
+    };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
