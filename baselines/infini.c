@@ -107,9 +107,10 @@ static int64_t carried(const struct model_config *c, int64_t context) {
     return update(c) == NONE || context < c->segment ? 0 : memory_elements(c, context);
 }
 
+/* The memory as it was before the segment of the query. */
 static int64_t attended(const struct model_config *c, int64_t context) {
     int64_t rows = context < c->segment ? context : c->segment;
-    return count_plus(carried(c, context), count_times(count_times(2 * c->layers, c->kv_heads), count_times(c->e, rows)));
+    return count_plus(carried(c, context - rows), count_times(count_times(2 * c->layers, c->kv_heads), count_times(c->e, rows)));
 }
 
 static double mixing_flops(const struct model_config *c, int64_t before, bool training) {

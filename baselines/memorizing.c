@@ -162,9 +162,11 @@ static int64_t carried(const struct model_config *c, int64_t context) {
     return kv_elements(c, context < cache(c) ? context : cache(c), context < m ? context : m);
 }
 
+/* The bank holds no row of the segment of the query. */
 static int64_t attended(const struct model_config *c, int64_t context) {
     int64_t m = options_int(&c->options, "memory"), near = cache(c) + c->segment;
-    return kv_elements(c, context < near ? context : near, context < m ? context : m);
+    int64_t before = context < c->segment ? 0 : context - c->segment;
+    return kv_elements(c, context < near ? context : near, before < m ? before : m);
 }
 
 static double mixing_flops(const struct model_config *c, int64_t before, bool training) {

@@ -282,6 +282,7 @@ int training_save(const char *folder, const struct trainer *t, const struct toke
         struct pairs meta = {0};
         pairs_add(&meta, "step", xprintf("%" PRId64, t->step));
         pairs_add(&meta, "tokens", xprintf("%" PRId64, t->tokens));
+        pairs_add(&meta, "tokens_read", xprintf("%" PRId64, t->tokens_read));
         pairs_add(&meta, "flops", xprintf("%.17g", t->flops));
         pairs_add(&meta, "seconds", xprintf("%.17g", t->seconds));
         pairs_add(&meta, "optimizer", xstrdup(optimizer_name(t->config.optimizer)));
@@ -384,20 +385,21 @@ static int load_state(struct trainer *t, const struct st_file *f, const char *pa
     return f->count == count ? 0 : fail(e, "%s holds %d tensors, this model's state has %d", path, f->count, count);
 }
 
-/* The counters of the metadata. */
-static int read_counters(const struct st_file *f, const char *path, int64_t whole[2], double fraction[2], struct error *e) {
-    const char *const names[] = {"step", "tokens", "flops", "seconds"};
-    for (int i = 0; i < 4; i++) {
+/* The counters of the metadata. Checkpoints that count only what was scored: taken for all that was read, as in language modelling.
+ */
+static int read_counters(const struct st_file *f, const char *path, int64_t whole[3], double fraction[2], struct error *e) {
+    const char *const names[] = {"step", "tokens", st_meta(f, "tokens_read") ? "tokens_read" : "tokens", "flops", "seconds"};
+    for (int i = 0; i < 5; i++) {
         const char *text = st_meta(f, names[i]);
         char *end = NULL;
         errno = 0;
-        if (text && i < 2)
+        if (text && i < 3)
             whole[i] = strtoll(text, &end, 10);
         else if (text)
-            fraction[i - 2] = strtod(text, &end);
+            fraction[i - 3] = strtod(text, &end);
         if (!text || end == text || *end || errno) return fail(e, "%s: the metadata '%s' is missing or no number", path, names[i]);
     }
-    return whole[0] < 0 || whole[1] < 0 ? fail(e, "%s: negative counters", path) : 0;
+    return whole[0] < 0 || whole[1] < 0 || whole[2] < 0 ? fail(e, "%s: negative counters", path) : 0;
 }
 
 int training_load(const char *folder, struct trainer *t, const struct tokenizer *tok, struct error *e) {
@@ -411,7 +413,7 @@ int training_load(const char *folder, struct trainer *t, const struct tokenizer 
     struct st_file model = {0}, optimizer = {0}, state = {0};
     struct model_config c;
     const struct tokenizer *saved;
-    int64_t whole[2];
+    int64_t whole[3];
     double fraction[2];
     /* Everything is checked before anything is changed. */
     int rc = open_model(path, &model, &c, &saved, e);
@@ -437,6 +439,7 @@ int training_load(const char *folder, struct trainer *t, const struct tokenizer 
         rc = load_state(t, &state, state_path, true, e);
         t->step = whole[0];
         t->tokens = whole[1];
+        t->tokens_read = whole[2];
         t->flops = fraction[0];
         t->seconds = fraction[1];
     }

@@ -162,7 +162,7 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
     w->loss_count++;
     w->last_loss = w->loss_sum / (double)w->loss_count;
     progress_update(&w->progress, t->step - w->first, "step %lld/%lld  loss %.4f  %.0f tokens/s", (long long)t->step,
-                    (long long)t->config.steps, r->loss, t->seconds > 0 ? (double)t->tokens / t->seconds : 0);
+                    (long long)t->config.steps, r->loss, t->seconds > 0 ? (double)t->tokens_read / t->seconds : 0);
     bool last = t->step == t->config.steps;
     if (t->step % w->every != 0 && !last) return;
     if (w->curve) {
@@ -220,9 +220,10 @@ static int save_training(struct session *s, const struct row_spec *row, int64_t 
     measure(w, "state_bytes", "bytes", STATE_CONTEXT, (double)carried * (double)sizeof(real));
     measure(w, "attended_elements", "elements", STATE_CONTEXT, c->arch->attended ? (double)c->arch->attended(c, STATE_CONTEXT) : 0);
     measure(w, "tokens_seen", "tokens", step_tokens, (double)t->tokens);
-    measure(w, "tokens_per_second", "tokens/s", step_tokens, t->seconds > 0 ? (double)t->tokens / t->seconds : NAN);
+    measure(w, "tokens_read", "tokens", step_tokens, (double)t->tokens_read);
+    measure(w, "tokens_per_second", "tokens/s", step_tokens, t->seconds > 0 ? (double)t->tokens_read / t->seconds : NAN);
     measure(w, "train_flops", "FLOP", step_tokens, t->flops);
-    measure(w, "flops_per_token", "FLOP/token", step_tokens, t->tokens > 0 ? t->flops / (double)t->tokens : NAN);
+    measure(w, "flops_per_token", "FLOP/token", step_tokens, t->tokens_read > 0 ? t->flops / (double)t->tokens_read : NAN);
     measure(w, "wall_seconds", "s", step_tokens, t->seconds);
     measure(w, "roof_share", "fraction", step_tokens,
             t->seconds > 0 && s->roof > 0 ? t->flops / t->seconds / (s->roof * 1e9) : NAN);
@@ -348,7 +349,7 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
             json_t *j = json_pack("{s:s, s:O*, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:b, s:O}", "source", stage->source,
                                   "commit", json_object_get(p->json, "commit"), "checkpoint", folder, "steps", (json_int_t)t->step,
                                   "tokens", (json_int_t)t->tokens, "wall_seconds", t->seconds, "flops", t->flops,
-                                  "tokens_per_second", t->seconds > 0 ? (double)t->tokens / t->seconds : 0., "state_bytes",
+                                  "tokens_per_second", t->seconds > 0 ? (double)t->tokens_read / t->seconds : 0., "state_bytes",
                                   (json_int_t)(t->state ? state_bytes(t->state) : 0), "batch", (json_int_t)shape.batch, "segments",
                                   (json_int_t)shape.segments, "carried_in", t->carried_in != NULL, "data", data);
             json_object_set_new(json_object_get(p->json, "stages"), stage->name, j);

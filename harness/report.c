@@ -190,9 +190,9 @@ int report(const char *folder, FILE *out, struct error *e) {
             "– where "
             "other work on the machine spoilt it)");
         document_text(&doc, "A line holds all stages that led from initialisation to the last one named, summed, mean over the "
-                            "seeds that have it; lines of equal stages compare. Training tokens: those that were scored, that is, "
-                            "had a loss; tokens that only carry state in are in the FLOP and the time. FLOP/token and tokens/s are "
-                            "by these tokens.");
+                            "seeds that have it; lines of equal stages compare. Training tokens: those read, with a loss on them "
+                            "or not; tokens that only carry state in are in the FLOP and the time. FLOP/token and tokens/s are by "
+                            "these tokens.");
     }
     for (int i = 0; i < d->section_count; i++)
         if (strcmp(d->sections[i].task, "training") == 0) report_figures(&doc, d, i, 0, &plots);

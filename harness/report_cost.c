@@ -93,7 +93,9 @@ void cost_table(struct table *t, const struct report_data *d) {
         for (int i = 0; i < d->row_count; i++) {
             const char *row = d->rows[i].name;
             double ratio = report_stage(d, stage, row, "n_over_dkey"), share = roof_share(d, stage, row);
-            double tokens = report_cost(d, stage, row, "tokens_seen"), flops = report_cost(d, stage, row, "train_flops");
+            double read = report_cost(d, stage, row, "tokens_read"); /* older results hold only what was scored */
+            double tokens = isnan(read) ? report_cost(d, stage, row, "tokens_seen") : read,
+                   flops = report_cost(d, stage, row, "train_flops");
             double seconds = report_cost(d, stage, row, "wall_seconds");
             if (isnan(report_stage(d, stage, row, "parameters")) || !worth_a_line(d, s, row)) continue;
             table_cell(t, "%s", row);

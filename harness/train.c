@@ -569,6 +569,7 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     for (int64_t row = 0; row < b.rows; row++) state_advance(t->state, &c, row);
     t->step++;
     t->tokens += b.scored;
+    for (int64_t i = 0; i < b.rows * b.segments; i++) t->tokens_read += b.len[i];
     t->flops += step_flops(t, &b) + read;
     t->seconds += now() - start;
     return 0;

@@ -37,6 +37,7 @@ struct trainer {
     real *hyper, *norm2, *loss;
     int64_t step;          /* steps done */
     int64_t tokens;        /* tokens seen (scored) */
+    int64_t tokens_read;   /* inputs of the steps, scored or not; no padding, no carried-in text */
     double flops, seconds; /* by formula; wall time in steps */
 };
 /* Elements of trainer->m[i] and v[i]: both p->n for AdamW; rows and columns for Adafactor. */

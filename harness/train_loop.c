@@ -31,7 +31,7 @@ static int loop(struct trainer *t, const char *folder, int64_t save_every, const
     struct progress p;
     struct step_result r = {0};
     int64_t first = t->step;
-    double start = now(), tokens = (double)t->tokens;
+    double start = now(), tokens = (double)t->tokens_read;
     bool saved = t->step > 0;
     bool show = !log;
     if (show) progress_begin(&p, "train", t->config.steps - first);
@@ -41,7 +41,7 @@ static int loop(struct trainer *t, const char *folder, int64_t save_every, const
         if (log && log->line && (t->step % log->every == 0 || t->step == t->config.steps)) log->line(log->data, t, &r);
         if (show)
             progress_update(&p, t->step - first, "step %lld  loss %.4f  %.0f tokens/s", (long long)t->step, r.loss,
-                            ((double)t->tokens - tokens) / (now() - start));
+                            ((double)t->tokens_read - tokens) / (now() - start));
         if (folder && save_every > 0 && t->step % save_every == 0) {
             if (training_save(folder, t, tok, e)) return -1;
             saved = true;

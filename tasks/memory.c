@@ -205,7 +205,7 @@ static int data_hash(const struct options *o, const struct tokenizer *t, uint64_
 
 const struct task task_memory = {
     .name = "memory",
-    .version = 1,
+    .version = 2,
     .summary = "state carried, state attended to, the paper's formula, and resident memory, by context length",
     .protocol =
         "one text of random tokens, streamed in constant memory; after each context: formula_elements by the row of the paper's "

@@ -214,6 +214,7 @@ static void advance(struct trainer *t, int64_t step) {
     struct batch x;
     for (; t->step < step; t->step++) batcher_next(t->batcher, &x);
     t->tokens = step * 1000;
+    t->tokens_read = step * 3000;
     t->flops = (double)step / 3;
     t->seconds = (double)step / 7;
 }
@@ -248,7 +249,7 @@ static uint64_t fingerprint(const struct trainer *t) {
                    h);
     h = hash64(t->state->since, rows * sizeof(int32_t), h);
     h = hash64(t->state->head, rows * sizeof(int32_t), h);
-    h = hash64(&t->step, sizeof t->step, hash64(&t->tokens, sizeof t->tokens, h));
+    h = hash64(&t->step, sizeof t->step, hash64(&t->tokens, sizeof t->tokens, hash64(&t->tokens_read, sizeof t->tokens_read, h)));
     h = hash64(&t->flops, sizeof t->flops, hash64(&t->seconds, sizeof t->seconds, h));
     char *cursor = batcher_save(t->batcher);
     h = hash64(cursor, strlen(cursor), h);

@@ -335,6 +335,22 @@ static void formula_and_carried(void **state) {
         }
 }
 
+/* A query of the first segment sees its own segment and no memory of it; one of the second, what the first left. */
+static void attended_by_segment(void **state) {
+    (void)state;
+    static const char *const names[] = {"transformer", "transformer_xl", "memorizing", "infini", "compressive", "autocompressor"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct model_config c = preset("micro");
+        c.arch = baseline_find(names[i], NULL);
+        options_init(&c.options, c.arch->options);
+        int64_t own = footprint_kv(&c, c.segment), second = c.arch->attended(&c, 2 * c.segment);
+        assert_true(c.arch->attended(&c, c.segment) == own);
+        assert_true(second > own);
+        if (strcmp(names[i], "memorizing") == 0) assert_true(second == 2 * own + own / c.layers); /* one layer has the bank */
+        if (strcmp(names[i], "infini") == 0) assert_true(second == own + c.arch->footprint(&c)->elements(&c, 2 * c.segment));
+    }
+}
+
 /* An architecture without a row, or that no variant tests, is noticed here. */
 static void every_architecture_has_its_row(void **state) {
     (void)state;
@@ -448,6 +464,7 @@ int main(void) {
         cmocka_unit_test(shapes_of_public_models),
         cmocka_unit_test(carried_is_what_the_architecture_says),
         cmocka_unit_test(formula_and_carried),
+        cmocka_unit_test(attended_by_segment),
         cmocka_unit_test(every_architecture_has_its_row),
         cmocka_unit_test(the_task),
         cmocka_unit_test(the_peak_can_be_forgotten),

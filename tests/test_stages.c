@@ -223,6 +223,7 @@ static void a_curriculum(void **state) {
     static const char *const names[] = {"linear", "full"};
     for (int k = 0; k < 2; k++) {
         assert_true(value_of("out", names[k], "a", "tokens_seen") == 3 * 6 * 64);
+        assert_true(value_of("out", names[k], "a", "tokens_read") == 3 * 6 * 64);
         assert_true(value_of("out", names[k], "b", "tokens_seen") == 4 * 2 * 192);
         assert_true(value_of("out", names[k], "c", "tokens_seen") == 3 * 4 * 96);
         double a = value_of("out", names[k], "a", "bits_per_byte"), b = value_of("out", names[k], "b", "bits_per_byte");

@@ -76,6 +76,12 @@ most = 30
 temperature = 5
 INI
 right run x.ini --out res
+# Of a step of 2 x 4 segments the summary alone has a loss; the rate counts all that is read.
+number() { awk -F, -v m="$1" '$8 == "training" && $12 == m { print $17 }' res/results.csv; }
+holds "read and scored: $(number tokens_read), $(number tokens_seen)" \
+    test "$(number tokens_seen)" -gt 0 -a "$(number tokens_read)" -gt "$((2 * $(number tokens_seen)))"
+holds "tokens/s are of what is read" \
+    test "$(awk "BEGIN { print int($(number tokens_read) / $(number wall_seconds) / $(number tokens_per_second) * 1000 + 0.5) }")" = 1000
 for what in '"",overall,F1' 'baseline=lead,rougeLsum' 'baseline=frequent,rouge1' 'baseline=random,output_words' 'output_words,words,128'; do
     what=${what#'"",'}
     holds "a row $what" grep -q "$what" res/results.csv
