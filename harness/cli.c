@@ -1,5 +1,6 @@
 /* cli.c - the table of commands, reading of arguments. */
 #include "cli.h"
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,14 @@ int arguments_read(struct arguments *a, int count, char **argv, const char *usag
 const char *flag_value(const struct arguments *a, const char *name) {
     struct flag *f = find_flag(a, name);
     return f ? f->value : NULL;
+}
+
+int check_row_name(const char *row, struct error *e) {
+    for (const char *c = row; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("-_.+", *c))
+            return fail(e, "--row '%.70s' may hold letters, digits and - _ . + only", row);
+    if (!*row || strlen(row) > 63) return fail(e, "--row '%.70s' should have 1 to 63 characters", row);
+    return 0;
 }
 
 int flag_int(const struct arguments *a, const char *name, int64_t fallback, int64_t min, int64_t *value, struct error *e) {

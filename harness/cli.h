@@ -28,6 +28,7 @@ struct arguments {
 int arguments_read(struct arguments *a, int count, char **argv, const char *usage, int min_words, int max_words, struct error *e);
 const char *flag_value(const struct arguments *a, const char *name); /* NULL: not given */
 int flag_int(const struct arguments *a, const char *name, int64_t fallback, int64_t min, int64_t *value, struct error *e);
+int check_row_name(const char *row, struct error *e); /* may it be a row of an experiment, and a word of a picture's table? */
 int flag_real(const struct arguments *a, const char *name, double fallback, double min, double max, double *value, struct error *e);
 
 #define LIST_USAGE "list [architectures [NAME]|tasks [NAME]|experiments|presets|keys]"

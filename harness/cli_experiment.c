@@ -164,7 +164,7 @@ static int identify(struct evaluation *x, const struct task *task, const struct 
     free(options);
     const char *base = strrchr(path, '/');
     snprintf(x->row, sizeof x->row, "%s", row ? row : base ? base + 1 : path);
-    for (char *c = x->row; *c; c++) /* names of rows hold no blanks: pictures count words */
+    for (char *c = x->row; *c && !row; c++)
         if (!strchr("+-._", *c) && !isalnum((unsigned char)*c)) *c = '_';
     return 0;
 }
@@ -245,6 +245,7 @@ int command_eval(int count, char **argv, const struct setting *s, struct error *
         if (options_set(&options, a.extra[i].key, a.extra[i].value, where, e)) return -1;
     const char *path = flag_value(&a, "model"), *out = flag_value(&a, "out"), *csv = flag_value(&a, "csv");
     if (!path) return fail(e, "--model is needed; usage: infinibench %s", EVAL_USAGE);
+    if (flag_value(&a, "row") && check_row_name(flag_value(&a, "row"), e)) return -1;
     if (can_write(csv, "csv", e) || not_input(csv, "csv", path, e)) return -1;
     if (out && !*out) return fail(e, "--out is empty; it names a folder");
     const struct tokenizer *t;

@@ -6,21 +6,12 @@
 #include "run_info.h"
 #include "score.h"
 
-#include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define SEGMENT 128 /* of the preset micro */
-
-static int check_name(const char *row, struct error *e) {
-    for (const char *c = row; *c; c++)
-        if (!isalnum((unsigned char)*c) && !strchr("-_.+", *c))
-            return fail(e, "--row '%s' may hold letters, digits and - _ . + only", row);
-    if (!*row || strlen(row) > 63) return fail(e, "--row '%.70s' should have 1 to 63 characters", row);
-    return 0;
-}
 
 /* The command as it can be given again. */
 static char *command_text(int count, char **argv) {
@@ -106,7 +97,7 @@ int command_score(int count, char **argv, const struct setting *s, struct error 
     r.folder = flag_value(&a, "out");
     r.replace = flag_value(&a, "replace") != NULL;
     if (!r.place || !r.row || !r.folder) return fail(e, "--nll, --row and --out are needed; usage: infinibench %s", SCORE_USAGE);
-    if (check_name(r.row, e)) return -1;
+    if (check_row_name(r.row, e)) return -1;
     struct options options;
     char where[80];
     options_init(&options, r.task->options);

@@ -399,15 +399,6 @@ static void fill(const char *name) {
     free(file);
 }
 
-static char *content(const char *name) {
-    char *path = in_folder(name);
-    size_t n;
-    char *text = read_file(path, &n, &e);
-    free(path);
-    if (!text) fail_msg("%s", e.text);
-    return text;
-}
-
 static void has(const char *text, const char *part, int line) {
     if (strstr(text, part)) return;
     print_error("'%s' is not in:\n%s\n", part, text);

@@ -392,7 +392,8 @@ static void test_placement(void **state) {
         for (int i = 0; i < 600; i++) {
             struct document d;
             s->next(s, 0, &d);
-            char *text = t->decode(t, d.tokens, d.n, NULL), *needle = strstr(text, " The pass key is "), *query = strstr(text, " What is");
+            char *text = t->decode(t, d.tokens, d.n, NULL), *needle = strstr(text, " The pass key is "),
+                 *query = strstr(text, " What is");
             char *after = strstr(needle, "is the pass key.") + strlen("is the pass key."), haystack[4000];
             int n = snprintf(haystack, sizeof haystack, "%.*s%.*s", (int)(needle - text) - (int)strlen(introduction),
                              text + strlen(introduction), (int)(query - after), after);

@@ -114,15 +114,6 @@ static void fill(void) {
     free(path);
 }
 
-static char *content(const char *name) {
-    char *path = in_folder(name);
-    size_t n;
-    char *text = read_file(path, &n, &e);
-    free(path);
-    if (!text) fail_msg("%s", e.text);
-    return text;
-}
-
 static void has(const char *text, const char *part) {
     if (!strstr(text, part)) fail_msg("'%s' is not in\n%.6000s", part, text);
 }

@@ -56,7 +56,7 @@ static void write_cell(struct results *r, const char *cell, const char *row, dou
     if (cell_commit(w, &e) != 0) fail_msg("%s", e.text);
 }
 
-static char *content(const char *results, const char *name) {
+static char *content_of(const char *results, const char *name) {
     char *path = xprintf("%s/%s/%s", folder, results, name);
     size_t n;
     char *text = read_file(path, &n, &e);
@@ -75,7 +75,7 @@ static void append_to(const char *results, const char *name, const char *text, c
 }
 
 static int64_t lines(const char *results, const char *name) {
-    char *text = content(results, name);
+    char *text = content_of(results, name);
     int64_t n = 0;
     for (const char *c = text; *c; c++) n += *c == '\n';
     free(text);
@@ -178,7 +178,7 @@ static void torn_lines(void **state) {
     struct results *r = opened("torn");
     write_cell(r, "c1", "a", 2);
     results_close(r);
-    char *before[3] = {content("torn", "results.csv"), content("torn", "samples.csv"), content("torn", "curves.csv")};
+    char *before[3] = {content_of("torn", "results.csv"), content_of("torn", "samples.csv"), content_of("torn", "curves.csv")};
     append_to("torn", "results.csv", "1,run-1,x,row,infini,train,1,langu", "a");
     append_to("torn", "samples.csv", "run-1,\"ro", "a");
     append_to("torn", "curves.csv", "r", "a");
@@ -190,7 +190,7 @@ static void torn_lines(void **state) {
     r = opened("torn");
     assert_true(results_has_cell(r, "c1"));
     for (int i = 0; i < 3; i++) {
-        char *now = content("torn", i == 0 ? "results.csv" : i == 1 ? "samples.csv" : "curves.csv");
+        char *now = content_of("torn", i == 0 ? "results.csv" : i == 1 ? "samples.csv" : "curves.csv");
         assert_string_equal(now, before[i]);
         free(now);
         free(before[i]);
@@ -209,7 +209,7 @@ static void torn_lines(void **state) {
 /* What gzip makes of a file; the file goes. cut: bytes that are missing at its end. */
 static void pack(const char *results, const char *name, int cut) {
     char *path = xprintf("%s/%s/%s", folder, results, name), *packed = xprintf("%s.gz", path);
-    char *text = content(results, name);
+    char *text = content_of(results, name);
     gzFile f = gzopen(packed, "wb9");
     assert_non_null(f);
     assert_int_equal(gzwrite(f, text, (unsigned)strlen(text)), strlen(text));
@@ -234,11 +234,11 @@ static void killed_commit(void **state) {
     results_close(r);
     static const char *const names[] = {"samples.csv", "curves.csv", "results.csv"};
     char *old[3], *full[3], journal[96];
-    for (int i = 0; i < 3; i++) old[i] = content("killed", names[i]);
+    for (int i = 0; i < 3; i++) old[i] = content_of("killed", names[i]);
     r = opened("killed");
     write_cell(r, "c2", "b", 3);
     results_close(r);
-    for (int i = 0; i < 3; i++) full[i] = content("killed", names[i]);
+    for (int i = 0; i < 3; i++) full[i] = content_of("killed", names[i]);
     snprintf(journal, sizeof journal, "%zu %zu %zu end\n", strlen(old[0]), strlen(old[1]), strlen(old[2]));
     for (int i = 0; i < 3; i++)
         for (size_t cut = strlen(old[i]); cut <= strlen(full[i]); cut += 1 + (strlen(full[i]) - strlen(old[i])) / 7) {
@@ -261,7 +261,7 @@ static void killed_commit(void **state) {
             write_cell(r, "c2", "b", 3);
             results_close(r);
             for (int j = 0; j < 3; j++) {
-                char *now = content("killed", names[j]);
+                char *now = content_of("killed", names[j]);
                 assert_string_equal(now, full[j]);
                 free(now);
             }
@@ -299,7 +299,7 @@ static void runs(void **state) {
     assert_int_equal(results_save_run(r, "a-s1", j, &e), 0);
     json_decref(j);
     results_close(r);
-    char *text = content("runs", "runs/a-s1.json");
+    char *text = content_of("runs", "runs/a-s1.json");
     assert_non_null(strstr(text, "\"roof_gflops\": 400.5"));
     free(text);
 }
@@ -357,7 +357,7 @@ static void reports(void **state) {
     assert_non_null(strstr(text, "no pictures: "));
     assert_non_null(strstr(text, "-0.0500 [-0.0500, -0.0500]"));
     free(text);
-    char *md = content("report", "report.md"), *html = content("report", "report.html");
+    char *md = content_of("report", "report.md"), *html = content_of("report", "report.html");
     assert_non_null(strstr(md, "# A <title> & more"));
     assert_non_null(strstr(html, "A &lt;title&gt; &amp; more"));
     assert_non_null(strstr(md, "the row infini_none"));
@@ -458,7 +458,7 @@ static void answers(void **state) {
     (void)state;
     fill_seeds("seeds");
     free(printed(report, "seeds"));
-    char *md = content("seeds", "report.md");
+    char *md = content_of("seeds", "report.md");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *line = line_with(md, cases[i].question);
         if (!strstr(line, cases[i].by_seed) || !strstr(line, cases[i].answer)) fail_msg("%s", line);
@@ -516,7 +516,7 @@ static void packed(void **state) {
     char *before[3];
     static const char *const names[] = {"results.csv", "samples.csv", "curves.csv"};
     for (int i = 0; i < 3; i++) {
-        before[i] = content("packed", names[i]);
+        before[i] = content_of("packed", names[i]);
         pack("packed", names[i], 0);
     }
     int64_t n;
@@ -531,7 +531,7 @@ static void packed(void **state) {
     write_cell(r, "c3", "infini_delta", 9);
     results_close(r);
     for (int i = 0; i < 3; i++) {
-        char *now = content("packed", names[i]), *old = xprintf("packed/%s.gz", names[i]);
+        char *now = content_of("packed", names[i]), *old = xprintf("packed/%s.gz", names[i]);
         assert_true(strlen(now) > strlen(before[i]));
         assert_memory_equal(now, before[i], strlen(before[i]));
         assert_int_not_equal(access(in(old), F_OK), 0);
@@ -540,7 +540,7 @@ static void packed(void **state) {
     }
     /* Cut short, at its checksum and in the middle. */
     for (int cut = 4; cut < 60; cut += 40) {
-        char *whole = content("packed", "samples.csv");
+        char *whole = content_of("packed", "samples.csv");
         pack("packed", "samples.csv", cut);
         assert_null(samples_read(in("packed"), &n, &e));
         assert_non_null(strstr(e.text, "samples.csv.gz: not a whole gzip file"));

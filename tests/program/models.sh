@@ -119,6 +119,7 @@ holds "positions of a document add up to the document" awk -F, '
     $9 == "all" { all[$8] = $10; size[$8] = $11; next } { sum[$8] += $10; part[$8] += $11 }
     END { for (d in all) { n++; e = all[d] - sum[d]; if (!(e * e < 1e-10 * all[d] * all[d] && part[d] == size[d])) exit 1 } exit n != 3 }' kept/samples.csv
 # rows and segments of a call do not matter
+wrong "row .a b. may hold" eval language_modeling --model m.safetensors --corpus ./corpus --row "a b"
 right eval language_modeling --model m.safetensors --corpus ./corpus --rows 3 --segments 2 --csv rows.csv
 rows=$(awk -F, '$11 == "" && $12 == "nll_sum" { print $17 }' rows.csv)
 holds "three rows ($rows) score what one row scores ($score)" \

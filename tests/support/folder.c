@@ -33,6 +33,15 @@ int folder_teardown(void **state) {
 
 char *in_folder(const char *name) { return xprintf("%s/%s", folder, name); }
 
+char *content(const char *name) {
+    char *path = in_folder(name);
+    size_t n;
+    char *text = read_file(path, &n, &e);
+    free(path);
+    if (!text) fail_msg("%s", e.text);
+    return text;
+}
+
 void put(const char *name, const char *bytes, size_t n) {
     char *path = in_folder(name), *slash = strrchr(path, '/');
     *slash = 0;

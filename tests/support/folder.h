@@ -9,6 +9,7 @@ extern struct error e;  /* of the last call that failed */
 int folder_setup(void **state);
 int folder_teardown(void **state);
 char *in_folder(const char *name);                       /* FOLDER/name, malloc'd */
+char *content(const char *name);                         /* of FOLDER/name, malloc'd */
 void put(const char *name, const char *bytes, size_t n); /* FOLDER/name with these bytes; folders are made */
 #define assert_says(needle) check_says(needle, __FILE__, __LINE__)
 void check_says(const char *needle, const char *file, int line);

@@ -62,15 +62,6 @@ void fill_recall(struct cell_writer *w, const char *way, const int64_t rights[3]
     }
 }
 
-char *content(const char *name) {
-    char *path = in_folder(name);
-    size_t n;
-    char *text = read_file(path, &n, &e);
-    free(path);
-    if (!text) fail_msg("%s", e.text);
-    return text;
-}
-
 char *printed(const char *name) {
     char *text = NULL, *path = in_folder(name);
     size_t n;

@@ -12,7 +12,6 @@ struct interval plain(double x, int64_t n); /* without an interval */
 double capacity(double n, double share);    /* of recall with ten values */
 /* Recall of 1, 4 and 16 pairs, kind remember: the first right[k] of 50 samples. way: "", or how the memory is knocked out. */
 void fill_recall(struct cell_writer *w, const char *way, const int64_t right[3]);
-char *content(const char *name); /* of FOLDER/name */
 char *printed(const char *name); /* what the report of FOLDER/name prints */
 /* From a heading on, the line that begins with `words` must hold `part`. */
 void check_line(const char *text, const char *heading, const char *words, const char *part, int line);
