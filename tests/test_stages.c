@@ -259,6 +259,25 @@ static void a_curriculum(void **state) {
     free(text);
 }
 
+/* FLOP by formula end where the context ends: with the document within a step, with the step where no state is carried. */
+static void flops_end_with_the_context(void **state) {
+    (void)state;
+    run(HEAD BUDGET "[stage whole]\nsource = task:made\nsegments = 2\nbatch = 6\nmade.length = 63\n"
+                    "[stage within]\nsource = task:made\nsegments = 6\nbatch = 2\nmade.length = 63\n"
+                    "[stage longer]\nsource = task:made\nsegments = 2\nbatch = 6\nmade.length = 383\n" NEVER_MADE
+                    "[row full]\narchitecture = transformer\n[row xl]\narchitecture = transformer_xl\n"
+                    "[row cut]\narchitecture = transformer_xl\ncarry = no\n",
+        "context");
+    static const char *const names[] = {"full", "xl", "cut"};
+    for (int k = 0; k < 3; k++) {
+        double whole = value_of("context", names[k], "whole", "flops_per_token"),
+               within = value_of("context", names[k], "within", "flops_per_token"),
+               longer = value_of("context", names[k], "longer", "flops_per_token");
+        assert_true(fabs(within - whole) < 1e-9 * whole);
+        assert_true(k == 1 ? longer > 1.001 * whole : fabs(longer - whole) < 1e-9 * whole);
+    }
+}
+
 /* A stage whose source gives carried-in states: the architectures that can, and those that train without. */
 static void carried_in(void **state) {
     (void)state;
@@ -338,8 +357,13 @@ int main(void) {
     memset(&info, 0, sizeof info);
     options = (struct run_options){.seed = -1, .jobs = 1, .k = kernels_cpu(0, &info), .info = &info};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors),       cmocka_unit_test(resolving),  cmocka_unit_test(identity),
-        cmocka_unit_test(a_curriculum), cmocka_unit_test(carried_in), cmocka_unit_test(dry),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(resolving),
+        cmocka_unit_test(identity),
+        cmocka_unit_test(a_curriculum),
+        cmocka_unit_test(flops_end_with_the_context),
+        cmocka_unit_test(carried_in),
+        cmocka_unit_test(dry),
     };
     return cmocka_run_group_tests_name("stages", tests, setup, teardown);
 }
