@@ -163,10 +163,9 @@ static int print_plan(const struct session *s, const struct plan *p, FILE *out, 
     for (int i = 0; i < p->note_count; i++) fprintf(out, "not here: %s\n", p->notes[i]);
     for (int i = 0; i < x->row_count; i++)
         if (row_wanted(s->o, &x->rows[i]) && dry_row(s, p, &x->rows[i], out, e) != 0) return -1;
+    if (!p->note_count) return plan_can_train(p, s, e);
     if (p->note_count == 1) return fail(e, "%s cannot run: %s", x->path, p->notes[0]);
-    return p->note_count
-               ? fail(e, "%s cannot run: %d of its data are not here; the first: %.500s", x->path, p->note_count, p->notes[0])
-               : 0;
+    return fail(e, "%s cannot run: %d of its data are not here; the first: %.500s", x->path, p->note_count, p->notes[0]);
 }
 
 int dry_run(const struct session *s, FILE *out, struct error *e) {

@@ -1,5 +1,6 @@
 /* experiment_plan.c - the cells that a call asks for, which of them are there, and which data are not: what `run` says at its
- * end and `--dry-run` beforehand. It trains and measures nothing; corpora are opened for their hash, which is part of a cell. */
+ * end and `--dry-run` beforehand; and whether the stages can draw what they train on. It trains and measures nothing; corpora are
+ * opened for their hash, which is part of a cell. */
 #include "checkpoint.h"
 #include "experiment_private.h"
 
@@ -85,6 +86,21 @@ bool plan_trains(const struct plan *p, const struct session *s, const struct pla
     free(folder);
     free(file);
     return !here;
+}
+
+int plan_can_train(const struct plan *p, const struct session *s, struct error *e) {
+    for (int i = 0; i < s->x->stage_count; i++)
+        for (int j = 0; j < p->count; j++) {
+            const struct planned *c = &p->cells[j];
+            if (c->task || c->stage != &s->x->stages[i] || !plan_trains(p, s, c)) continue;
+            struct error why;
+            const struct tokenizer *t = tokenizer_open(s->x->tokenizer, &why);
+            struct source *source = t ? stage_source(s->x, c->stage, t, c->seed, NULL, &why) : NULL;
+            if (!source) return fail(e, "%s, [stage %s]: %s", s->x->path, c->stage->name, why.text);
+            source->free(source);
+            break;
+        }
+    return 0;
 }
 
 void plan_free(struct plan *p) {

@@ -8,6 +8,8 @@
 #include "experiment.h"
 #include "results_files.h"
 
+#include <jansson.h>
+
 #define NO_STAGE "init" /* from = init, after = init: the freshly initialised model */
 #define NEVER "none"    /* after = none: the section only describes a training source */
 #define SOURCE_PARTS 8
@@ -34,6 +36,9 @@ void stage_config(struct model_config *out, const struct row_spec *row, const st
 /* Whether a task of the stage's source gives carried-in states (a filler). Sources that cannot be made here count as having none.
  */
 bool stage_carried_in(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t);
+/* What the stage trains on, with this seed; data (or NULL): an array that gets the name, hash and weight of each part. */
+struct source *stage_source(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t, int64_t seed,
+                            json_t *data, struct error *e);
 /* Training corpora are opened once per process and kept. */
 /* The name of the corpus that the model was last trained on, walking back through the stages: returns the stage; NULL: none, and
  * the name is that of the text that tasks take then. */
@@ -118,6 +123,9 @@ struct plan {
 void plan_make(struct plan *p, const struct session *s);
 /* Whether the run would train this stage: something that is missing needs its model, and there is no file of it. */
 bool plan_trains(const struct plan *p, const struct session *s, const struct planned *training);
+/* Whether the stages that would be trained can draw from their tasks, with the options that each stage gives them: said of all of
+ * them before the first is trained. -1: the first that cannot, and why. */
+int plan_can_train(const struct plan *p, const struct session *s, struct error *e);
 void plan_free(struct plan *p);
 /* Prints what the call would do. -1: some of its data are not here. */
 int dry_run(const struct session *s, FILE *out, struct error *e);

@@ -33,8 +33,8 @@ bool stage_carried_in(const struct experiment *x, const struct stage_spec *stage
     return filler;
 }
 
-static struct source *stage_source(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t,
-                                   int64_t seed, json_t *data, struct error *e) {
+struct source *stage_source(const struct experiment *x, const struct stage_spec *stage, const struct tokenizer *t, int64_t seed,
+                            json_t *data, struct error *e) {
     struct source_part parts[SOURCE_PARTS];
     struct source *sources[SOURCE_PARTS] = {NULL};
     double weights[SOURCE_PARTS];

@@ -115,7 +115,9 @@ int experiment_run(const struct experiment *x, const struct run_options *o, stru
     if (result == 0 && !(s.r = results_open(folder, e))) result = -1;
     if (result == 0 && !job) result = jobs_collect(s.r, e);
     if (result == 0 && !job) result = save_resolved(&s, e);
-    if (result == 0 && !job && !progress_quiet) plan_make(&plan, &s);
+    if (result == 0 && !job) plan_make(&plan, &s);
+    /* Where data are not here, what can be done without them is done. */
+    if (result == 0 && !job && !plan.note_count) result = plan_can_train(&plan, &s, e);
     if (result == 0) result = o->jobs > 1 && !job ? jobs_run(&s, e) : run_pairs(&s, e);
     if (result == 0 && !job) say_done(&s, &plan);
     results_close(s.r);
@@ -156,6 +158,11 @@ int experiment_train(const struct experiment *x, const char *row, int64_t seed, 
     struct session s = {.x = x, .o = &one, .have = have_cell};
     if (last_stage(x, r, seed, stage, &s.last, e) != 0) return -1;
     if (o->dry_run) return dry(&s, e);
+    struct plan plan = {0};
+    plan_make(&plan, &s);
+    int possible = plan.note_count ? 0 : plan_can_train(&plan, &s, e);
+    plan_free(&plan);
+    if (possible != 0) return -1;
     const struct tokenizer *t;
     struct model *m = train_to(&s, r, seed, s.last, &t, e);
     if (!m) return -1;

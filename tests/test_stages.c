@@ -22,8 +22,9 @@ static const struct option made_options[] = {
 static const struct metric made_metrics[] = {{NULL, NULL, 0}};
 static struct source *made_source(const struct options *o, const struct tokenizer *t, uint64_t seed, struct error *error) {
     static const int32_t filler[9] = {3, 1, 4, 1, 5, 9, 2, 6, 5};
-    (void)seed, (void)error;
+    (void)seed;
     int64_t n = options_int(o, "filler");
+    if (options_int(o, "length") == 5) return (fail)(error, "made: 5 is too short"), NULL;
     return filler_source(options_int(o, "length"), t->vocab, n ? filler : NULL, n, (double[]){-1, 20}, 2);
 }
 static int made_run(struct task_run *r, struct error *error) {
@@ -180,6 +181,11 @@ static void identity(void **state) {
 
 static struct run_options options;
 
+static bool nothing(const struct session *s, const char *cell) {
+    (void)s, (void)cell;
+    return false;
+}
+
 static void run(const char *text, const char *out) {
     struct experiment *x = parsed(text);
     options.out = out;
@@ -311,17 +317,24 @@ static void carried_in(void **state) {
     assert_int_equal(experiment_run(x, &options, &e), -1);
     assert_says("carried-in states of made and other have different fillers");
     experiment_free(x);
+    /* a later stage that cannot draw is said before the first is trained */
+    x = parsed(HEAD BUDGET STAGE "made.length = 63\nsegments = 2\n[stage two]\nsource = task:made\nmade.length = 5\n[row a]\n"
+                                 "architecture = infini\n" NEVER_MADE);
+    options.out = "later";
+    assert_int_equal(experiment_run(x, &options, &e), -1);
+    assert_says("[stage two]: made: 5 is too short");
+    assert_true(isnan(value_of("later", "a", "one", "tokens_seen")));
+    FILE *plan = tmpfile();
+    assert_int_equal(dry_run(&(struct session){.x = x, .o = &options, .have = nothing, .folder = "later"}, plan, &e), -1);
+    fclose(plan);
+    assert_says("[stage two]: made: 5 is too short");
+    experiment_free(x);
     /* a document that does not fill its step */
     x = parsed(HEAD BUDGET STAGE "made.filler = 3\nmade.length = 128\n[row a]\narchitecture = infini\n");
     options.out = "lengths";
     assert_int_equal(experiment_run(x, &options, &e), -1);
     assert_says("segments x segment = 4 x 32 = 128 tokens");
     experiment_free(x);
-}
-
-static bool nothing(const struct session *s, const char *cell) {
-    (void)s, (void)cell;
-    return false;
 }
 
 static void dry(void **state) {
