@@ -62,7 +62,7 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
     struct tensor *rotated = op_rope(t, k, rope, c->kv_heads);
     struct tensor *a = op_attention(t, op_rope(t, q, rope, c->heads), rotated, v, NULL, NULL, NULL, NULL, NULL, f->since, &local);
     if (update(c) != NONE) {
-        if (f->watch) {
+        if (f->watch && !f->training) {
             f->watch(f->watch_data, layer, "query", q);
             f->watch(f->watch_data, layer, "key", k);
         }
@@ -76,8 +76,10 @@ static struct tensor *forward(struct forward *f, int layer, struct mixer_input i
                                       .update = update(c),
                                       .eps = options_real(&c->options, "epsilon")};
         int sm = layer_state(m, layer, "memory"), sz = layer_state(m, layer, "memory_norm");
-        struct tensor *read = op_memory(t, &f->out[sm], &f->out[sz], q, FAULT(rope_memory) ? rotated : k, v, f->in[sm], f->in[sz],
-                                        f->since, f->len, &memory);
+        struct tensor *gamma, **shown = f->watch && f->training && update(c) == DELTA_GAMMA ? &gamma : NULL;
+        struct tensor *read = op_memory(t, &f->out[sm], &f->out[sz], shown, q, FAULT(rope_memory) ? rotated : k, v, f->in[sm],
+                                        f->in[sz], f->since, f->len, &memory);
+        if (shown) f->watch(f->watch_data, layer, "gamma", gamma);
         int mode = options_choice(&c->options, "first_segment") == 1 ? MIX_BYPASS : MIX_GATED;
         const int32_t *knocked = f->knocked ? f->knocked + layer * c->heads : NULL;
         a = op_mix(t, read, a, &layer_param(m, layer, "beta")->leaf, f->since, knocked, mode, f->batch, f->segments, f->n,

@@ -36,8 +36,8 @@ struct forward {
     int64_t batch, segments, n; /* n = the configured segment length, or less for a single partial segment */
     int64_t lead, trail;        /* memory rows around the tokens, counted in n (0 unless the baseline has rows) */
     bool training;
-    /* NULL, or shown what a mixer has computed on its way (infini: "query" and "key", before the feature map); nothing may change.
-     */
+    /* NULL, or shown what a mixer has computed on its way; nothing may change. infini: "query" and "key", before the feature map;
+     * in training "gamma" instead (op_memory). */
     void (*watch)(void *data, int layer, const char *what, const struct tensor *x);
     void *watch_data;
     const int32_t *tokens;       /* [B,T] inputs */

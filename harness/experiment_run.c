@@ -151,6 +151,14 @@ static void curve_memory(struct training *w, const struct trainer *t) {
         }
 }
 
+/* The factor of update = delta_gamma, by layer. */
+static void curve_gamma(struct training *w, const struct trainer *t) {
+    for (int layer = 0; layer < t->model->config.layers; layer++) {
+        double gamma = trainer_gamma(t, layer);
+        if (!isnan(gamma)) fprintf(w->curve, "%lld %lld gamma.%d %.5g\n", (long long)t->step, (long long)t->tokens, layer, gamma);
+    }
+}
+
 static void log_line(void *data, const struct trainer *t, const struct step_result *r) {
     struct training *w = data;
     if (w->first < 0) {
@@ -173,6 +181,7 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
         if (last || t->step % (5 * w->every) == 0) {
             curve_gates(w, t);
             curve_memory(w, t);
+            curve_gamma(w, t);
         }
         if (fflush(w->curve) && !*w->trouble.text) fail(&w->trouble, "%s: cannot write: %s", w->curve_path, strerror(errno));
     }

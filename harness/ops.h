@@ -41,10 +41,11 @@ struct tensor *op_relu(struct tape *t, struct tensor *x);
 struct tensor *op_attention(struct tape *t, struct tensor *q, struct tensor *k, struct tensor *v, struct tensor *kc,
                             struct tensor *vc, struct tensor *qr, struct tensor *rel, struct tensor *bias, const int32_t *since,
                             const struct attention_shape *shape);
-/* Compressive memory over the segments of the call. m0, z0 -> *m1, *z1 (the state after the last segment). */
-struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,
-                         struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
-                         const struct memory_shape *shape);
+/* Compressive memory over the segments of the call. m0, z0 -> *m1, *z1 (the state after the last segment). gamma, or NULL: the mean
+ * factor [B*S,G] that the tokens of a segment wrote to z with (MEMORY_DELTA_GAMMA; 1 else, 0 where nothing was written). */
+struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor **gamma, struct tensor *q,
+                         struct tensor *k, struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since,
+                         const int32_t *len, const struct memory_shape *shape);
 /* Fast weights over the segments of the call: m0 (and z0 with FAST_WEIGHT_SUM, NULL else) -> *m1 (*z1). q, k with their features;
  * beta with FAST_WEIGHT_DELTA; decay or NULL. */
 struct tensor *op_fast_weight(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,

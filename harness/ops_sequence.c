@@ -61,9 +61,9 @@ static void enter(struct tape *t, real *to, const struct tensor *from, int64_t b
     if (first) RUN(t, move, to + from->n - first, from->data, (size_t)first * sizeof(real));
 }
 
-struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor *q, struct tensor *k,
-                         struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since, const int32_t *len,
-                         const struct memory_shape *s) {
+struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1, struct tensor **gamma, struct tensor *q,
+                         struct tensor *k, struct tensor *v, struct tensor *m0, struct tensor *z0, const int32_t *since,
+                         const int32_t *len, const struct memory_shape *s) {
     begin(t);
     int64_t nm = s->batch * s->kv_heads * s->e * s->f, nz = s->batch * s->kv_heads * s->e;
     CHECK(m0->n == nm && z0->n == nz, "the memory has %lld and %lld elements, not %lld and %lld", (long long)m0->n,
@@ -72,9 +72,11 @@ struct tensor *op_memory(struct tape *t, struct tensor **m1, struct tensor **z1,
     real *m = tape_reals(t, NULL, (s->segments + 1) * nm), *z = tape_reals(t, NULL, (s->segments + 1) * nz);
     enter(t, m, m0, s->batch);
     enter(t, z, z0, s->batch);
-    RUN(t, memory_fwd, y->data, m, z, NULL, q->data, k->data, v->data, since, len, s);
+    real *mean = gamma ? tape_reals(t, NULL, s->batch * s->segments * s->kv_heads) : NULL;
+    RUN(t, memory_fwd, y->data, m, z, mean, q->data, k->data, v->data, since, len, s);
     *m1 = tape_leaf(t, "memory", m + s->segments * nm, s->batch, nm / s->batch, false);
     *z1 = tape_leaf(t, "memory_norm", z + s->segments * nz, s->batch, nz / s->batch, false);
+    if (gamma) *gamma = tape_leaf(t, "gamma", mean, s->batch * s->segments, s->kv_heads, false);
     struct node *n = RECORD("memory", memory_back, y, q, k, v, m0, z0);
     if (n) {
         n->out[1] = *m1, n->out[2] = *z1;

@@ -63,6 +63,9 @@ struct step_room {
     int64_t *sizes;            /* the same: elements */
     size_t *kept;              /* [S]: where the kept indices of a segment begin */
     const struct batch *batch; /* of the step at hand */
+    struct batch seen;         /* that of the last step; its arrays are the batcher's */
+    int64_t first, count;      /* segments of the call at hand */
+    bool gamma;                /* a memory has shown its factors */
     struct forward last;       /* the call whose carried states follow the step */
     bool recomputed;           /* they are in boundaries[0 ..] instead */
     real *losses;              /* [S] on the host */
@@ -104,9 +107,42 @@ static void room_free(struct step_room *r) {
     free(r);
 }
 
+/* Keeps the factors that a memory wrote with: a chunk for each layer and call. */
+static void keep_gamma(void *data, int layer, const char *what, const struct tensor *x) {
+    struct trainer *t = data;
+    const struct model_config *c = &t->model->config;
+    if (t->tape.dry || strcmp(what, "gamma") != 0) return;
+    t->room->gamma = true;
+    RUN(&t->tape, move, t->gamma + (layer * c->segments + t->room->first) * c->batch * c->kv_heads, x->data,
+        (size_t)x->n * sizeof(real));
+}
+
+double trainer_gamma(const struct trainer *t, int layer) {
+    const struct model_config *c = &t->model->config;
+    const struct batch *b = &t->room->seen;
+    if (!t->room->gamma || !b->rows) return NAN;
+    int64_t heads = c->kv_heads, n = c->segments * c->batch * heads, segments = t->room->count;
+    real *host = xcalloc((size_t)n, sizeof *host);
+    double sum = 0, written = 0;
+    t->model->k->download(host, t->gamma + layer * n, (size_t)n * sizeof *host);
+    for (int64_t row = 0; row < b->rows; row++)
+        for (int64_t s = 0; s < b->segments; s++) {
+            int64_t cell = row * b->segments + s;
+            int64_t at =
+                s / segments * segments * b->rows + row * segments + s % segments; /* calls of so many segments, [B,S] each */
+            if (b->len[cell] < b->n || !b->since[cell] || (!s && !t->config.carry)) continue;
+            for (int64_t g = 0; g < heads; g++) sum += (double)host[at * heads + g];
+            written += (double)heads;
+        }
+    free(host);
+    return sum / written;
+}
+
 /* Segments from .. from+count of the batch into the room, [B,count,N]; without carry no document reaches back beyond the step. */
 static struct call cut(struct trainer *t, const struct batch *b, int64_t from, int64_t count) {
     struct step_room *r = t->room;
+    r->first = from;
+    r->count = count;
     for (int64_t row = 0; row < b->rows && !t->tape.dry; row++)
         for (int64_t s = 0; s < count; s++) {
             int64_t src = row * b->segments + from + s, dst = row * count + s;
@@ -127,7 +163,9 @@ static struct call cut(struct trainer *t, const struct batch *b, int64_t from, i
                          .since = r->since,
                          .len = r->len,
                          .first = from,
-                         .training = true};
+                         .training = true,
+                         .watch = t->model->config.arch->compressive ? keep_gamma : NULL,
+                         .watch_data = t};
 }
 
 /* Forward of one call with its loss; *loss (backend) receives the sum of weight * nll, and the nll gets its seed. */
@@ -314,6 +352,9 @@ static size_t take_optimizer(struct trainer *t, bool dry) {
     t->hyper = arena_take(&t->optimizer, dry, HYPER_COUNT * sizeof(real));
     t->norm2 = arena_take(&t->optimizer, dry, sizeof(real));
     t->loss = arena_take(&t->optimizer, dry, (size_t)t->model->config.segments * sizeof(real));
+    const struct model_config *c = &t->model->config;
+    if (c->arch->compressive)
+        t->gamma = arena_take(&t->optimizer, dry, (size_t)(c->layers * c->segments * c->batch * c->kv_heads) * sizeof(real));
     return t->optimizer.used;
 }
 
@@ -570,6 +611,7 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e) {
     t->step++;
     t->tokens += b.scored;
     for (int64_t i = 0; i < b.rows * b.segments; i++) t->tokens_read += b.len[i];
+    t->room->seen = b;
     t->flops += step_flops(t, &b) + read;
     t->seconds += now() - start;
     return 0;

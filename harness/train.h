@@ -35,9 +35,10 @@ struct trainer {
     struct arena optimizer;
     real *m[PARAM_LIMIT], *v[PARAM_LIMIT];
     real *hyper, *norm2, *loss;
-    int64_t step;          /* steps done */
-    int64_t tokens;        /* tokens seen (scored) */
-    int64_t tokens_read;   /* inputs of the steps, scored or not; no padding, no carried-in text */
+    real *gamma;         /* [L,S,B,G] of the last step's memories, trainer_gamma; where the architecture has compressive memories */
+    int64_t step;        /* steps done */
+    int64_t tokens;      /* tokens seen (scored) */
+    int64_t tokens_read; /* inputs of the steps, scored or not; no padding, no carried-in text */
     double flops, seconds; /* by formula; wall time in steps */
 };
 /* Elements of trainer->m[i] and v[i]: both p->n for AdamW; rows and columns for Adafactor. */
@@ -58,6 +59,9 @@ struct step_result {
     double grad_norm;
     double lr;
 };
+/* Mean over heads and segments of the factor that a layer's memory wrote to z with in the last step (infini, update = delta_gamma),
+ * where it had been written to before; NAN: there is none. */
+double trainer_gamma(const struct trainer *t, int layer);
 /* One step. A NaN or Inf loss: -1 with the name of the first tensor that went bad. */
 int trainer_step(struct trainer *t, struct step_result *r, struct error *e);
 /* Forward and backward only, gradients left in the model (tests); seed is the loss weight. */

@@ -48,6 +48,84 @@ static void a_nan_is_named(void **state) {
     }
 }
 
+/* Gamma of the first layer by hand: from the normaliser that the step begins with, and the keys of the tokens. */
+static double gamma_by_hand(struct model *m, const struct batch *b, double *z) {
+    enum { D = 16, G = 2, E = 8 };
+    struct param *params[] = {model_find(m, "embed"), layer_param(m, 0, "norm1"), layer_param(m, 0, "wk")};
+    double *v[3], sum = 0, written = 0;
+    for (int i = 0; i < 3; i++) v[i] = engine_download(m, params[i]->leaf.data, params[i]->n);
+    for (int64_t row = 0; row < b->rows; row++)
+        for (int64_t s = 0; s < b->segments; s++) {
+            int64_t cell = row * b->segments + s;
+            double added[G * E] = {0}, *norm = z + row * G * E;
+            if (!b->since[cell]) memset(norm, 0, sizeof added);
+            if (b->len[cell] < b->n) continue;
+            for (int64_t i = 0; i < b->n; i++) {
+                const double *x = v[0] + (int64_t)b->tokens[cell * b->n + i] * D;
+                double square = 0, f[G * E];
+                for (int d = 0; d < D; d++) square += x[d] * x[d] / D;
+                for (int k = 0; k < G * E; k++) {
+                    double y = 0;
+                    for (int d = 0; d < D; d++) y += v[2][k * D + d] * v[1][d] * x[d] / sqrt(square + m->config.norm_eps);
+                    f[k] = y > 0 ? y + 1 : exp(y);
+                }
+                for (int g = 0; g < G; g++) {
+                    double dot = 0, length = 0;
+                    for (int k = g * E; k < (g + 1) * E; k++) dot += f[k] * norm[k], length += f[k] * f[k];
+                    double gamma = fmin(fmax(1 - dot / length, 0), 1);
+                    if (b->since[cell]) sum += gamma, written++;
+                    for (int k = g * E; k < (g + 1) * E; k++) added[k] += gamma * f[k];
+                }
+            }
+            for (int k = 0; k < G * E; k++) norm[k] += added[k];
+        }
+    for (int i = 0; i < 3; i++) free(v[i]);
+    return sum / written;
+}
+
+/* The same in every way of a step; none of another update. */
+static void gamma_is_logged(void **state) {
+    (void)state;
+    engine_longest = 2000;
+    struct step_result r;
+    struct error e;
+    struct model *m;
+    for (int mode = STEP_LAYER_MAJOR; mode <= STEP_RECOMPUTE; mode++) {
+        m = engine_model("infini", "update=delta_gamma", SHAPE " segment=2 vocab=101");
+        struct trainer *t = engine_trainer(m, mode, true, 0, 40), *batches = engine_trainer(m, mode, true, 0, 40);
+        assert_true(isnan(trainer_gamma(t, 0)));
+        /* Features of usual keys all point the same way, and gamma is 0 once a few were written; those of long ones differ. */
+        struct param *wk = layer_param(m, 0, "wk");
+        double *long_keys = engine_download(m, wk->leaf.data, wk->n);
+        for (int64_t i = 0; i < wk->n; i++) long_keys[i] *= 50;
+        engine_upload(m, wk->leaf.data, long_keys, wk->n);
+        free(long_keys);
+        bool between = false;
+        for (int step = 0; step < 6; step++) {
+            struct batch b;
+            int norm = layer_state(m, 0, "memory_norm");
+            double *z = engine_download(m, t->state->data[norm], 2 * m->states[norm].width);
+            batcher_next(batches->batcher, &b);
+            double expected = gamma_by_hand(m, &b, z);
+            assert_int_equal(trainer_step(t, &r, &e), 0);
+            double gamma = trainer_gamma(t, 0), above = trainer_gamma(t, 1);
+            assert_true(isnan(expected) ? isnan(gamma) : fabs(gamma - expected) < 1e-5);
+            assert_true(isnan(expected) ? isnan(above) : above >= 0 && above <= 1);
+            between = between || (gamma > 1e-4 && gamma < 1);
+            free(z);
+        }
+        assert_true(between);
+        engine_trainer_free(batches);
+        engine_trainer_free(t);
+        model_free(m);
+    }
+    struct trainer *t = make("infini", STEP_LAYER_MAJOR, &m);
+    assert_int_equal(trainer_step(t, &r, &e), 0);
+    assert_true(isnan(trainer_gamma(t, 0)));
+    engine_trainer_free(t);
+    model_free(m);
+}
+
 /* One symbol of 101 makes layer 0's values overflow in the first step; whichever segment it first stands in, every way of a step
  * names the tensor. All parameters are finite: the embedding of the symbol has the only first coordinate, wv a very large first
  * column. Where the first step lacks the symbol only the gradient overflows; such symbols are passed over. */
@@ -191,9 +269,13 @@ static void too_large_is_said_before(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_nan_is_named), cmocka_unit_test(an_overflow_is_found_in_any_segment),
-        cmocka_unit_test(schedule),       cmocka_unit_test(groups),
-        cmocka_unit_test(loss_falls),     cmocka_unit_test(too_large_is_said_before),
+        cmocka_unit_test(a_nan_is_named),
+        cmocka_unit_test(gamma_is_logged),
+        cmocka_unit_test(an_overflow_is_found_in_any_segment),
+        cmocka_unit_test(schedule),
+        cmocka_unit_test(groups),
+        cmocka_unit_test(loss_falls),
+        cmocka_unit_test(too_large_is_said_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
