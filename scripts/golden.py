@@ -48,7 +48,12 @@ GOLDENS = {
     "infini_delta_gamma": ("infini", {"update": "delta_gamma"}, 2, 2, 2, 16, 2, 8),
     "infini_gqa": ("infini", {"update": "linear"}, 2, 4, 2, 8, 8, 4),
     "rmt": ("rmt", {"memory_tokens": 3}, 2, 4, 4, 8, 8, 4),
+    "rmt_bptt": ("rmt", {"memory_tokens": 2, "bptt": 1}, 2, 4, 4, 8, 8, 4),
     "compressive": ("compressive", {"cache": 8, "compressed": 6, "rate": 2}, 2, 4, 2, 8, 8, 4),
+    "compressive_long": ("compressive", {"cache": 16, "compressed": 4, "rate": 4, "reconstruction": 0.5}, 2, 4, 4, 8, 8, 4),
+    # rows of the segment itself leave a cache that is shorter than it
+    "compressive_short": ("compressive", {"cache": 4, "compressed": 6, "rate": 2}, 2, 4, 4, 8, 8, 4),
+    "compressive_max": ("compressive", {"cache": 8, "compressed": 6, "rate": 2, "compress": "max"}, 2, 4, 4, 8, 8, 4),
     "rnn_lstm": ("rnn", {"cell": "lstm"}, 2, 4, 4, 8, 8, 4),
     "rnn_gru": ("rnn", {"cell": "gru"}, 2, 4, 4, 8, 8, 4),
     "linear_attention": ("linear_attention", {}, 2, 4, 2, 8, 8, 4),
@@ -56,6 +61,8 @@ GOLDENS = {
     "delta_rule_l2": ("delta_rule", {"features": "l2"}, 2, 4, 2, 8, 8, 4),
     "delta_rule_gated": ("delta_rule", {"features": "l2", "gated": "yes"}, 2, 4, 4, 8, 8, 4),
     "autocompressor": ("autocompressor", {"summary": 2, "kept": 2, "cut": 100}, 2, 4, 4, 8, 8, 4),
+    "autocompressor_cut": ("autocompressor", {"summary": 2, "kept": 3, "cut": 2}, 2, 4, 4, 8, 8, 4),
+    "autocompressor_last": ("autocompressor", {"summary": 2, "kept": 1, "cut": 100}, 2, 4, 4, 8, 8, 4),
 }
 
 
@@ -101,7 +108,7 @@ def parameters(arch, options, layers, H, G, E):
                "w_gate": (FFN, D), "w_up": (FFN, D), "w_down": (D, FFN)}
         if arch == "infini" and options["update"] != "none":
             own["beta"] = (1, H)
-        if arch == "compressive":
+        if arch == "compressive" and "compress" not in options:
             own["compress"] = (D, options["rate"] * D)
         if arch == "delta_rule":
             own["w_beta"] = (G, D)
@@ -255,7 +262,8 @@ def transformer_xl(row, o, p, l, x, h, q, k, v, scale):
 def compressive(row, o, p, l, x, h, q, k, v, scale):
     P = lambda name: p[f"layers.{l}.{name}"]
     H, c, m = q.shape[0], o["rate"], o["cache"]
-    groups = x.detach().reshape(row.T // c, c * D) @ P("compress").T
+    groups = x.detach().reshape(row.T // c, c, D)
+    groups = groups.amax(1) if o.get("compress") == "max" else groups.reshape(-1, c * D) @ P("compress").T
     read = lambda rows, w, stop: heads_of(rms_norm(rows, stop(P("norm1"))) @ stop(P(w)).T, P(w).shape[0] // q.shape[2])
     wide = lambda y: y.repeat_interleave(H // y.shape[0], 0)
     both = torch.cat([groups.detach(), x.detach()])
@@ -281,14 +289,14 @@ def compressive(row, o, p, l, x, h, q, k, v, scale):
     stop, N = lambda y: y.detach(), row.N
     frozen = heads_of(h.detach() @ P("wq").detach().T, H)
     for s in range(row.T // N):
-        if row.length[s] < N or s * N - row.document[s * N] < m:
+        if "compress" in o or row.length[s] < N or s * N - row.document[s * N] < m:
             continue
         old, heads = slice(s * N - m, s * N - m + N), frozen[:, s * N:(s + 1) * N]
         outputs = []
         for rows in (x.detach()[old], groups[old.start // c:old.stop // c]):
             keys, values = (wide(read(rows, name, stop)) for name in ("wk", "wv"))
             outputs.append(torch.softmax(heads @ keys.transpose(1, 2) * scale, -1) @ values)
-        row.extra.append(((outputs[0] - outputs[1]) ** 2).sum() / (2 * row.T * o["layers"]))
+        row.extra.append(((outputs[0] - outputs[1]) ** 2).sum() / (2 * row.T * o["layers"]) * o.get("reconstruction", 1))
     return (weight * own) @ v + (weight * ~own) @ vc
 
 
@@ -378,20 +386,23 @@ def decoder(row, arch, options, p, layers, H, G, E, tokens):
 
 
 def with_memory_rows(row, arch, o, p, layers, H, G, E, tokens):
-    """Blocks [read; segment; write] one after the other; a pair of rows is visible within a block as the paper's mask has it."""
+    """Blocks [read; segment; write] one after the other; a pair of rows is visible within a block as the paper's mask has it. The
+    gradient ends at the first segment of every block of `cut` (rmt: bptt + 1) segments."""
     S, N = row.T // row.N, row.N
     x0 = p["embed"][torch.tensor(tokens, dtype=torch.int64)].reshape(S, N, D)
     age = [int(row.in_document[s * N]) // N for s in range(S)]  # segments of the document before
     written = [None] * S  # what each segment has written in the sweep before
     norm = p["memory_norm" if arch == "rmt" else "summary_norm"]
+    block_length = o["bptt"] + 1 if "bptt" in o else o.get("cut", S)
     for _ in range(S):
         read, write = [], []
+        seen = lambda w, s: written[w].detach() if w < s // block_length * block_length else written[w]
         for s in range(S):
             if arch == "rmt":
-                before = [p["memory_init"] if age[s] == 0 or written[s - 1] is None else written[s - 1]]
+                before = [p["memory_init"] if age[s] == 0 or written[s - 1] is None else seen(s - 1, s)]
                 write.append(before[0])
             else:
-                before = [w for w in written[s - min(age[s], o["kept"]):s] if w is not None]
+                before = [seen(w, s) for w in range(s - min(age[s], o["kept"]), s) if written[w] is not None]
                 write.append(p["summary_embed"])
             read.append(torch.cat(before) if before else x0[s, :0])
         x = torch.cat([torch.cat([read[s], x0[s], write[s]]) for s in range(S)])

@@ -268,6 +268,14 @@ static int check_text(const struct variant *v, struct model *m, int64_t context,
     if (!full && whole == context && written(held) != live)
         bad++, fprintf(stderr, "%s: %d tokens: %d elements written, %d carried\n", v->name, (int)context, (int)written(held),
                        (int)live);
+    /* A store that fills from the start of the document: as much as it counts is there, the rest is 0. */
+    for (int i = 0; i < m->state_count; i++) {
+        int64_t there = 0, width = m->states[i].width, counted = whole / c->segment * m->states[i].step;
+        if (!m->states[i].every || m->states[i].after || !whole) continue;
+        for (int64_t j = 0; j < width; j++) there += held->data[i][j] != 0;
+        if (there != (counted < width ? counted : width))
+            bad++, fprintf(stderr, "%s: %d tokens: %d elements in %s\n", v->name, (int)context, (int)there, m->states[i].name);
+    }
     stream_reset(s, -1);
     if (state_live(held, 0) != 0) bad++, fprintf(stderr, "%s: something is carried after a reset\n", v->name);
     stream_close(s);

@@ -33,6 +33,7 @@ const struct variant variants[] = {
     {"compressive max", "compressive", "compress=max rate=4 compressed=2", "ffn_kind=relu", CROSS_FROZEN},
     {"autocompressor", "autocompressor", "summary=2 kept=16 cut=100", "", CROSS_FULL},
     {"autocompressor few", "autocompressor", "summary=2 kept=2 cut=100", "kv_heads=1", CROSS_FULL},
+    {"autocompressor last", "autocompressor", "summary=2 kept=1 cut=100", "", CROSS_FULL},
     {"autocompressor cut", "autocompressor", "summary=1 kept=3 cut=1", "", CROSS_FROZEN},
     {"linear_attention", "linear_attention", "", "", CROSS_FULL},
     {"linear_attention gqa relu", "linear_attention", "", "kv_heads=1 ffn_kind=relu", CROSS_FULL},
