@@ -10,7 +10,8 @@
  * authors' "RMT mode".
  *
  * Open points: the carried rows are RMS-normalised with a learnt weight (see rmt.c); summary rows see each other in both
- * directions, as memory rows of rmt do (the authors' are causal); rotary positions count from the first row of the room, so that
+ * directions, as memory rows of rmt do: a deviation, the authors' mask is causal; summary rows come on top of the N tokens of a
+ * segment, in memory and in FLOP; rotary positions count from the first row of the room, so that
  * the newest summary is always next to the first token; learnt rows start independently (the authors start all from the embedding
  * of EOS). */
 #include "../harness/model.h"
@@ -122,7 +123,7 @@ static int64_t reach(const struct model_config *c) { return (void)c, UNBOUNDED; 
 const struct baseline baseline_autocompressor = {
     .name = "autocompressor",
     .paper = "Chevalier et al. 2023, arXiv 2305.14788",
-    .summary = "summaries of all earlier segments before each segment",
+    .summary = "summaries of the last `kept` segments before each segment",
     .options = options,
     .version = 1,
     .check = check,

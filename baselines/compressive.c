@@ -217,13 +217,21 @@ static int64_t attended(const struct model_config *c, int64_t context) {
     return footprint_kv(c, own + stored(c, context - own));
 }
 
-/* As transformer_xl; f_c; while training, the reconstruction: queries, keys and values of old and new rows, two attentions. */
+/* Parameters of f_c. */
+static double apart(const struct model_config *c) { return kind(c) == CONV ? (double)(c->layers * rate(c) * c->d * c->d) : 0; }
+
+/* As transformer_xl; f_c; while training, the reconstruction: queries, keys and values of old and new rows, two attentions. The
+ * caller takes a training step for three forward passes. Here much is frozen and has no backward pass: f_c (one product of two),
+ * queries and the attention to old rows (none of two), keys and values of new rows (one), the attention to them (three of four). So
+ * what is returned for training is a third of what runs. */
 static double mixing_flops(const struct model_config *c, int64_t before, bool training) {
     double e = (double)c->e, d = (double)c->d, n = (double)c->segment, h = (double)c->heads, g = (double)c->kv_heads;
     double seen = (double)stored(c, before);
-    double flops = 6 * e * h * ((n + 1) / 2 + seen) + 4 * d * e * g * seen / n + (kind(c) == CONV ? 2 * d * d : 0);
+    double flops = 6 * e * h * ((n + 1) / 2 + seen) + 4 * d * e * g * seen / n;
+    bool learns = training && kind(c) == CONV && options_real(&c->options, "reconstruction") > 0;
+    if (kind(c) == CONV) flops += 2 * d * d * (learns ? 2 : 1) / (training ? 3 : 1);
     if (training) flops += 2 * d * e * h * ((double)(cache(c) + compressed(c)) + n) / (n * (double)c->batch);
-    if (training && kind(c) == CONV) flops += 2 * d * e * h + 8 * d * e * g + 8 * e * h * n;
+    if (learns) flops += (2 * d * e * h + 12 * d * e * g + 14 * e * h * n) / 3;
     return flops * (double)c->layers;
 }
 
@@ -243,6 +251,7 @@ const struct baseline baseline_compressive = {
     .declare = declare,
     .forward = forward,
     .extra_params = extra_params,
+    .apart = apart,
     .footprint = footprint,
     .carried = carried,
     .attended = attended,

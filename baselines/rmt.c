@@ -9,7 +9,8 @@
  * is learnt, rows drawn independently (the authors' code repeats one random row); rotary positions count all rows of the block,
  * memory rows included, as the authors' later code has it; `bptt = K` cuts the gradient in blocks: it crosses K segment boundaries
  * of a step and not the next (the paper's sliding K-segment window would run every segment K + 1 times). Easy to get wrong: a
- * partial segment writes no memory; the memory starts anew with a document. */
+ * partial segment writes no memory; the memory starts anew with a document. The 2m rows come on top of the N tokens of a segment
+ * (the paper counts its memory within the input length): they are in the FLOP. */
 #include "../harness/model.h"
 
 static const struct option options[] = {

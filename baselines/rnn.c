@@ -82,8 +82,8 @@ static int64_t state_size(const struct model_config *c) {
 
 static int64_t state_elements(const struct model_config *c, int64_t context) { return (void)context, state_size(c); }
 #define TABLE1 .length = "N·S", .update = "Overwritten", .retrieval = "gates", .elements = state_elements, .tokens = footprint_text
-static const struct footprint lstm_row = {TABLE1, .model = "LSTM", .formula = "2·d_key·H·l"};
-static const struct footprint gru_row = {TABLE1, .model = "GRU", .formula = "d_key·H·l"};
+static const struct footprint lstm_row = {TABLE1, .model = "LSTM", .formula = "2·d_key·H_q·l"};
+static const struct footprint gru_row = {TABLE1, .model = "GRU", .formula = "d_key·H_q·l"};
 static const struct footprint *footprint(const struct model_config *c) { return lstm(c) ? &lstm_row : &gru_row; }
 
 static int64_t carried(const struct model_config *c, int64_t context) { return context < c->segment ? 0 : state_size(c); }

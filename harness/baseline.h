@@ -102,6 +102,8 @@ struct baseline {
     void (*end)(struct forward *f, struct tensor *lead, struct tensor *trail);
     /* Parameters of the mixer beyond the four d x d products, per layer on average; the FFN width absorbs them. */
     double (*extra_params)(const struct model_config *c);
+    /* Parameters that come on top of that equal number, since the language model's loss does not train them; NULL: none. */
+    double (*apart)(const struct model_config *c);
     /* The row of Table 1 that these options make of the architecture. */
     const struct footprint *(*footprint)(const struct model_config *c);
     /* Elements really carried from segment to segment after `context` tokens, whole segments of them (model_carried), per batch row

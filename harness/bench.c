@@ -84,7 +84,8 @@ static int add_variant(struct variant *v, int *count, const struct step_shape *s
     x->config.arch = b;
     options_init(&x->config.options, b->options);
     if (shaped_preset(&x->config, shape, e) || (key && options_set(&x->config.options, key, value, b->name, e))) return -1;
-    snprintf(x->name, sizeof x->name, "%s%s%s", b->name, key ? " " : "", key ? value : "");
+    bool named = key && strcmp(value, "no") != 0; /* of a switch the option's name says more than "yes" */
+    snprintf(x->name, sizeof x->name, "%s%s%s", b->name, named ? " " : "", !named ? "" : strcmp(value, "yes") ? value : key);
     if (config_finish(&x->config, e)) return -1;
     (*count)++;
     return 0;
@@ -92,12 +93,14 @@ static int add_variant(struct variant *v, int *count, const struct step_shape *s
 
 /* The option of which each choice is an architecture of its own, NULL if there is none. */
 static const struct option *kinds_of(const struct baseline *b) {
+    static const char *const keys[] = {"update", "cell", "gated"};
     for (const struct option *o = b->options; o && o->key; o++)
-        if (!strcmp(o->key, "update") || !strcmp(o->key, "cell")) return o;
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+            if (!strcmp(o->key, keys[i])) return o;
     return NULL;
 }
 
-/* Every architecture; one that has `update` or `cell` once for each of its choices. */
+/* Every architecture; one that has such an option once for each of its choices. */
 static int variants(struct variant v[32], const struct step_shape *shape, const char *only, struct error *e) {
     int count = 0;
     for (int i = 0; baselines[i]; i++) {
@@ -108,7 +111,7 @@ static int variants(struct variant v[32], const struct step_shape *shape, const 
             if (count < 32 && add_variant(v, &count, shape, b, NULL, NULL, e)) return -1;
             continue;
         }
-        char *choices = xstrdup(kinds->choices), *rest = NULL;
+        char *choices = xstrdup(kinds->type == OPTION_BOOL ? "no|yes" : kinds->choices), *rest = NULL;
         for (char *c = strtok_r(choices, "|", &rest); c && count < 32; c = strtok_r(NULL, "|", &rest))
             if (add_variant(v, &count, shape, b, kinds->key, c, e)) {
                 free(choices);
@@ -147,7 +150,8 @@ static void large_sum(const struct kernels *k, real *const *x) { k->add(x[0], x[
 /* Of a backend that does not measure itself: GFLOP/s of a product of 4096 x 4096 x 4096, GB/s of a sum of 256 MiB vectors. */
 static void measure(const struct kernels *k, double *roof, double *bandwidth) {
     size_t bytes = SUM_SIZE * sizeof(real);
-    real *x[3], *random = xcalloc(SUM_SIZE, sizeof(real)); /* equal digits draw less power and so run faster than those of a model */
+    real *x[3],
+        *random = xcalloc(SUM_SIZE, sizeof(real)); /* equal digits draw less power and so run faster than those of a model */
     struct rng rng;
     rng_seed(&rng, 1, 0);
     for (int64_t i = 0; i < SUM_SIZE; i++) random[i] = (real)(rng_uniform(&rng) - 0.5);

@@ -205,7 +205,7 @@ static void print_shape(const struct inquiry *q) {
         printf("Parameters: %s (%s, %s)\n", commas(q->shape.parameters), decimal_bytes(bytes), show_bytes(bytes));
     }
     printf(
-        "N segment length, S segments read, l layers, H heads of keys and values, d_key = d_value head size, T = N·S tokens\n\n");
+        "N segment length, S segments read, l layers, H heads of keys and values, H_q of queries, d_key = d_value head size, T = N·S tokens\n\n");
 }
 
 static void print_formulas(const struct inquiry *q) {

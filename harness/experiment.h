@@ -73,6 +73,8 @@ struct experiment {
     struct row_spec rows[EXPERIMENT_LIMIT];
     struct task_spec tasks[EXPERIMENT_LIMIT];
 };
+/* Tokens for which carried and attended elements are stated, where they grow with the context. */
+#define STATE_CONTEXT 32768
 /* The keys that sections have of their own (not shape, training, architecture and task keys); ends with section NULL. */
 struct section_key {
     const char *section, *key, *help;

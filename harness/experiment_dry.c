@@ -118,7 +118,10 @@ static int dry_row(const struct session *s, const struct plan *p, const struct r
     struct model *m = model_create(c, NULL, 1, e);
     if (!m) return fail(e, "[row %s]: %s", r->name, e->text);
     int64_t step_tokens = c->segment * c->segments, contexts[3] = {step_tokens, PLAN_DOCUMENT, 1048576};
-    fprintf(out, "[row %s] %s, %lld parameters\n", r->name, c->arch->name, (long long)m->elements);
+    fprintf(out, "[row %s] %s, %lld parameters", r->name, c->arch->name, (long long)m->elements);
+    if (c->arch->apart && c->arch->apart(c) > 0)
+        fprintf(out, ", %.0f of them on top of the equal number and trained by a loss of their own", c->arch->apart(c));
+    fprintf(out, "\n");
     fprintf(out, "  shape: %lld layers x %lld (%lld heads x %lld, %lld for keys and values), FFN %lld, vocabulary %lld\n",
             (long long)c->layers, (long long)c->d, (long long)c->heads, (long long)c->e, (long long)c->kv_heads,
             (long long)c->ffn_used, (long long)c->vocab);

@@ -200,8 +200,6 @@ static void measure(struct cell_writer *w, const char *metric, const char *unit,
                                         .value = value});
 }
 
-#define STATE_CONTEXT 32768 /* tokens for which carried and attended elements are stated, where they grow with the context */
-
 static int save_training(struct session *s, const struct row_spec *row, int64_t seed, const struct stage_spec *stage,
                          const char *cell, const char *run, const struct trainer *t, const char *curve_path, struct error *e) {
     const struct model_config *c = &t->model->config;

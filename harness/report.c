@@ -72,6 +72,17 @@ static void twin_rates(char *out, size_t size, const struct report_data *d, cons
     }
 }
 
+/* Rows with an asterisk at their parameters. */
+static void say_apart(struct page *doc, const struct report_data *d) {
+    for (int i = 0; i < d->row_count; i++) {
+        double formula, apart;
+        report_shape(d, d->rows[i].name, &formula, &apart);
+        if (apart > 0)
+            document_text(doc, "* %s: %s of them come on top of the equal number; the language model's loss does not train them.",
+                          d->rows[i].name, show_number(apart));
+    }
+}
+
 static void language_section(struct page *doc, const struct report_data *d, int s, const struct plots *plots, FILE *out) {
     struct table t;
     report_title(doc, d, s);
@@ -82,9 +93,11 @@ static void language_section(struct page *doc, const struct report_data *d, int 
     table_print(&t, out);
     fputc('\n', out);
     table_free(&t);
+    say_apart(doc, d);
     int seeds = d->sections[s].seed_count;
     document_text(doc,
-                  "Bits per byte: ratio of sums over documents. %s State: elements that one document carries after 32,768 tokens. "
+                  "Bits per byte: ratio of sums over documents. %s State, in elements for 32,768 tokens of a document: by the "
+                  "formula of the paper's Table 1, really carried from segment to segment, and those that one query attends to. "
                   "Memory off and memory zero: bits per byte with the compressive memory knocked out minus bits per byte as "
                   "trained, on the same documents (off: gate forced to 0; zero: the memory reads 0, the gate stays).",
                   seeds > 1 ? "Intervals, 95 %: Student's t over documents and training seeds, which are crossed: the squared "

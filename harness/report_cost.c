@@ -1,9 +1,13 @@
 /* report_cost.c - what training cost, by row and stage. A stage that goes on from another one has cost what all stages of its chain
  * have: tokens, FLOP and time are summed from initialisation on. */
+#include "experiment.h"
+#include "model.h"
 #include "report_document.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int report_chain(const struct report_data *d, const char *stage, const char *chain[REPORT_SECTIONS]) {
     int n = 0;
@@ -38,6 +42,21 @@ double report_cost(const struct report_data *d, const char *stage, const char *r
         seeds++;
     }
     return seeds ? total / seeds : NAN;
+}
+
+void report_shape(const struct report_data *d, const char *row, double *formula, double *apart) {
+    char *path = xprintf("%s/experiment.ini", d->folder);
+    struct error ignored;
+    struct experiment *x = access(path, R_OK) == 0 ? experiment_read(path, NULL, &ignored) : NULL;
+    *formula = *apart = NAN;
+    for (int i = 0; x && i < x->row_count; i++) {
+        const struct model_config *c = &x->rows[i].config;
+        if (strcmp(x->rows[i].name, row) != 0) continue;
+        *formula = (double)c->arch->footprint(c)->elements(c, STATE_CONTEXT);
+        *apart = c->arch->apart ? c->arch->apart(c) : 0;
+    }
+    experiment_free(x);
+    free(path);
 }
 
 /* Share of the roof over the chain, weighted by time; NaN where a stage has none, or one above the roof: the roof was then measured

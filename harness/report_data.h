@@ -68,6 +68,9 @@ double report_stage(const struct report_data *d, const char *stage, const char *
 int report_chain(const struct report_data *d, const char *stage, const char *chain[REPORT_SECTIONS]);
 /* A training metric that adds up (tokens_seen, train_flops, wall_seconds) over that chain, mean over the seeds that have the stage.
  */
+/* Of the row as experiment.ini describes it: elements of state after STATE_CONTEXT tokens by the formula of the paper's Table 1,
+ * and parameters on top of the equal number (struct baseline, apart). NAN: not known. */
+void report_shape(const struct report_data *d, const char *row, double *formula, double *apart);
 double report_cost(const struct report_data *d, const char *stage, const char *row, const char *metric);
 
 /* What is compared: samples of a row under a condition at one or several positions. */

@@ -228,8 +228,8 @@ void memory_section(struct page *doc, const struct report_data *d, int section, 
     formula_table(&t, d, section);
     report_table(doc, &t, NULL, "The rows in the letters of the paper's Table 1");
     document_text(
-        doc, "N segment length, S segments read, l layers, H heads of keys and values, d_key = d_value size of a head, T = N S "
-             "tokens.");
+        doc, "N segment length, S segments read, l layers, H heads of keys and values, H_q of queries, d_key = d_value size of a "
+             "head, T = N S tokens.");
     carried_table(&t, d, section);
     report_table(doc, &t, out, "Memory by the formula, carried and attended to");
     document_text(
@@ -238,7 +238,9 @@ void memory_section(struct page *doc, const struct report_data *d, int section, 
         "it was not streamed that far. Transformer-XL carries the layer inputs from which keys and values are computed again, a "
         "half of its formula where heads x head size = width. The plain transformer's formula is a cache of the whole text, what "
         "it carries here ends at its window; Memorizing Transformers' is a bank of the whole text, here it has the size of its "
-        "option. Counters: position, ring heads and the inputs of an open segment.");
+        "option. RMT's counts its rows twice in every layer, they are carried once, at the input; so are AutoCompressors', whose "
+        "formula goes on growing with the text where here the summaries of the last `kept` segments stay. Counters: position, ring "
+        "heads and the inputs of an open segment.");
     context_table(&t, d, section, "", false);
     report_table(doc, &t, out, "Elements of Memorizing Transformers at equal shape over those of the row, by formula");
     resident_table(&t, d, section);

@@ -137,15 +137,19 @@ static void one_row(struct table *t, const struct report_data *d, const struct p
     const struct paper_line *memory = *name ? paper_find(p, name, "memory") : NULL;
     table_cell(t, "%s", *name ? name : "–");
     table_cell(t, "%s", *ours ? ours : "–");
+    static const char *const held[] = {"carried_elements", "attended_elements"};
+    double formula = NAN, apart;
+    if (*ours) report_shape(d, ours, &formula, &apart);
     table_cell(t, "%s", memory ? show_number(memory->value) : "–");
-    table_cell(t, "%s", *ours ? show_number(report_training(d, ours, "carried_elements")) : "–");
+    table_cell(t, "%s", show_number(formula));
+    for (int i = 0; i < 2; i++) table_cell(t, "%s", show_number(*ours ? report_training(d, ours, held[i]) : NAN));
     for (int k = 0; k < count; k++)
         section_cells(t, d, sections[k], *name ? paper_find(p, name, d->sections[sections[k]].name) : NULL, ours, &base[k]);
 }
 
 /* One line per model of the paper, then our rows that it does not have. */
 static int perplexity_table(struct table *t, const struct report_data *d, const struct paper *p) {
-    static const char *heads[4 + 4 * REPORT_SECTIONS];
+    static const char *heads[6 + 4 * REPORT_SECTIONS];
     static char words[4 * REPORT_SECTIONS][64];
     int sections[REPORT_SECTIONS], count = 0, base_row = -1;
     struct base base[REPORT_SECTIONS];
@@ -160,7 +164,8 @@ static int perplexity_table(struct table *t, const struct report_data *d, const 
         if (strcmp(p->line[i].field[PAPER_KIND], "row") == 0 && report_row_index(d, p->line[i].field[PAPER_OURS]) >= 0)
             base_row = i;
     if (!count || base_row < 0) return 1;
-    heads[0] = "<paper's row", heads[1] = "<ours", heads[2] = "paper: state elements", heads[3] = "ours";
+    heads[0] = "<paper's row", heads[1] = "<ours", heads[2] = "paper: state elements", heads[3] = "ours, by formula";
+    heads[4] = "carried", heads[5] = "attended";
     for (int k = 0; k < count; k++) {
         static const char *const format[] = {"%.20s: paper, token ppl", "NLL against %.30s", "%.20s: ours, bits/byte",
                                              "against %.30s"};
@@ -169,10 +174,10 @@ static int perplexity_table(struct table *t, const struct report_data *d, const 
                              : j == 3 ? p->line[base_row].field[PAPER_OURS]
                                       : d->sections[sections[k]].name;
             snprintf(words[4 * k + j], sizeof *words, format[j], of);
-            heads[4 + 4 * k + j] = words[4 * k + j];
+            heads[6 + 4 * k + j] = words[4 * k + j];
         }
     }
-    *t = (struct table){.heads = heads, .columns = 4 + 4 * count};
+    *t = (struct table){.heads = heads, .columns = 6 + 4 * count};
     bool done[REPORT_ROWS] = {false};
     for (int i = 0; i < p->count; i++) {
         const char *name = p->line[i].field[PAPER_NAME], *ours = p->line[i].field[PAPER_OURS];

@@ -95,8 +95,9 @@ static const struct result_row *ngram_result(const struct report_data *d, int se
 }
 
 void main_table(struct table *t, const struct report_data *d, int section) {
-    static const char *const heads[] = {"<row", "parameters", "carried elements", "state",      "bits per byte [95 %]",
-                                        "n",    "token ppl",  "word ppl",         "memory off", "memory zero"};
+    static const char *const heads[] = {"<row",      "parameters", "by formula",           "carried",
+                                        "attended",  "state",      "bits per byte [95 %]", "n",
+                                        "token ppl", "word ppl",   "memory off",           "memory zero"};
     *t = (struct table){.heads = heads, .columns = (int)(sizeof heads / sizeof *heads)};
     for (int i = 0; i < d->row_count; i++) {
         const char *row = d->rows[i].name;
@@ -105,9 +106,13 @@ void main_table(struct table *t, const struct report_data *d, int section) {
         struct interval off = report_difference(select_row(d, section, row, "knockout=off", 0), select_row(d, section, row, "", 0));
         struct interval zero =
             report_difference(select_row(d, section, row, "knockout=zero", 0), select_row(d, section, row, "", 0));
+        double formula, apart;
+        report_shape(d, row, &formula, &apart);
         table_cell(t, "%s", row);
-        table_cell(t, "%s", show_number(report_training(d, row, "parameters")));
+        table_cell(t, "%s%s", show_number(report_training(d, row, "parameters")), apart > 0 ? "*" : "");
+        table_cell(t, "%s", show_integer(formula));
         table_cell(t, "%s", show_integer(report_training(d, row, "carried_elements")));
+        table_cell(t, "%s", show_integer(report_training(d, row, "attended_elements")));
         table_cell(t, "%s", show_bytes(report_training(d, row, "state_bytes")));
         table_cell(t, "%s", show_interval(b, 3, false));
         table_cell(t, "%lld", (long long)b.n);
@@ -119,10 +124,10 @@ void main_table(struct table *t, const struct report_data *d, int section) {
     const struct result_row *g = ngram_result(d, section, NULL);
     if (!g) return;
     table_cell(t, "3-gram");
-    for (int j = 1; j < 4; j++) table_cell(t, "–");
+    for (int j = 1; j < 6; j++) table_cell(t, "–");
     table_cell(t, "%s", show_interval(interval_of(g), 3, false));
     table_cell(t, "%lld", (long long)g->n);
-    for (int j = 6; j < t->columns; j++) table_cell(t, "–");
+    for (int j = 8; j < t->columns; j++) table_cell(t, "–");
 }
 
 void position_table(struct table *t, const struct report_data *d, int section) {

@@ -77,6 +77,7 @@ done
 # Reports
 right report res
 holds "report.md has the table" grep -q "infini" res/report.md
+holds "formula, carried and attended stand in it" grep -Eq '^\| infini \| [^|]+ \| ([0-9 ]+) \| \1 \| [0-9 ]+ \|' res/report.md
 holds "report.html is there" test -s res/report.html
 wrong "nowhere" report nowhere
 right compare before before
