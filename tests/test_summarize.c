@@ -94,6 +94,12 @@ static void errors(void **state) {
         {"{\"id\": \"a\", \"text\": \"x\"}", "test.jsonl:1: 'a' has no reference"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"  \"}", "test.jsonl:1: summary of 'a' is empty"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": []}", "'a' has no reference"},
+        /* What separates words is no word, whichever of the six it is. */
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"\\f\\u000b\"}",
+         "test.jsonl:1: summary of 'a' is empty, there is no word"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", \"\\u000b\"]}", "a summary in summaries of 'a' is empty"},
+        {"{\"id\": \"a\", \"text\": \" \\f\\u000b\\r\", \"summary\": \"s\"}",
+         "test.jsonl:1: the text of 'a' is empty, there is no word"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", \"\"]}", "a summary in summaries of 'a' is empty"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", 3]}", "summaries[1] of 'a' is no string"},
         {"{\"id\": \"a\", \"text\": \"x\xff\", \"summary\": \"s\"}", "test.jsonl:1: no JSON at byte"},
