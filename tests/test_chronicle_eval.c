@@ -75,7 +75,7 @@ static const int64_t budgets[BUDGETS] = {128, 320, 512};
 static void draw(struct narrative *v, struct haystack *h, const struct chronicle_text *x, int64_t i) {
     struct rng r;
     haystack_make(h, x->filler, 0x63686576u, i, 512);
-    rng_seed(&r, 1, hash64(&i, sizeof i, 0x63687376u));
+    rng_seed(&r, x->shape.filler.seed, hash64(&i, sizeof i, 0x63687376u));
     narrative_make(v, x, h, &r, 512 - x->marker.n);
 }
 
@@ -263,8 +263,9 @@ static void score_text(double f1[ROUGE_KINDS], struct rouge *rouge, const struct
 }
 
 /* What these lines are worth after `read` tokens, plainly. */
-static void expect(struct chronicle_outcome *o, const struct narrative *v, struct rouge *rouge, int64_t read, int64_t i,
-                   const struct chronicle_line *line, int n) {
+static void expect(struct chronicle_outcome *o, const struct chronicle_text *x, const struct narrative *v, struct rouge *rouge,
+                   int64_t budget, int64_t i, const struct chronicle_line *line, int n) {
+    int64_t read = budget - x->marker.n;
     struct chronicle_line drawn[EVENTS];
     bool asked[EVENTS] = {false};
     struct rng r;
@@ -281,7 +282,7 @@ static void expect(struct chronicle_outcome *o, const struct narrative *v, struc
             o->j.invented++;
         o->j.rumoured += k == n - 2 && v->rumour_end[0] <= read;
     }
-    rng_seed(&r, 1, hash64(&i, sizeof i, 0x6368666cu));
+    rng_seed(&r, x->shape.filler.seed, hash64(&i, sizeof i, 0x6368666cu));
     for (int k = 0; k < o->within; k++) {
         drawn[k].year = k;
         do {
@@ -295,22 +296,24 @@ static void expect(struct chronicle_outcome *o, const struct narrative *v, struc
     score_text(o->floor, rouge, drawn, o->within, v);
 }
 
-static void measures(void **state) {
-    (void)state;
-    struct chronicle_text *x = chronicle_text_of(pieces, OPTIONS, true, budgets[0]);
+/* Returns how many events have a segment's first input for their last token. */
+static int check_measures(const char *name, const char *pairs) {
+    struct chronicle_text *x = chronicle_text_of(pieces, pairs, true, budgets[0]);
     struct rouge *rouge = rouge_open(true);
     struct narrative *v = xcalloc(1, sizeof *v);
     struct haystack h = {.names = {0}};
     struct chronicle_outcome o[BUDGETS][SAMPLES];
     double named = 0, right = 0, rumoured = 0, classes = 0;
+    int first = 0;
     script.next = 0;
     for (int64_t i = 0; i < SAMPLES; i++) { /* in the order in which the task asks one row */
         draw(v, &h, x, i);
+        for (int k = 0; k < EVENTS; k++) first += v->event_end[k] % SEGMENT == 0;
         for (int b = 0; b < BUDGETS; b++) {
             struct chronicle_line line[EVENTS];
             int count = make_lines(line, v, i, b);
             script.text[script.next++] = chronicle_summary(line, count);
-            expect(&o[b][i], v, rouge, budgets[b] - x->marker.n, i, line, count);
+            expect(&o[b][i], x, v, rouge, budgets[b], i, line, count);
             count_writes(&o[b][i], v, budgets[b]);
             named += o[b][i].j.named;
             right += o[b][i].j.words - 3 * o[b][i].j.named;
@@ -320,12 +323,12 @@ static void measures(void **state) {
     struct model *m = make_model(2);
     struct tokenizer says = *pieces;
     struct options options;
-    chronicle_set(&options, OPTIONS "rows=1 most=1");
+    chronicle_set(&options, pairs);
     says.decode = next_text;
     script.next = 0;
-    if (run_into("says", task(), m, &says, &options)) fail_msg("%s", e.text);
+    if (run_into(name, task(), m, &says, &options)) fail_msg("%s", e.text);
     assert_int_equal(script.next, SAMPLES * BUDGETS);
-    char *path = in_folder("says");
+    char *path = in_folder(name);
     int64_t n;
     struct result_row *r = results_read(path, &n, &e);
     for (int b = 0; b < BUDGETS; b++) {
@@ -341,6 +344,14 @@ static void measures(void **state) {
     free(v);
     rouge_close(rouge);
     chronicle_text_free(x);
+    return first;
+}
+
+/* Where no segment may cut an event, and where one may: then the first input of a segment counts too. */
+static void measures(void **state) {
+    (void)state;
+    assert_int_equal(check_measures("says", OPTIONS "rows=1 most=1"), 0);
+    assert_true(check_measures("cut", OPTIONS "rows=1 most=1 segment=0 seed=2") > 0);
 }
 
 static void task_errors(void **state) {
