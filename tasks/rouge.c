@@ -263,6 +263,13 @@ static int64_t common_bigrams(struct rouge *r) {
     return hits;
 }
 
+/* Pairs of words that the table has, each line of the reference as whole strips of 64 rows: what common_lines really walks. */
+static double table_size(const struct tokens *candidate, const struct tokens *reference) {
+    int64_t rows = 0;
+    for (int64_t s = 0; s < reference->lines; s++) rows += (reference->end[s] - (s ? reference->end[s - 1] : 0) + 63) / 64 * 64;
+    return (double)rows * (double)candidate->n;
+}
+
 /* Union of the longest common subsequences of each line of the reference with all lines of the candidate; no token counts more
  * often than the candidate has it (nor than the reference: each place there counts once). */
 static int64_t common_lines(struct rouge *r) {
@@ -314,11 +321,11 @@ int rouge_score(struct rouge *r, struct rouge_scores *out, struct rouge_text can
         struct rouge_value v[ROUGE_KINDS];
         read_text(r, references[k], &r->reference);
         words += r->reference.n;
-        if ((double)r->candidate.n * (double)r->reference.n > ROUGE_PAIR_LIMIT)
+        if (table_size(&r->candidate, &r->reference) > ROUGE_PAIR_LIMIT)
             return fail(e,
-                        "a candidate of %lld words and a reference of %lld are too long for a common subsequence (%.0e pairs of "
-                        "words are allowed); cut them",
-                        (long long)r->candidate.n, (long long)r->reference.n, ROUGE_PAIR_LIMIT);
+                        "a candidate of %lld words and a reference of %lld in %lld lines are too long for a common subsequence "
+                        "(%.0e pairs of words are allowed, a line of the reference counting as whole 64s); cut them",
+                        (long long)r->candidate.n, (long long)r->reference.n, (long long)r->reference.lines, ROUGE_PAIR_LIMIT);
         score_one(r, v);
         for (int i = 0; i < ROUGE_KINDS; i++)
             if (k == 0 || v[i].f1 > out->kind[i].f1) out->kind[i] = v[i];

@@ -29,7 +29,8 @@ struct rouge;
 struct rouge *rouge_open(bool stem); /* stem: the package's use_stemmer */
 void rouge_close(struct rouge *r);   /* NULL: nothing */
 /* Scores one candidate against count >= 1 references. Sentences of rougeLsum are lines. Memory is linear in the texts, time is
- * words x words / 64 steps. Fails where that product exceeds ROUGE_PAIR_LIMIT. */
+ * words x words / 64 steps of a few nanoseconds, where each line of the reference counts as whole 64s of words: many short lines
+ * cost lines x words. Fails where the product exceeds ROUGE_PAIR_LIMIT, one to two minutes. */
 #define ROUGE_PAIR_LIMIT 1e12
 int rouge_score(struct rouge *r, struct rouge_scores *out, struct rouge_text candidate, const struct rouge_text *references,
                 int count, struct error *e);

@@ -12,7 +12,7 @@
 struct book {
     char *id, *text;
     char **summaries;
-    int count; /* of summaries, >= 1; none of them is empty */
+    int count; /* of summaries, >= 1; text and summaries have a word (summary_words) or more */
 };
 struct books {
     char *path; /* of the JSONL file */

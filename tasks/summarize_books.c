@@ -80,16 +80,17 @@ static int take_text(const struct reader *r, const json_t *line, struct book *b)
     if (!b->text)
         return fail(r->e, "%s:%d: '%.60s' has no text: none of the keys text, book, text_file, path, book_path is a string",
                     r->path, r->line, b->id);
-    if (!b->text[strspn(b->text, " \t\r\n")])
-        return fail(r->e, "%s:%d: the text of '%.60s' is empty; remove the line or fill it", r->path, r->line, b->id);
+    if (!summary_words(b->text))
+        return fail(r->e, "%s:%d: the text of '%.60s' is empty, there is no word in it; remove the line or fill it", r->path,
+                    r->line, b->id);
     return 0;
 }
 
 static int add_summary(const struct reader *r, struct book *b, const char *key, char *text) {
     b->summaries = xrealloc(b->summaries, (size_t)b->count + 1, sizeof *b->summaries);
     b->summaries[b->count++] = text;
-    if (text[strspn(text, " \t\r\n")]) return 0;
-    return fail(r->e, "%s:%d: %s of '%.60s' is empty, nothing can be scored against it; remove the line or fill it", r->path,
+    if (summary_words(text)) return 0; /* the control `random` counts on it too: without words it would draw for ever */
+    return fail(r->e, "%s:%d: %s of '%.60s' is empty, there is no word in it to score against; remove the line or fill it", r->path,
                 r->line, key, b->id);
 }
 

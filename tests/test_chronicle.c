@@ -1,11 +1,7 @@
 /* test_chronicle.c - generated narratives: exact lengths, order, what lies where, halves that share nothing; judging summaries by
- * hand; the ceiling by hand and reached by a perfect summary; the source; and the task on small models against reading every budget
- * from the start, token by token. */
-#include "harness/results.h"
-#include "support/engine.h"
+ * hand; the ceiling by hand and reached by a perfect summary; the source. The task that measures is in test_chronicle_eval.c. */
+#include "support/chronicle_runs.h"
 #include "support/folder.h"
-#include "support/task_runs.h"
-#include "tasks/chronicle.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -14,40 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static const struct tokenizer *pieces;
-
-static int setup(void **state) {
-    if (folder_setup(state)) return -1;
-    pieces = tokenizer_open("sentencepiece:tasks/data/chronicle-640.model", &e);
-    if (!pieces) fprintf(stderr, "%s\n", e.text);
-    return pieces ? 0 : -1;
-}
-
-/* "key=value key=value" */
-static void set(struct options *o, const char *pairs) {
-    char copy[512], *save = NULL;
-    options_init(o, chronicle_options);
-    snprintf(copy, sizeof copy, "%s", pairs);
-    for (char *pair = strtok_r(copy, " ", &save); pair; pair = strtok_r(NULL, " ", &save)) {
-        char *equal = strchr(pair, '=');
-        *equal = 0;
-        for (char *p = equal + 1; *p; p++)
-            if (*p == '/') *p = ','; /* lists */
-        if (options_set(o, pair, equal + 1, "test", &e)) fail_msg("%s", e.text);
-    }
-}
-
-static struct chronicle_text *text_of(const struct tokenizer *t, const char *pairs, bool evaluation, int64_t first) {
-    struct options o;
-    struct chronicle_shape shape;
-    set(&o, pairs);
-    chronicle_shape(&shape, &o, evaluation);
-    if (first) shape.first = first;
-    struct chronicle_text *x = chronicle_text_open(t, &shape, &e);
-    if (!x) fail_msg("%s", e.text);
-    return x;
-}
 
 static bool same_tokens(const struct tokenizer *t, const int32_t *got, int64_t n, const char *text) {
     int32_t *want;
@@ -90,7 +52,7 @@ static void narratives(void **state) {
         for (size_t k = 0; k < SHAPES; k++) {
             char pairs[128]; /* sentences of bytes are longer than these segments */
             snprintf(pairs, sizeof pairs, "%s%s", shapes[k], t == pieces ? "" : " segment=0");
-            struct chronicle_text *x = text_of(t, pairs, way > 1, k == 4 ? 1024 : 0);
+            struct chronicle_text *x = chronicle_text_of(t, pairs, way > 1, k == 4 ? 1024 : 0);
             const struct chronicle_shape *s = &x->shape;
             struct narrative *v = xcalloc(1, sizeof *v);
             struct haystack h = {.names = {0}};
@@ -161,7 +123,7 @@ static void narratives(void **state) {
  */
 static void one_token_a_word(void **state) {
     (void)state;
-    struct chronicle_text *x = text_of(pieces, "", true, 0);
+    struct chronicle_text *x = chronicle_text_of(pieces, "", true, 0);
     assert_int_equal(x->event_most, 12);
     assert_int_equal(x->rumour_most, 16);
     assert_int_equal(chronicle_summary_most(x, 8), 96);
@@ -245,7 +207,7 @@ static void judging_by_hand(void **state) {
 /* Two events of 11 words, one of them read. ROUGE-1: P 11/11, R 11/22; ROUGE-2: 10/10, 10/21; ROUGE-L as ROUGE-1. */
 static void ceiling_by_hand(void **state) {
     (void)state;
-    struct chronicle_text *x = text_of(pieces, "events=2 distractors=1", true, 0);
+    struct chronicle_text *x = chronicle_text_of(pieces, "events=2 distractors=1", true, 0);
     struct narrative *v = two_events();
     struct rouge *r = rouge_open(true);
     struct chronicle_outcome o;
@@ -270,7 +232,7 @@ static void ceiling_by_hand(void **state) {
 /* A perfect summary reaches the ceiling at every budget, which rises with it; one that knows the form alone stays below. */
 static void oracle(void **state) {
     (void)state;
-    struct chronicle_text *x = text_of(pieces, "events=8 distractors=4 length=4096", true, 0);
+    struct chronicle_text *x = chronicle_text_of(pieces, "events=8 distractors=4 length=4096", true, 0);
     struct narrative *v = xcalloc(1, sizeof *v);
     struct haystack h = {.names = {0}};
     struct rouge *rouge = rouge_open(true);
@@ -308,7 +270,7 @@ static void oracle(void **state) {
 
 static struct source *source_of(const char *pairs) {
     struct options o;
-    set(&o, pairs);
+    chronicle_set(&o, pairs);
     return chronicle_source(&o, pieces, 3, &e);
 }
 
@@ -407,199 +369,11 @@ static void source_errors(void **state) {
     }
 }
 
-/* ---- the task ---- */
-
-static const struct kind {
-    const char *arch, *options;
-} kinds[] = {{"infini", "update=linear"},
-             {"infini", "update=delta"},
-             {"infini", "update=none"},
-             {"transformer_xl", "cache=40"},
-             {"memorizing", "memory=64 topk=4"},
-             {"transformer", "window=48"},
-             {"null", ""}};
-#define KINDS ((int)(sizeof kinds / sizeof *kinds))
-
-/* Parameters by a formula; of the head those rows that the task's sentences and the end use, so that something is said. */
-static struct model *make_model(int kind) {
-    struct model *m =
-        engine_model(kinds[kind].arch, kinds[kind].options,
-                     "layers=2 d_model=32 heads=2 kv_heads=2 head_dim=16 ffn=40 segment=64 segments=2 batch=2 vocab=640 "
-                     "tied=no");
-    engine_fill(m);
-    if (!m->head) return m;
-    double *v = engine_download(m, m->head->leaf.data, m->head->n);
-    bool *used = xcalloc(640, sizeof *used);
-    used[TOKEN_BOS] = true;
-    for (int i = 0; i < 16; i++) {
-        char text[CHRONICLE_SENTENCE + 1] = " ";
-        int32_t *tokens;
-        chronicle_sentence(text + 1, &(struct chronicle_line){i, i, i, i});
-        text[CHRONICLE_SENTENCE] = 0;
-        int64_t n = pieces->encode(pieces, text, strlen(text), &tokens);
-        for (int64_t k = 0; k < n; k++) used[tokens[k]] = true;
-        free(tokens);
-    }
-    for (int64_t i = 0; i < m->head->n; i++) v[i] *= used[i / 32] ? 2 : 0;
-    engine_upload(m, m->head->leaf.data, v, m->head->n);
-    free(used);
-    free(v);
-    return m;
-}
-
-static const struct task *task(void) { return known_task("chronicle"); }
-
-static int run_task(const char *name, struct model *m, const char *pairs) {
-    struct options o;
-    set(&o, pairs);
-    return run_into(name, task(), m, pieces, &o);
-}
-
-static void is(const struct result_row *r, double want, const char *what) {
-    if (!r) fail_msg("%s: there is no such row", what);
-    if (!(fabs(r->value - want) <= 1e-6 * (1 + fabs(want)))) fail_msg("%s: %.9g, expected %.9g", what, r->value, want);
-}
-
-#define SAMPLES 5
-#define BUDGETS 3
-static const int64_t budgets[BUDGETS] = {128, 320, 512};
-#define OPTIONS "length=512 budgets=512/128/320 samples=5 rows=2 events=4 distractors=2 segment=64 haystack=shuffled "
-
-/* One sample at one budget, from the start, token by token. */
-static void by_hand(struct chronicle_outcome *o, struct model *m, const struct chronicle_text *x, const struct narrative *v,
-                    struct rouge *rouge, int b, int64_t sample, enum knock_out mode) {
-    struct stream *s = stream_open(m, 1, 1, &e);
-    int32_t tokens[512], said[60];
-    float *next = xcalloc(640, sizeof *next);
-    int64_t n = budgets[b] - x->marker.n, count = 0, length = budgets[b];
-    narrative_read(v, 0, n, tokens);
-    memcpy(tokens + n, x->marker.tokens, (size_t)x->marker.n * sizeof *tokens);
-    stream_knock_out(s, mode);
-    stream_score(s, (const int32_t *const[]){tokens}, &length, NULL);
-    for (bool stop = false; !stop && count < 60;) {
-        stream_next(s, next);
-        said[count] = largest_token(next, 640);
-        stop = said[count] == TOKEN_BOS;
-        if (!stop) stream_score(s, (const int32_t *const[]){&said[count++]}, (const int64_t[]){1}, NULL);
-    }
-    char *text = pieces->decode(pieces, said, count, NULL);
-    if (chronicle_score(o, rouge, x, v, budgets[b], sample, text, &e)) fail_msg("%s", e.text);
-    o->stopped = count < 60;
-    free(text);
-    free(next);
-    stream_close(s);
-}
-
-static void task_by_hand(void **state) {
-    (void)state;
-    struct chronicle_text *x = text_of(pieces, OPTIONS, true, budgets[0]);
-    double most = 0, different = 0;
-    for (int kind = 0; kind < KINDS; kind++)
-        for (int mode = KNOCK_NONE; mode <= (kind < 2 ? KNOCK_ZERO : KNOCK_NONE); mode++) {
-            struct model *m = make_model(kind);
-            char name[24];
-            const char *condition = mode == KNOCK_NONE  ? "distractors=2;events=4;haystack=shuffled;places=random"
-                                    : mode == KNOCK_OFF ? "distractors=2;events=4;haystack=shuffled;knockout=off;places=random"
-                                                        : "distractors=2;events=4;haystack=shuffled;knockout=zero;places=random";
-            snprintf(name, sizeof name, "task-%d", kind);
-            if (!mode && run_task(name, m, OPTIONS "knock_out=yes most=60 beyond_window=measure")) fail_msg("%s", e.text);
-            char *path = in_folder(name);
-            int64_t n;
-            struct result_row *r = results_read(path, &n, &e);
-            struct rouge *rouge = rouge_open(true);
-            struct narrative *v = xcalloc(1, sizeof *v);
-            struct haystack h = {.names = {0}};
-            double within = 0, named = 0;
-            for (int b = 0; b < BUDGETS; b++) {
-                double sum[ROUGE_KINDS] = {0}, ceiling = 0, words = 0, stopped = 0, invented = 0;
-                within = named = 0;
-                for (int64_t i = 0; i < SAMPLES; i++) {
-                    struct chronicle_outcome o;
-                    struct rng rng;
-                    haystack_make(&h, x->filler, 0x63686576u, i, 512);
-                    rng_seed(&rng, 1, hash64(&i, sizeof i, 0x63687376u));
-                    narrative_make(v, x, &h, &rng, 512 - x->marker.n);
-                    by_hand(&o, m, x, v, rouge, b, i, (enum knock_out)mode);
-                    for (int k = 0; k < ROUGE_KINDS; k++) sum[k] += o.said[k] / SAMPLES;
-                    ceiling += o.ceiling[ROUGE_2] / SAMPLES;
-                    words += o.words / SAMPLES;
-                    stopped += o.stopped / (double)SAMPLES;
-                    invented += o.j.invented / (double)SAMPLES;
-                    within += o.within;
-                    named += o.j.named;
-                }
-                is(find_row_of(r, n, "rouge1", budgets[b], condition), sum[ROUGE_1], "rouge1");
-                is(find_row_of(r, n, "rouge2", budgets[b], condition), sum[ROUGE_2], "rouge2");
-                is(find_row_of(r, n, "rougeL", budgets[b], condition), sum[ROUGE_L], "rougeL");
-                is(find_row_of(r, n, "overall", budgets[b], condition), cbrt(sum[ROUGE_1] * sum[ROUGE_2] * sum[ROUGE_L]),
-                   "overall");
-                is(find_row_of(r, n, "ceiling_rouge2", budgets[b], condition), ceiling, "ceiling_rouge2");
-                is(find_row_of(r, n, "output_words", budgets[b], condition), words, "output_words");
-                is(find_row_of(r, n, "stopped", budgets[b], condition), stopped, "stopped");
-                is(find_row_of(r, n, "events_invented", budgets[b], condition), invented, "events_invented");
-                if (within > 0) is(find_row_of(r, n, "events_named", budgets[b], condition), named / within, "events_named");
-                most = fmax(most, sum[ROUGE_1]);
-                different += words;
-            }
-            double by_writes = 0;
-            for (int64_t i = 0; i < n; i++)
-                if (r[i].writes >= 0 && r[i].context == 512 && !strcmp(r[i].condition, condition)) {
-                    assert_string_equal(r[i].position, "writes");
-                    by_writes += (double)r[i].n;
-                }
-            assert_true(by_writes > 0);
-            haystack_free(&h);
-            rouge_close(rouge);
-            free(v);
-            free(r);
-            free(path);
-            model_free(m);
-        }
-    assert_true(most > 5 && different > 20); /* there was something to be scored */
-    chronicle_text_free(x);
-}
-
-static void task_errors(void **state) {
-    (void)state;
-    struct model *m = make_model(0), *window = make_model(5);
-    static const char *const wrong[][2] = {
-        {"length=512 budgets=1024", "budget 1024 is more than length = 512"},
-        {"length=512 budgets=100", "100 is no multiple of segment = 128"},
-        {"length=512 budgets=256/x", "'x' is not a whole number"},
-        {"length=512 budgets=256/256", "budget 256 is given twice"},
-        {"length=256 events=16", "length 256 is too short"},
-        {"length=4096 segment=0 budgets=10", "below the"},
-        {"length=1000", "1000 is no multiple of segment"},
-    };
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        struct options o;
-        uint64_t hash;
-        assert_int_equal(run_task("errors", m, wrong[i][0]), -1);
-        assert_says(wrong[i][1]);
-        set(&o, wrong[i][0]); /* before anything is trained */
-        assert_int_equal(task()->data_hash(&o, pieces, &hash, &e), -1);
-        assert_says(wrong[i][1]);
-    }
-    /* A transformer reads no further than its window: such budgets are left out, with the reason. */
-    assert_int_equal(run_task("window", window, OPTIONS), 0);
-    char *path = in_folder("window");
-    int64_t n;
-    struct result_row *r = results_read(path, &n, &e);
-    assert_int_equal(n, BUDGETS);
-    const struct result_row *x =
-        find_row_of(r, n, "skipped", 512, "distractors=2;events=4;haystack=shuffled;places=random;skipped=beyond the window of 48");
-    assert_true(x && x->value == 1);
-    free(r);
-    free(path);
-    model_free(m);
-    model_free(window);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(narratives),      cmocka_unit_test(one_token_a_word), cmocka_unit_test(judging_by_hand),
         cmocka_unit_test(ceiling_by_hand), cmocka_unit_test(oracle),           cmocka_unit_test(training),
-        cmocka_unit_test(source_errors),   cmocka_unit_test(task_by_hand),     cmocka_unit_test(task_errors),
+        cmocka_unit_test(source_errors),
     };
-    return cmocka_run_group_tests(tests, setup, folder_teardown);
+    return cmocka_run_group_tests(tests, chronicle_setup, folder_teardown);
 }

@@ -265,6 +265,13 @@ static void too_long(void **state) {
     assert_int_equal(rouge_score(r, &s, t, &t, 1, &e), -1);
     assert_says("1100000 words");
     assert_true(score(r, t, &few, 1).kind[ROUGE_L].recall == 1); /* one long text is nothing to refuse */
+    /* Lines of a word take as many steps as lines of 64: 700,000 of them against 26,000 words would take minutes. */
+    for (size_t i = 1; i < n; i += 2) a[i] = '\n';
+    struct rouge_text lines = {a, 1400000}, candidate = {a, 52000};
+    assert_int_equal(rouge_score(r, &s, candidate, &lines, 1, &e), -1);
+    assert_says("26000 words and a reference of 700000 in 700000 lines are too long");
+    few.size = 2; /* one word: what counts is the lines of the reference */
+    assert_int_equal(rouge_score(r, &s, lines, &few, 1, &e), 0);
     rouge_close(r);
     free(a);
 }

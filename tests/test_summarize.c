@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cmocka.h>
 
@@ -94,6 +95,12 @@ static void errors(void **state) {
         {"{\"id\": \"a\", \"text\": \"x\"}", "test.jsonl:1: 'a' has no reference"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"  \"}", "test.jsonl:1: summary of 'a' is empty"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": []}", "'a' has no reference"},
+        /* What separates words is no word, whichever of the six it is. */
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"\\f\\u000b\"}",
+         "test.jsonl:1: summary of 'a' is empty, there is no word"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", \"\\u000b\"]}", "a summary in summaries of 'a' is empty"},
+        {"{\"id\": \"a\", \"text\": \" \\f\\u000b\\r\", \"summary\": \"s\"}",
+         "test.jsonl:1: the text of 'a' is empty, there is no word"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", \"\"]}", "a summary in summaries of 'a' is empty"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", 3]}", "summaries[1] of 'a' is no string"},
         {"{\"id\": \"a\", \"text\": \"x\xff\", \"summary\": \"s\"}", "test.jsonl:1: no JSON at byte"},
@@ -238,89 +245,157 @@ static struct model *make_model(const char *arch, const char *options) {
 }
 
 static const char *const books[3] = {
-    "a tea is at a seat as east is tea and it is a test of a seat at sea, a tea at east, is it a tea or a seat? it is a tea.",
-    "is it", "eat at ease, said a, at a test it sits as a state is at ease; it eats at tea as it sat."};
+    "Tea is at a seat as East is tea and it is a test of a TEA at sea, a tea at east, is it a tea or a seat? it is a tea.", "is it",
+    "eat at ease, said a, at a test it sits as a state is at ease; it eats at tea as it sat."};
 static const char *const summaries[3] = {"a tea is a seat at east", "it is", "it sat at ease and it eats"};
+static const char *const trained[3][2] = {{"it is a seat"}, {"a state at sea", "eat it"}, {"is at tea"}};
+
+static void put_books(void) {
+    char test[1200], train[600];
+    size_t n = 0, k = 0;
+    for (int i = 0; i < 3; i++) {
+        n += (size_t)sprintf(test + n, "{\"id\": \"t%d\", \"text\": \"%s\", \"summaries\": [\"%s\", \"a at tat aa\"]}\n", i,
+                             books[i], summaries[i]);
+        k += (size_t)sprintf(train + k, "{\"id\": \"r%d\", \"text\": \"x\", \"summaries\": [\"%s\"", i, trained[i][0]);
+        k += (size_t)sprintf(train + k, trained[i][1] ? ", \"%s\"]}\n" : "]}\n", trained[i][1]);
+    }
+    put_text("d/test.jsonl", test);
+    put_text("d/train.jsonl", train);
+}
+
+/* ---- controls by hand ---- */
+
+/* What follows the first so many words of a text goes. */
+static void keep_words(char *text, double words) {
+    for (; words > 0 && *text; words--) {
+        text += strspn(text, " \n");
+        text += strcspn(text, " \n");
+    }
+    *text = 0;
+}
+
+/* The most frequent words of a text, the first of equal ones first: as often as it takes, the largest count that is left. Returns
+ * how many different words there are. */
+static int frequent_by_hand(char *out, const char *text, double words) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    char word[80][16];
+    int times[80], count = 0;
+    for (const char *p = text; *(p += strcspn(p, letters)); p += strspn(p, letters)) {
+        char one[16];
+        int k = 0;
+        snprintf(one, sizeof one, "%.*s", (int)strspn(p, letters), p);
+        while (k < count && strcasecmp(word[k], one) != 0) k++;
+        if (k == count) strcpy(word[count], one), times[count++] = 0;
+        times[k]++;
+    }
+    *out = 0;
+    for (int n = 0; n < count && n < (int)words; n++) {
+        int best = 0;
+        for (int k = 1; k < count; k++)
+            if (times[k] > times[best]) best = k;
+        sprintf(out + strlen(out), "%s ", word[best]);
+        times[best] = 0;
+    }
+    return count;
+}
+
+/* Training summaries for text number i, by the draws of the task with seed 1. */
+static void random_by_hand(char *out, int64_t i, double words) {
+    struct rng r;
+    rng_seed(&r, 1, hash64(&i, sizeof i, 0x73756d63u));
+    for (*out = 0; summary_words(out) < words;) {
+        int book = (int)rng_below(&r, 3), which = (int)rng_below(&r, trained[book][1] ? 2 : 1);
+        sprintf(out + strlen(out), "%s%s", *out ? "\n" : "", trained[book][which]);
+    }
+    keep_words(out, words);
+}
+
+enum { SAID, LEAD, FREQUENT, RANDOM, TEXTS };
+static const char *const conditions[TEXTS] = {"decoding=greedy", "baseline=lead", "baseline=frequent", "baseline=random"};
+
+/* Greedily, token by token, after the first `length` bytes of a text and the marker ":\n". */
+static void say_by_hand(char *out, struct model *m, const char *seen, int64_t length, int most) {
+    struct stream *s = stream_open(m, 1, 1, &e);
+    int32_t text[80], said;
+    float *next = xcalloc(256, sizeof *next);
+    for (int64_t k = 0; k < length; k++) text[k] = (unsigned char)seen[k];
+    text[length] = ':', text[length + 1] = '\n';
+    stream_score(s, (const int32_t *const[]){text}, (const int64_t[]){length + 2}, NULL);
+    for (int count = 0; count < most; count++) {
+        stream_next(s, next);
+        said = largest_token(next, 256);
+        if (said == TOKEN_BOS) break;
+        *out++ = (char)said;
+        stream_score(s, (const int32_t *const[]){&said}, (const int64_t[]){1}, NULL);
+    }
+    *out = 0;
+    free(next);
+    stream_close(s);
+}
+
+#define MOST 20 /* bytes: fewer words than a text has different ones */
+
+/* Returns the largest ROUGE-1 of what was said; cut: texts with more different words than were said. */
+static double check_budget(const struct result_row *r, int64_t rows, struct model *m, struct rouge *rouge, int64_t budget,
+                           int *cut) {
+    double sum[TEXTS][ROUGE_KINDS] = {{0}}, words[TEXTS] = {0}, read = 0;
+    for (int i = 0; i < 3; i++) {
+        int64_t length = (int64_t)strlen(books[i]) < budget ? (int64_t)strlen(books[i]) : budget;
+        char text[TEXTS][1400];
+        snprintf(text[LEAD], sizeof *text, "%.*s", (int)length, books[i]);
+        say_by_hand(text[SAID], m, text[LEAD], length, MOST);
+        double said = summary_words(text[SAID]);
+        *cut += frequent_by_hand(text[FREQUENT], text[LEAD], said) > said;
+        random_by_hand(text[RANDOM], i, said);
+        keep_words(text[LEAD], said);
+        read += (double)length / 3;
+        for (int c = 0; c < TEXTS; c++) {
+            double f1[ROUGE_KINDS];
+            assert_int_equal(summary_score(rouge, f1, text[c], (const char *const[]){summaries[i], "a at tat aa"}, 2, &e), 0);
+            for (int k = 0; k < ROUGE_KINDS; k++) sum[c][k] += f1[k] / 3;
+            words[c] += summary_words(text[c]) / 3;
+        }
+    }
+    for (int c = 0; c < TEXTS; c++) {
+        for (int k = 0; k < ROUGE_KINDS; k++)
+            if (!(fabs(find(r, rows, rouge_names[k], budget, conditions[c])->value - sum[c][k]) < 1e-6))
+                fail_msg("%s of %s at %d: expected %g", rouge_names[k], conditions[c], (int)budget, sum[c][k]);
+        assert_true(fabs(find(r, rows, "overall", budget, conditions[c])->value -
+                         cbrt(sum[c][ROUGE_1] * sum[c][ROUGE_2] * sum[c][ROUGE_L])) < 1e-6);
+        const struct result_row *x = find(r, rows, "output_words", budget, conditions[c]);
+        assert_true(fabs(x->value - words[c]) < 1e-6 && x->n == 3);
+    }
+    assert_true(fabs(words[RANDOM] - words[SAID]) < 1e-6 && words[LEAD] <= words[SAID]); /* as long as the summary */
+    assert_true(fabs(find(r, rows, "read_tokens", budget, conditions[SAID])->value - read) < 1e-6);
+    assert_true(find(r, rows, "stopped", budget, conditions[SAID])->value >= 0);
+    return sum[SAID][ROUGE_1];
+}
 
 static void task_by_hand(void **state) {
     (void)state;
-    char *corpus = corpus_of_three(), lines[1200];
-    size_t n = 0;
-    for (int i = 0; i < 3; i++)
-        n += (size_t)sprintf(lines + n, "{\"id\": \"t%d\", \"text\": \"%s\", \"summaries\": [\"%s\", \"a at tat aa\"]}\n", i,
-                             books[i], summaries[i]);
-    put_text("d/test.jsonl", lines);
+    put_books();
+    char *corpus = in_folder("d");
     static const char *const kinds[][2] = {{"infini", "update=linear"}, {"transformer_xl", "cache=20"}, {"infini", "update=none"}};
     double most = 0;
+    int cut = 0;
     for (int kind = 0; kind < 3; kind++) {
         struct model *m = make_model(kinds[kind][0], kinds[kind][1]);
-        char name[16];
+        char name[16], pairs[100];
         snprintf(name, sizeof name, "sum-%d", kind);
-        if (run_task(name, m, corpus, "budgets=20/64 decoding=greedy most=40 rows=2 marker=:\\n stemmer=no"))
-            fail_msg("%s", e.text);
+        snprintf(pairs, sizeof pairs, "budgets=20/64 decoding=greedy most=%d rows=2 marker=:\\n stemmer=no", MOST);
+        if (run_task(name, m, corpus, pairs)) fail_msg("%s", e.text);
         char *path = in_folder(name);
         int64_t rows;
         struct result_row *r = results_read(path, &rows, &e);
         struct rouge *rouge = rouge_open(false);
-        for (int b = 0; b < 2; b++) {
-            int64_t budget = b ? 64 : 20;
-            double sum[ROUGE_KINDS] = {0}, words = 0, read = 0, lead[ROUGE_KINDS] = {0};
-            for (int i = 0; i < 3; i++) {
-                struct stream *s = stream_open(m, 1, 1, &e);
-                int32_t text[80], said[40];
-                float *next = xcalloc(256, sizeof *next);
-                int64_t length = (int64_t)strlen(books[i]) < budget ? (int64_t)strlen(books[i]) : budget, count = 0;
-                char out[41] = "", seen[80] = "";
-                for (int64_t k = 0; k < length; k++) text[k] = (unsigned char)(seen[k] = books[i][k]);
-                text[length] = ':', text[length + 1] = '\n';
-                stream_score(s, (const int32_t *const[]){text}, (const int64_t[]){length + 2}, NULL);
-                for (; count < 40; count++) {
-                    stream_next(s, next);
-                    said[count] = largest_token(next, 256);
-                    if (said[count] == TOKEN_BOS) break;
-                    out[count] = (char)said[count];
-                    stream_score(s, (const int32_t *const[]){&said[count]}, (const int64_t[]){1}, NULL);
-                }
-                double f1[ROUGE_KINDS];
-                const char *references[] = {summaries[i], "a at tat aa"};
-                assert_int_equal(summary_score(rouge, f1, out, references, 2, &e), 0);
-                for (int k = 0; k < ROUGE_KINDS; k++) sum[k] += f1[k] / 3;
-                words += summary_words(out) / 3;
-                read += (double)length / 3;
-                char *end = seen; /* as many words of what was read */
-                for (double left = summary_words(out); left > 0 && *end; left--) {
-                    while (*end == ' ') end++;
-                    while (*end && *end != ' ') end++;
-                }
-                *end = 0;
-                assert_int_equal(summary_score(rouge, f1, seen, references, 2, &e), 0);
-                for (int k = 0; k < ROUGE_KINDS; k++) lead[k] += f1[k] / 3;
-                free(next);
-                stream_close(s);
-            }
-            for (int k = 0; k < ROUGE_KINDS; k++) {
-                assert_true(fabs(find(r, rows, rouge_names[k], budget, "decoding=greedy")->value - sum[k]) < 1e-6);
-                assert_true(fabs(find(r, rows, rouge_names[k], budget, "baseline=lead")->value - lead[k]) < 1e-6);
-            }
-            assert_true(fabs(find(r, rows, "overall", budget, "decoding=greedy")->value -
-                             cbrt(sum[ROUGE_1] * sum[ROUGE_2] * sum[ROUGE_L])) < 1e-6);
-            const struct result_row *x = find(r, rows, "output_words", budget, "decoding=greedy");
-            assert_true(fabs(x->value - words) < 1e-6 && x->n == 3);
-            for (int c = 0; c < 3; c++) { /* as long as the summary, where the text has so many words */
-                static const char *const conditions[] = {"baseline=random", "baseline=lead", "baseline=frequent"};
-                double got = find(r, rows, "output_words", budget, conditions[c])->value;
-                assert_true(c ? got <= words + 1e-6 : fabs(got - words) < 1e-6);
-            }
-            assert_true(fabs(find(r, rows, "read_tokens", budget, "decoding=greedy")->value - read) < 1e-6);
-            assert_true(find(r, rows, "stopped", budget, "decoding=greedy")->value >= 0);
-            most = fmax(most, sum[ROUGE_1]);
-        }
+        most = fmax(most, check_budget(r, rows, m, rouge, 20, &cut));
+        most = fmax(most, check_budget(r, rows, m, rouge, 64, &cut));
         rouge_close(rouge);
         free(r);
         free(path);
         model_free(m);
     }
-    assert_true(most > 5); /* there was something to be scored */
+    assert_true(most > 5 && cut > 2); /* there was something to be scored, and to be chosen */
     free(corpus);
 }
 

@@ -99,6 +99,11 @@ echo '{"id": "a", "text_file": "gone.txt", "summary": "s"}' >bad/test.jsonl
 eval_on "bad/test.jsonl:1: text_file = 'gone.txt'"
 echo '{"id": "a", "text": "x", "summary": ""}' >bad/test.jsonl
 eval_on "summary of 'a' is empty"
+echo '{"id": "a", "text": "x", "summary": "s"}' >bad/test.jsonl
+cp bad/train.jsonl good.jsonl
+echo '{"id": "b", "text": "x", "summary": "\f\u000b"}' >bad/train.jsonl # the control `random` would look in it for a word for ever
+eval_on "bad/train.jsonl:1: summary of 'b' is empty"
+mv good.jsonl bad/train.jsonl
 { printf '{"id": "a", "summary": "s", "text": "'; head -c 100000000 /dev/zero | tr '\0' x; echo '"}'; } >bad/test.jsonl
 eval_on "bad/test.jsonl:1: the line is longer than 67108864 bytes"
 rm bad/test.jsonl
