@@ -44,15 +44,16 @@ static int length_plot(struct plots *p, const struct group *g, const char *metri
     for (int row = 0; row < g->d->row_count; row++) {
         bool any = false;
         for (int b = 0; b < budgets.n; b++) {
-            struct interval v = at(g, g->d->rows[row].name, metric, budgets.v[b]).value;
+            struct pooled x = at(g, g->d->rows[row].name, metric, budgets.v[b]);
+            struct interval v = x.value;
             if (!v.n || isnan(v.value)) continue;
             if (isnan(v.low)) v.low = v.high = v.value;
             drawing_row(&w, g->d, row);
-            drawing_count(&w, v.n);
+            drawing_count(&w, x.samples);
             any = true;
             points++;
             buffer_printf(&w.table, "%s - %lld %.6g %.6g %.6g %lld\n", g->d->rows[row].name, (long long)budgets.v[b],
-                          scale * v.value, scale * v.low, scale * v.high, (long long)v.n);
+                          scale * v.value, scale * v.low, scale * v.high, (long long)x.samples);
             most = fmax(most, scale * v.high);
             least = fmin(least, scale * v.low);
         }

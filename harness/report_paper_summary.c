@@ -31,7 +31,7 @@ static void our_line(struct table *t, const struct report_data *d, int section, 
     p.metric = "output_words";
     table_cell(t, "%.1f", probe_value(&p).value.value);
     table_cell(t, "%s", show_length(budget));
-    table_cell(t, "%lld", (long long)overall.value.n);
+    table_cell(t, "%lld", (long long)overall.samples);
 }
 
 static void paper_lines(struct table *t, const struct paper *p) {

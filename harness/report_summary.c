@@ -58,7 +58,7 @@ static void rouge_table(struct table *t, const struct group *g) {
                 struct pooled stopped = value_at(g, "stopped", row, ways[w].setting, budgets.v[b]);
                 table_cell(t, "%s%s", row, ways[w].words);
                 table_cell(t, "%s", show_length(budgets.v[b]));
-                table_cell(t, "%lld", (long long)x[0].value.n);
+                table_cell(t, "%lld", (long long)x[0].samples);
                 for (int k = 0; k < 5; k++) table_cell(t, "%s", shown(&x[k], 1, 2));
                 table_cell(t, "%.1f", words.value.value);
                 table_cell(t, "%.1f", reference.value.value);
@@ -122,7 +122,7 @@ static void length_heads(struct table *t, const struct group *g, const char *sec
     for (int b = 0; b < budgets.n; b++) {
         int64_t low = 0, high = 0;
         for (int i = 0; i < g->d->row_count; i++) {
-            int64_t n = value_at(g, metric, g->d->rows[i].name, NULL, budgets.v[b]).value.n;
+            int64_t n = value_at(g, metric, g->d->rows[i].name, NULL, budgets.v[b]).samples;
             if (n && (!low || n < low)) low = n;
             if (n > high) high = n;
         }
@@ -186,6 +186,7 @@ static void by_writes(struct table *t, const struct group *g) {
             p.metric = "events_named";
             p.position = "writes";
             p.writes_low = p.writes_high = low.v[k];
+            p.nested = true; /* the budgets of one narrative */
             x[k] = probe_value(&p);
             any = any || x[k].value.n;
         }
@@ -242,12 +243,17 @@ static void chronicle_group(struct page *doc, const struct group *g, const struc
     metric_lines(&t, g, NULL, "words_named", 100, 1);
     if (t.count) report_table(doc, &t, out, "Words right: who, where and what of the events within what was read (%; chance 6.25)");
     document_text(doc,
-                  "n: narratives with an event within what was read. Intervals as above; shares are cut to 0 to 100 %%, and where "
-                  "no event or word is right, or every one, the interval is Wilson's over the narratives: a bootstrap would "
-                  "have no width there.");
+                  "n: narratives with an event within what was read, the same ones for each training seed. Intervals as above, cut "
+                  "to 0 to 100 %%. Where no event or word is right, or every one, a bootstrap has no width: the interval is "
+                  "Wilson's over the narratives, and where nearly none or nearly all are right it is at its end no narrower "
+                  "than that.");
     questions(doc, g, true);
     by_writes(&t, g);
-    if (t.count) report_table(doc, &t, out, "Events named (%) by memory writes since the event was read, all lengths together");
+    if (t.count) {
+        report_table(doc, &t, out, "Events named (%) by memory writes since the event was read, all lengths together");
+        document_text(doc, "The lengths of one narrative are not independent: the error of several lengths is taken as the mean of "
+                           "their errors, which is the most it can be.");
+    }
     table_free(&t);
     details(&t, g);
     report_table(doc, &t, NULL, "In detail");
