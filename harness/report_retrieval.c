@@ -10,6 +10,10 @@ const char *const passkey_places[4] = {"start", "middle", "end", NULL};
 const char *const knock_out_words[3] = {"", "memory off", "memory zero"};
 const char *const knock_out_settings[3] = {NULL, "knockout=off", "knockout=zero"};
 
+const char *const summary_controls[3][2] = {{"baseline=lead", "the first words of the text"},
+                                            {"baseline=frequent", "the most frequent words"},
+                                            {"baseline=random", "a random training summary"}};
+
 /* ---- conditions ---- */
 void condition_with(char out[CONDITION_SIZE], const char *condition, const char *setting) {
     const char *at = condition;

@@ -15,6 +15,8 @@ extern const char *const passkey_places[4];     /* start, middle, end, NULL */
 extern const char *const knock_out_words[3];    /* "", "memory off", "memory zero" */
 extern const char *const knock_out_settings[3]; /* NULL, "knockout=off", "knockout=zero" */
 
+extern const char *const summary_controls[3][2]; /* condition, words: "baseline=lead", "the first words of the text" */
+
 struct values {
     int64_t v[RETRIEVAL_LIMIT];
     int n;
