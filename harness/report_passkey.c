@@ -443,8 +443,8 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
         snprintf(title, sizeof title, "Digit accuracy (%%) by length and position; chance: %.1f %% a symbol", 100 * chance);
         report_table(doc, &t, NULL, title);
         document_text(doc,
-                      "Digit accuracy: share of right symbols. Intervals, 95 %%: bootstrap over samples%s; at 0 and 100 %% no "
-                      "narrower than Wilson's over the samples of one seed where all symbols are wrong or all right.",
+                      "Digit accuracy: share of right symbols. Intervals, 95 %%: bootstrap over samples%s; one that reaches "
+                      "0 or 100 %% goes as far as Wilson's over the samples of one seed with all symbols wrong or all right.",
                       together ? "; with several training seeds Student's t from that error and the spread between seeds, cut to "
                                  "0 to 100 %"
                                : "");

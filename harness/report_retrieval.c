@@ -125,13 +125,14 @@ static bool is_rouge(const char *metric) {
 static void within_limits(struct interval *v, int64_t samples, const char *metric) {
     double most = is_fraction(metric) ? 1 : is_rouge(metric) ? 100 : INFINITY;
     if (isinf(most)) return;
-    if (most <= 1 && samples > 0) { /* who has seen one event named can exclude no more than who has seen none */
-        double none = wilson(0, samples).high, all = wilson(samples, samples).low;
-        if (v->high < none) v->high = none;
-        if (v->low > all) v->low = all;
-    }
     if (v->low < 0) v->low = 0;
     if (v->high > most) v->high = most;
+    if (most > 1 || samples <= 0) return;
+    /* Who cannot exclude that none is right can exclude no more than who has seen none right. */
+    double none = wilson(0, samples).high, all = wilson(samples, samples).low;
+    bool may_none = v->low <= 0, may_all = v->high >= 1;
+    if (may_none && v->high < none) v->high = none;
+    if (may_all && v->low > all) v->low = all;
 }
 
 /* Did the task write a Wilson interval, so that samples are right or wrong and independent? */

@@ -42,8 +42,8 @@ struct pooled {
 /* Training seeds answer the same samples, so none of these errors shrinks with seeds. One line: as the task wrote it. Shares of
  * samples: Wilson with the samples of one seed. Several seeds otherwise: mean, and Student's t from the spread between seeds and
  * the mean error within one. Nested lines of one seed: from their mean error, which is the most that lines of the same texts can
- * have together. Shares end at 0 and 1, and no interval is narrower at its end than Wilson's of a share of 0 or 1 in so many
- * samples: a bootstrap has no width where all agree, and too little where all but one do. ROUGE ends at 0 and 100. */
+ * have together. Shares end at 0 and 1, and an interval that reaches 0 or 1 goes as far from there as Wilson's of none or all right
+ * in so many samples: a bootstrap has no width where all agree, and too little where all but one do. ROUGE ends at 0 and 100. */
 struct pooled probe_value(const struct probe *p);
 
 /* key=value put in, in order; NULL setting: a copy. */

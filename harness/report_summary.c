@@ -265,8 +265,7 @@ static void chronicle_group(struct page *doc, const struct group *g, const struc
     document_text(doc,
                   "n: narratives with an event within what was read, the same ones for each training seed. Intervals as above, cut "
                   "to 0 to 100 %%. Where no event or word is right, or every one, a bootstrap has no width: the interval is "
-                  "Wilson's over the narratives, and where nearly none or nearly all are right it is at its end no narrower "
-                  "than that.");
+                  "Wilson's over the narratives. Other intervals that reach 0 or 100 %% go as far from there as that one.");
     questions(doc, g, true);
     by_writes(&t, g);
     if (t.count) {
