@@ -295,12 +295,12 @@ static void seeds_share_samples(void **state) {
         snprintf(cell, sizeof cell, "c%d", seed);
         buffer_printf(&ini, "; cell rmt %d train told %s\n", seed, cell);
         struct cell_writer *w = cell_begin(r, cell, "run", "shared", "rmt", "rmt", "train", seed, "chronicle", 1);
-        static const char *const metrics[] = {"events_named", "stopped", "words_named", "overall", "rouge1"};
-        static const double values[] = {0, 1, 1.0 / 72, 99, 50};
+        static const char *const metrics[] = {"events_named", "stopped", "words_named", "overall", "digit_accuracy"};
+        static const double values[] = {0, 1, 1.0 / 72, 99, 0.05};
         for (int k = 0; k < 5; k++) {
             struct measurement m = {.split = "generated", .condition = "", .metric = metrics[k], .unit = "", .position = "all"};
             m.context = 64, m.writes = -1, m.n = 36, m.value = values[k];
-            m.standard_error = k == 3 ? 1.0 : k == 2 ? 0.0138 : 0;
+            m.standard_error = k == 3 ? 1.0 : k == 2 ? 0.0138 : k == 4 ? 0.01 : 0;
             m.low = m.high = values[k];
             cell_measure(w, &m);
         }
@@ -326,6 +326,8 @@ static void seeds_share_samples(void **state) {
     assert_true(fabs(probe_value(&p).value.low - all.low) < 1e-12);
     p.metric = "words_named"; /* one event of 72, [-0.014, 0.042]: it excludes no more than none does */
     assert_true(fabs(probe_value(&p).value.high - none.high) < 1e-12);
+    p.metric = "digit_accuracy"; /* [0.03, 0.07] is away from both ends and left as it is */
+    assert_true(probe_value(&p).value.high < 0.08 && none.high > 0.09);
     p.metric = "overall"; /* 99 +- 1.98 or more */
     x = probe_value(&p);
     assert_true(x.value.low < 97.1 && x.value.low > 96 && x.value.high <= 100 && x.value.high > 99.99);
