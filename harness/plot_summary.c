@@ -16,7 +16,7 @@ static struct pooled at(const struct group *g, const char *row, const char *metr
     return probe_value(&p);
 }
 
-/* A block of what depends on the texts alone: ceiling or floor. */
+/* A block of what depends on the texts alone: who lists only what was read ("ceiling"), or the floor. */
 static void bound(struct drawing *w, const struct group *g, const char *name, const char *metric, const struct values *budgets) {
     for (int b = 0; b < budgets->n; b++) {
         struct pooled x = at(g, NULL, metric, budgets->v[b]);
@@ -25,9 +25,9 @@ static void bound(struct drawing *w, const struct group *g, const char *name, co
     buffer_printf(&w->table, "\n\n");
 }
 
-/* bounds: with ceiling and floor, which only chronicle has. */
-static int length_plot(struct plots *p, const struct group *g, const char *metric, double scale, bool bounds, const char *kind,
-                       const char *ylabel, const char *what, struct error *e) {
+/* bounds: with ceiling and floor, which only chronicle has. Its budgets are read to the end; texts of summarize may be shorter. */
+static int length_plot(struct plots *p, const struct group *g, const char *metric, double scale, bool bounds, bool whole,
+                       const char *kind, const char *ylabel, const char *what, struct error *e) {
     struct drawing w = {.n_low = 0};
     struct values budgets = summary_budgets(g);
     double least = INFINITY, most = 0;
@@ -44,15 +44,16 @@ static int length_plot(struct plots *p, const struct group *g, const char *metri
     for (int row = 0; row < g->d->row_count; row++) {
         bool any = false;
         for (int b = 0; b < budgets.n; b++) {
-            struct interval v = at(g, g->d->rows[row].name, metric, budgets.v[b]).value;
+            struct pooled x = at(g, g->d->rows[row].name, metric, budgets.v[b]);
+            struct interval v = x.value;
             if (!v.n || isnan(v.value)) continue;
             if (isnan(v.low)) v.low = v.high = v.value;
             drawing_row(&w, g->d, row);
-            drawing_count(&w, v.n);
+            drawing_count(&w, x.samples);
             any = true;
             points++;
             buffer_printf(&w.table, "%s - %lld %.6g %.6g %.6g %lld\n", g->d->rows[row].name, (long long)budgets.v[b],
-                          scale * v.value, scale * v.low, scale * v.high, (long long)v.n);
+                          scale * v.value, scale * v.low, scale * v.high, (long long)x.samples);
             most = fmax(most, scale * v.high);
             least = fmin(least, scale * v.low);
         }
@@ -66,13 +67,16 @@ static int length_plot(struct plots *p, const struct group *g, const char *metri
     drawing_lengths(&w, &budgets);
     buffer_printf(&w.settings, "least=%lld;most=%lld;low=%.6g;high=%.6g;bounds=%d;", (long long)budgets.v[0],
                   (long long)budgets.v[budgets.n - 1], least - margin, most + margin, bounds);
+    plot_text(&w.settings, "xlabel", whole ? "tokens read before the summary" : "budget of tokens (a shorter text is read whole)");
     plot_text(&w.settings, "ylabel", ylabel);
     char *caption = xprintf(
-        "%s against the tokens read before the summary; 95 %% intervals, %s a point.%s", what, drawing_n(&w),
-        bounds ? " Ceiling: the summary that lists exactly the events within reach; a row that goes on with drawn sentences of the "
-                 "right form can score above this line. Floor: as many events whose "
-                 "words are drawn at random."
-               : "");
+        "%s against the %s; 95 %% intervals, %s a point.%s", what,
+        whole ? "tokens read before the summary" : "budget of tokens, of which a shorter text fills a part", drawing_n(&w),
+        bounds
+            ? " Lists only what was read: the summary of exactly the events within reach; no upper bound, since ROUGE rewards the "
+              "form and a row that goes on with drawn sentences of the right form can score above it. Floor: as many events "
+              "whose words are drawn at random."
+            : "");
     return drawing_finish(&w, p, g, "rouge", kind, caption, e);
 }
 
@@ -81,13 +85,13 @@ int summary_plots(struct plots *p, const struct report_data *d, int section, str
     bool chronicle = strcmp(d->sections[section].task, "chronicle") == 0;
     int result = 0, n = chronicle || strcmp(d->sections[section].task, "summarize") == 0 ? groups_of(g, d, section) : 0;
     for (int k = 0; k < n && result == 0; k++) {
-        result = length_plot(p, &g[k], "overall", 1, chronicle, chronicle ? "chronicle-rouge" : "summaries-rouge",
+        result = length_plot(p, &g[k], "overall", 1, chronicle, chronicle, chronicle ? "chronicle-rouge" : "summaries-rouge",
                              "ROUGE overall (F1 x 100)", "ROUGE overall, F1 x 100,", e);
         if (result == 0 && chronicle)
-            result = length_plot(p, &g[k], "events_named", 100, false, "chronicle-events", "events named (%)",
+            result = length_plot(p, &g[k], "events_named", 100, false, true, "chronicle-events", "events named (%)",
                                  "Share of the events within reach that are named exactly", e);
         if (result == 0 && chronicle)
-            result = length_plot(p, &g[k], "words_named", 100, false, "chronicle-words", "words right (%)",
+            result = length_plot(p, &g[k], "words_named", 100, false, true, "chronicle-words", "words right (%)",
                                  "Who, where and what of the events within reach said in their year's sentence, chance 6.25 %", e);
     }
     return result;

@@ -77,8 +77,9 @@ void say_no_twin(struct page *doc, const struct report_data *d) {
 
 /* ---- passkey, recall, summaries ---- */
 struct question {
-    const char *a, *b; /* is a better than b? */
-    int way;           /* knock-out of b */
+    const char *a, *b;   /* is a better than b? */
+    int way;             /* knock-out of b */
+    const char *control; /* condition of b, as it stands; NULL: by way */
     char words[200];
 };
 
@@ -97,14 +98,24 @@ static const char *linear_of(const struct report_data *d, const char *delta) {
     return count == 1 ? only : NULL;
 }
 
-static int retrieval_questions(struct question **out, const struct report_data *d) {
-    struct question *q = xcalloc((size_t)(d->row_count * (d->row_count + 2) + 1), sizeof *q);
+/* What a summary must beat to have said anything; of as many words for each text. */
+static int control_questions(struct question q[3], const char *row) {
+    for (int k = 0; k < 3; k++) {
+        q[k] = (struct question){.a = row, .b = row, .control = summary_controls[k][0]};
+        snprintf(q[k].words, sizeof q->words, "Does %s say more than %s, as many", row, summary_controls[k][1]);
+    }
+    return 3;
+}
+
+static int retrieval_questions(struct question **out, const struct report_data *d, bool controls) {
+    struct question *q = xcalloc((size_t)(d->row_count * (d->row_count + 7) + 1), sizeof *q);
     const char *twin = d->twin >= 0 ? d->rows[d->twin].name : NULL;
     int n = 0;
     *out = q;
     if (d->twins > 1) return 0; /* say_no_twin */
     for (int i = 0; i < d->row_count; i++) {
         const struct report_row *r = &d->rows[i];
+        if (controls) n += control_questions(q + n, r->name);
         if (!row_has_memory(r)) continue;
         if (twin) {
             q[n] = (struct question){.a = r->name, .b = twin};
@@ -129,8 +140,10 @@ static int retrieval_questions(struct question **out, const struct report_data *
     return n;
 }
 
-/* "yes: +99.0 [+96.4, +100.0], n 100"; scale: 100 for shares in points. */
-static void answer_cell(struct table *t, struct interval v, double scale) {
+#define SAME_LENGTH 0.1 /* ROUGE rises with length: means further apart than this part of the longer one do not compare */
+
+/* "yes: +99.0 [+96.4, +100.0], n 100"; scale: 100 for shares in points. words: said by both, NULL: their number does not matter. */
+static void answer_cell(struct table *t, struct interval v, double scale, const double *words) {
     if (v.n == 0 || isnan(v.low)) {
         table_cell(t, "–");
         return;
@@ -138,10 +151,16 @@ static void answer_cell(struct table *t, struct interval v, double scale) {
     v.value *= scale, v.low *= scale, v.high *= scale, v.standard_error *= scale;
     bool yes = v.low > 0, no = v.high < 0;
     const char *shown = show_interval(v, 1, true);
-    if (yes || no)
-        table_cell(t, "%s: %s, n %lld", yes ? "yes" : "no, the opposite", shown, (long long)v.n);
+    char lengths[80] = "";
+    bool known = words && isfinite(words[0]) && isfinite(words[1]);
+    bool apart = known && fabs(words[0] - words[1]) > SAME_LENGTH * fmax(words[0], words[1]);
+    if (known) snprintf(lengths, sizeof lengths, "; %.1f against %.1f words", words[0], words[1]);
+    if (apart)
+        table_cell(t, "lengths differ, not comparable: %s, n %lld%s", shown, (long long)v.n, lengths);
+    else if (yes || no)
+        table_cell(t, "%s: %s, n %lld%s", yes ? "yes" : "no, the opposite", shown, (long long)v.n, lengths);
     else
-        table_cell(t, "not shown: %s, n %lld, detectable %.1f", shown, (long long)v.n, minimum_detectable(&v));
+        table_cell(t, "not shown: %s, n %lld, detectable %.1f%s", shown, (long long)v.n, minimum_detectable(&v), lengths);
 }
 
 /* What is asked about: a metric at a place, by length; place NULL: by number of pairs. */
@@ -149,11 +168,26 @@ struct subject {
     const char *metric, *place;
     bool named; /* the place stands in the question */
     double scale;
+    bool lengths; /* the words said stand in the answer: it means little where they differ */
 };
+
+static double words_said(const struct selection *s, int64_t budget) {
+    struct probe p = {.d = s->data,
+                      .section = s->section,
+                      .row = s->row,
+                      .condition = s->condition,
+                      .metric = "output_words",
+                      .position = "all",
+                      .context = budget,
+                      .writes_low = -1,
+                      .writes_high = -1};
+    return probe_value(&p).value.value;
+}
 
 static void retrieval_line(struct table *t, const struct group *g, const struct question *q, const struct values *columns,
                            struct subject about) {
     struct interval v[RETRIEVAL_LIMIT];
+    double words[RETRIEVAL_LIMIT][2];
     bool any = false;
     for (int k = 0; k < columns->n; k++) {
         char room[2][CONDITION_SIZE], full[2][CONDITION_SIZE], setting[40], prefix[40];
@@ -163,6 +197,7 @@ static void retrieval_line(struct table *t, const struct group *g, const struct 
             group_probe(g, "", side ? q->way : 0, room[side]);
             condition_with(full[side], room[side], about.place ? NULL : setting);
         }
+        if (q->control) snprintf(full[1], sizeof full[1], "%s", q->control); /* does not depend on how a summary is decoded */
         struct selection a = {.data = g->d,
                               .section = g->section,
                               .row = q->a,
@@ -176,13 +211,14 @@ static void retrieval_line(struct table *t, const struct group *g, const struct 
         b.condition = full[1];
         v[k] = report_difference_shares(a, b);
         any = any || v[k].n;
+        words[k][0] = words_said(&a, columns->v[k]), words[k][1] = words_said(&b, columns->v[k]);
     }
     if (!any) return;
     if (about.named)
         table_cell(t, "%s: %s?", q->words, about.place);
     else
         table_cell(t, "%s?", q->words);
-    for (int k = 0; k < columns->n; k++) answer_cell(t, v[k], about.scale);
+    for (int k = 0; k < columns->n; k++) answer_cell(t, v[k], about.scale, about.lengths ? words[k] : NULL);
 }
 
 static void retrieval_answers(struct table *t, const struct group *g, const struct values *columns, const struct subject *about,
@@ -190,7 +226,7 @@ static void retrieval_answers(struct table *t, const struct group *g, const stru
     static const char *heads[RETRIEVAL_LIMIT + 1];
     static char words[RETRIEVAL_LIMIT][40];
     struct question *q;
-    int n = retrieval_questions(&q, g->d);
+    int n = retrieval_questions(&q, g->d, about->lengths);
     heads[0] = "<question";
     for (int k = 0; k < columns->n; k++) {
         if (about->place)
@@ -207,8 +243,8 @@ static void retrieval_answers(struct table *t, const struct group *g, const stru
 
 void passkey_answers(struct table *t, const struct group *g) {
     struct values lengths = passkey_lengths(g);
-    const struct subject about[] = {{"exact_match", "start", true, 100},
-                                    {"exact_match", "middle", true, 100}}; /* the end needs no memory */
+    const struct subject about[] = {{"exact_match", "start", true, 100, false},
+                                    {"exact_match", "middle", true, 100, false}}; /* the end needs no memory */
     retrieval_answers(t, g, &lengths, about, 2);
 }
 
@@ -220,6 +256,6 @@ void recall_answers(struct table *t, const struct group *g) {
 
 void summary_answers(struct table *t, const struct group *g, bool events) {
     struct values budgets = summary_budgets(g);
-    const struct subject about = {events ? "events_named" : "rouge1", "all", false, events ? 100 : 1};
+    const struct subject about = {events ? "events_named" : "rouge1", "all", false, events ? 100 : 1, !events};
     retrieval_answers(t, g, &budgets, &about, 1);
 }

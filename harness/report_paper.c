@@ -58,11 +58,17 @@ static char *table_path(const struct report_data *d) {
 }
 
 /* ---- what differs ---- */
-/* "task limit", "experiment seeds": of such a section; other keys: of the row that stands for all, the first stage, the budget, the
- * experiment, a task. */
+/* "task limit", "experiment seeds": of such a section; "stage:fine_tune lr": of that stage, else of the budget; other keys: of the
+ * row that stands for all, the first stage, the budget, the experiment, a task. */
 static const char *setting(const struct report_data *d, const char *row, const char *key) {
     const char *const order[] = {"stage ", "budget", "experiment", "task "};
     size_t kind = strcspn(key, " ");
+    if (strncmp(key, "stage:", 6) == 0 && key[kind]) {
+        char *stage = xprintf("stage %.*s", (int)kind - 6, key + 6);
+        const char *own = report_setting(d, stage, key + kind + 1);
+        free(stage);
+        return own ? own : report_setting(d, "budget", key + kind + 1);
+    }
     if (key[kind]) {
         for (int i = 0; i < d->setting_count; i++)
             if (strncmp(d->settings[i].section, key, kind) == 0 && strcmp(d->settings[i].key, key + kind + 1) == 0)
@@ -114,6 +120,23 @@ static void settings_table(struct table *t, const struct report_data *d, const s
         table_cell(t, "%s", x[PAPER_VALUE]);
         table_cell(t, "%s", ours);
         free(ours);
+    }
+}
+
+/* Where the paper's rows come from, as far as the file says it; one line for all sections of a row. */
+static void say_sources(struct page *doc, const struct paper *p) {
+    bool any = false;
+    for (int i = 0; i < p->count; i++) {
+        char *const *x = p->line[i].field;
+        bool again = strcmp(x[PAPER_KIND], "row") != 0 || !*x[PAPER_NOTE];
+        for (int j = 0; j < i && !again; j++)
+            again = strcmp(p->line[j].field[PAPER_NAME], x[PAPER_NAME]) == 0 &&
+                    strcmp(p->line[j].field[PAPER_NOTE], x[PAPER_NOTE]) == 0;
+        if (again) continue;
+        if (!any) document_text(doc, "What the paper's rows are taken from:");
+        any = true;
+        bool plain = !strchr(x[PAPER_SECTION], ':'); /* "pg19", "memory": words of their own */
+        document_item(doc, "%s%s%s: %s.", x[PAPER_NAME], plain ? ", " : "", plain ? x[PAPER_SECTION] : "", x[PAPER_NOTE]);
     }
 }
 
@@ -216,7 +239,8 @@ int paper_section(struct page *doc, const struct report_data *d, FILE *out, stru
             doc, "%s",
             summary
                 ? "F1 x 100. Other data, sizes and tokenizers: the paper's rows stand here for the scale of its numbers, not to be "
-                  "compared with ours. Of ours the longest input of each section."
+                  "compared with ours. Of ours the longest budget of each section; tokens read: mean, since a shorter text is read "
+                  "whole."
             : passkey ? "In per cent, start/middle/end as in the paper; n: samples of each of our figures, of the training "
                         "seeds together that have all lengths of their section. Intervals are in the tables of the sections."
                       : "Perplexities per token of different tokenizers, sizes and budgets do not compare. What can be set side by "
@@ -226,6 +250,7 @@ int paper_section(struct page *doc, const struct report_data *d, FILE *out, stru
         table_print(&t, out);
         fputc('\n', out);
         table_free(&t);
+        say_sources(doc, &p);
         document_text(doc, "What differs:");
         settings_table(&t, d, &p);
         document_table(doc, &t);

@@ -426,7 +426,8 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
         "Exact match: all symbols of the key are right. Intervals: Wilson, 95 %%, over the samples%s. Chance: %.2g %%. At "
         "the end the needle lies in the segment of the question or just before it, so that no memory is needed: it is "
         "shown and never averaged in.",
-        together  ? " of the training seeds together; the spread between training runs is not in them and stands below"
+        together  ? " of one training seed, since all seeds answer the same ones (n: answers of all seeds); the spread between "
+                    "training runs is not in them and stands below"
         : several ? " of one training seed; the spread between training runs is not in them and stands below"
                   : "; there is one training seed, so the spread between training runs is not in them",
         100 * pow(chance, symbols));
@@ -442,8 +443,8 @@ static void length_part(struct page *doc, const struct group *g, FILE *out) {
         snprintf(title, sizeof title, "Digit accuracy (%%) by length and position; chance: %.1f %% a symbol", 100 * chance);
         report_table(doc, &t, NULL, title);
         document_text(doc,
-                      "Digit accuracy: share of right symbols. Intervals, 95 %%: bootstrap over samples%s; Wilson over the samples "
-                      "where all symbols are right or all wrong.",
+                      "Digit accuracy: share of right symbols. Intervals, 95 %%: bootstrap over samples%s; one that reaches "
+                      "0 or 100 %% goes as far as Wilson's over the samples of one seed with all symbols wrong or all right.",
                       together ? "; with several training seeds Student's t from that error and the spread between seeds, cut to "
                                  "0 to 100 %"
                                : "");
@@ -490,7 +491,7 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
     if (t.count) {
         report_table(doc, &t, out, "Exact match (%) by memory writes between needle and question");
         document_text(doc, "Writes are counted for each sample from where its tokens lie; 0: the needle is in the segment of the "
-                           "question. All lengths and positions together; Wilson, 95 %%.");
+                           "question. All lengths and positions together; Wilson, 95 %%, over the samples of one training seed.");
     }
     table_free(&t);
     memory_table(&t, g);

@@ -143,8 +143,9 @@ static void group_part(struct page *doc, const struct group *g, const struct plo
             "Capacity: k = n (v a - 1) / (v - 1) for a share a of exact answers, n pairs and v possible values: how many "
             "pairs are stored if the others are guessed; below 0 where fewer are right than guessing gives. Intervals, 95 "
             "%%: Wilson for exact match and, put into the formula, for capacity; bootstrap over samples otherwise; with "
-            "several training seeds Wilson over all samples for exact match, Student's t with the spread between seeds for "
-            "the others; symbol accuracy is cut to 0 to 100 %%, and has Wilson's where all symbols are right or all wrong. Chance: "
+            "several training seeds, which answer the same samples, Wilson over the samples of one for exact match (n: answers "
+            "of all), Student's t with the spread between seeds for the others; symbol accuracy is cut to 0 to 100 %%, and one "
+            "that reaches them goes as far as Wilson's with all symbols wrong or all right. Chance: "
             "%s. Last lines: what a model scores that knows which values it has read, and not with which key, if it "
             "always gives the commonest (expected over draws). Who does no better has bound no value to a key.",
             chance);

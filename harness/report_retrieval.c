@@ -10,6 +10,10 @@ const char *const passkey_places[4] = {"start", "middle", "end", NULL};
 const char *const knock_out_words[3] = {"", "memory off", "memory zero"};
 const char *const knock_out_settings[3] = {NULL, "knockout=off", "knockout=zero"};
 
+const char *const summary_controls[3][2] = {{"baseline=lead", "the first words of the text"},
+                                            {"baseline=frequent", "the most frequent words"},
+                                            {"baseline=random", "a random training summary"}};
+
 /* ---- conditions ---- */
 void condition_with(char out[CONDITION_SIZE], const char *condition, const char *setting) {
     const char *at = condition;
@@ -110,15 +114,25 @@ static bool is_fraction(const char *metric) {
     return false;
 }
 
-static void within_limits(struct interval *v) {
-    if (v->low >= v->high && (v->value <= 0 || v->value >= 1) && v->n > 0) { /* not NaN: there is an interval, of no width */
-        struct interval w = wilson(v->value >= 1 ? v->n : 0, v->n);
-        v->low = w.low;
-        v->high = w.high;
-        v->standard_error = w.standard_error;
-    }
+/* F1 x 100 */
+static bool is_rouge(const char *metric) {
+    const char *part = strchr(metric, '_'); /* "ceiling_rouge1" */
+    if (part) metric = part + 1;
+    return strncmp(metric, "rouge", 5) == 0 || strcmp(metric, "overall") == 0;
+}
+
+/* Not NaN: where there is an interval. */
+static void within_limits(struct interval *v, int64_t samples, const char *metric) {
+    double most = is_fraction(metric) ? 1 : is_rouge(metric) ? 100 : INFINITY;
+    if (isinf(most)) return;
     if (v->low < 0) v->low = 0;
-    if (v->high > 1) v->high = 1;
+    if (v->high > most) v->high = most;
+    if (most > 1 || samples <= 0) return;
+    /* Who cannot exclude that none is right can exclude no more than who has seen none right. */
+    double none = wilson(0, samples).high, all = wilson(samples, samples).low;
+    bool may_none = v->low <= 0, may_all = v->high >= 1;
+    if (may_none && v->high < none) v->high = none;
+    if (may_all && v->low > all) v->low = all;
 }
 
 /* Did the task write a Wilson interval, so that samples are right or wrong and independent? */
@@ -131,7 +145,8 @@ static bool is_share(const struct result_row *r) {
 
 struct pooled probe_value(const struct probe *p) {
     struct pooled x = {.value = {.value = NAN, .standard_error = NAN, .low = NAN, .high = NAN}};
-    double weight[REPORT_SEEDS] = {0}, sum[REPORT_SEEDS] = {0}, error = 0, right = 0;
+    double weight[REPORT_SEEDS] = {0}, sum[REPORT_SEEDS] = {0}, error = 0, errors = 0;
+    int64_t own[REPORT_SEEDS] = {0};
     const struct result_row *only = NULL;
     int lines = 0;
     bool share = true;
@@ -146,7 +161,8 @@ struct pooled probe_value(const struct probe *p) {
         sum[k] += w * r->value;
         weight[k] += w;
         error += r->standard_error;
-        right += round(r->value * (double)r->n);
+        errors += w * r->standard_error;
+        own[k] = !p->nested ? own[k] + r->n : r->n > own[k] ? r->n : own[k];
         share = share && is_share(r);
         x.value.n += r->n;
         only = r;
@@ -160,28 +176,34 @@ struct pooled probe_value(const struct probe *p) {
         squares += step * (x.by_seed[k] - mean);
         all += weight[k];
         total += sum[k];
+        if (own[k] > x.samples) x.samples = own[k];
     }
     int64_t n = x.value.n;
     if (lines == 1) {
         x.value = (struct interval){
             .value = only->value, .standard_error = only->standard_error, .low = only->low, .high = only->high, .n = only->n};
     } else if (share) {
-        x.value = wilson((int64_t)right, n);
+        x.value = wilson_share(total / all, x.samples);
+        x.value.n = n;
     } else {
         x.value.value = total / all;
-        error /= lines;
+        error = p->nested ? errors / all : error / lines;
         if (x.seeds > 1 && isfinite(error)) { /* seeds share the samples: their error does not shrink with seeds */
             double runs = squares / (x.seeds - 1) / x.seeds, samples = error * error, both = runs + samples;
-            double within = (double)n / x.seeds - 1;
+            double within = (double)x.samples - 1;
             double df = both > 0 ? both * both / (runs * runs / (x.seeds - 1) + samples * samples / (within > 1 ? within : 1)) : 1;
             x.value.standard_error = sqrt(both);
             x.value.low = x.value.value - t_quantile(0.975, df > 1 ? df : 1) * x.value.standard_error;
             x.value.high = 2 * x.value.value - x.value.low;
             x.value.df = df;
+        } else if (p->nested && isfinite(error)) {
+            x.value.standard_error = error;
+            x.value.low = x.value.value - normal_quantile(0.975) * error;
+            x.value.high = x.value.value + normal_quantile(0.975) * error;
         }
     }
     x.value.seeds = x.seeds;
-    if (is_fraction(only->metric)) within_limits(&x.value);
+    within_limits(&x.value, x.samples, only->metric);
     return x;
 }
 
@@ -318,20 +340,25 @@ struct pooled writes_value(const struct group *g, const char *row, struct writes
         p.condition = room;
         return probe_value(&p);
     }
-    /* recall: all numbers of pairs together, each of its own condition; the samples are independent */
-    double right = 0, total = 0;
+    /* recall: all numbers of pairs together, each of its own condition; their samples are independent, those of seeds the same */
+    double right = 0, total = 0, of_seed[REPORT_SEEDS] = {0};
     bool share = true;
     for (int64_t i = 0; i < g->d->result_count; i++) {
         const struct result_row *r = &g->d->results[i];
         if (!of_writes(g, i) || strcmp(r->row, row) != 0 || r->writes < c.low || r->writes > c.high) continue;
         right += r->value * (double)r->n;
         total += (double)r->n;
+        for (int k = 0; k < g->d->seed_count; k++)
+            if (g->d->seeds[k] == r->seed) of_seed[k] += (double)r->n;
         share = share && is_share(r);
     }
+    for (int k = 0; k < g->d->seed_count; k++)
+        if (of_seed[k] > (double)best.samples) best.samples = (int64_t)of_seed[k];
     if (share)
-        best.value = wilson((int64_t)round(right), (int64_t)total);
+        best.value = wilson_share(right / total, best.samples);
     else
-        best.value = (struct interval){.value = right / total, .standard_error = NAN, .low = NAN, .high = NAN, .n = (int64_t)total};
+        best.value = (struct interval){.value = right / total, .standard_error = NAN, .low = NAN, .high = NAN};
+    best.value.n = (int64_t)total;
     return best;
 }
 

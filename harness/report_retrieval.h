@@ -15,6 +15,8 @@ extern const char *const passkey_places[4];     /* start, middle, end, NULL */
 extern const char *const knock_out_words[3];    /* "", "memory off", "memory zero" */
 extern const char *const knock_out_settings[3]; /* NULL, "knockout=off", "knockout=zero" */
 
+extern const char *const summary_controls[3][2]; /* condition, words: "baseline=lead", "the first words of the text" */
+
 struct values {
     int64_t v[RETRIEVAL_LIMIT];
     int n;
@@ -28,16 +30,20 @@ struct probe {
     int64_t context;                                 /* 0: any */
     int64_t writes_low, writes_high;                 /* both -1: lines that are not grouped by writes */
     const struct values *seeds;                      /* only these; NULL: all */
+    bool nested; /* lines of one seed are of the same texts (budgets of one narrative), else of different samples */
 };
 struct pooled {
-    struct interval value; /* n: samples of all seeds; 0: not measured */
+    struct interval value; /* n: answers of all seeds; 0: not measured */
+    int64_t samples;       /* of one seed; nested: of its largest line, so never too many */
     int seeds;
     int64_t seed[REPORT_SEEDS];
     double by_seed[REPORT_SEEDS];
 };
-/* One seed: as the task wrote it. Several seeds, shares of samples: Wilson of all samples together. Several seeds otherwise: mean,
- * and Student's t from the spread between seeds and the mean error within one. Shares end at 0 and 1; one that is 0 or 1 in all
- * samples, whose bootstrap would have no width, gets Wilson's interval of its samples. */
+/* Training seeds answer the same samples, so none of these errors shrinks with seeds. One line: as the task wrote it. Shares of
+ * samples: Wilson with the samples of one seed. Several seeds otherwise: mean, and Student's t from the spread between seeds and
+ * the mean error within one. Nested lines of one seed: from their mean error, which is the most that lines of the same texts can
+ * have together. Shares end at 0 and 1, and an interval that reaches 0 or 1 goes as far from there as Wilson's of none or all right
+ * in so many samples: a bootstrap has no width where all agree, and too little where all but one do. ROUGE ends at 0 and 100. */
 struct pooled probe_value(const struct probe *p);
 
 /* key=value put in, in order; NULL setting: a copy. */

@@ -31,37 +31,40 @@ static const char *shown(const struct pooled *x, double scale, int digits) {
 
 /* ---- summarize ---- */
 
-static const struct {
-    const char *setting, *words;
-} ways[] = {{NULL, ""},
-            {"knockout=off", ", memory off"},
-            {"knockout=zero", ", memory zero"},
-            {"baseline=lead", ": first words of the text"},
-            {"baseline=frequent", ": most frequent words"},
-            {"baseline=random", ": a random training summary"}};
-
 static void rouge_table(struct table *t, const struct group *g) {
-    static const char *const heads[] = {"<row",           "read",       "n",       "ROUGE-1",    "ROUGE-2",
-                                        "ROUGE-L",        "ROUGE-Lsum", "overall", "words said", "words of the reference",
+    static const char *const heads[] = {"<row",
+                                        "budget",
+                                        "tokens read",
+                                        "n",
+                                        "ROUGE-1",
+                                        "ROUGE-2",
+                                        "ROUGE-L",
+                                        "ROUGE-Lsum",
+                                        "overall",
+                                        "words said",
+                                        "words of the reference",
                                         "ended by itself"};
     static const char *const metrics[] = {"rouge1", "rouge2", "rougeL", "rougeLsum", "overall"};
     struct values budgets = summary_budgets(g);
-    *t = (struct table){.heads = heads, .columns = 11};
+    *t = (struct table){.heads = heads, .columns = 12};
     for (int b = 0; b < budgets.n; b++)
         for (int i = 0; i < g->d->row_count; i++)
-            for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
-                const char *row = g->d->rows[i].name;
-                struct pooled x[5], words = value_at(g, "output_words", row, ways[w].setting, budgets.v[b]);
-                for (int k = 0; k < 5; k++) x[k] = value_at(g, metrics[k], row, ways[w].setting, budgets.v[b]);
+            for (int w = 0; w < 6; w++) { /* as measured, without the memory in two ways, three controls */
+                const char *row = g->d->rows[i].name, *setting = w < 3 ? knock_out_settings[w] : summary_controls[w - 3][0];
+                struct pooled x[5], words = value_at(g, "output_words", row, setting, budgets.v[b]);
+                for (int k = 0; k < 5; k++) x[k] = value_at(g, metrics[k], row, setting, budgets.v[b]);
                 if (!x[0].value.n) continue;
-                struct pooled reference = value_at(g, "reference_words", row, ways[w].setting, budgets.v[b]);
-                struct pooled stopped = value_at(g, "stopped", row, ways[w].setting, budgets.v[b]);
-                table_cell(t, "%s%s", row, ways[w].words);
+                struct pooled reference = value_at(g, "reference_words", row, setting, budgets.v[b]);
+                struct pooled stopped = value_at(g, "stopped", row, setting, budgets.v[b]);
+                /* A control has what its row has read. */
+                double read = value_at(g, "read_tokens", row, w < 3 ? setting : NULL, budgets.v[b]).value.value;
+                table_cell(t, "%s%s%s", row, w ? w < 3 ? ", " : ": " : "", w < 3 ? knock_out_words[w] : summary_controls[w - 3][1]);
                 table_cell(t, "%s", show_length(budgets.v[b]));
-                table_cell(t, "%lld", (long long)x[0].value.n);
+                table_cell(t, "%s", isnan(read) ? "–" : show_integer(read));
+                table_cell(t, "%lld", (long long)x[0].samples);
                 for (int k = 0; k < 5; k++) table_cell(t, "%s", shown(&x[k], 1, 2));
-                table_cell(t, "%.1f", words.value.value);
-                table_cell(t, "%.1f", reference.value.value);
+                table_cell(t, isnan(words.value.value) ? "–" : "%.1f", words.value.value);
+                table_cell(t, isnan(reference.value.value) ? "–" : "%.1f", reference.value.value);
                 table_cell(t, isnan(stopped.value.value) ? "–" : "%.0f %%", 100 * stopped.value.value);
             }
 }
@@ -70,12 +73,16 @@ static void questions(struct page *doc, const struct group *g, bool events) {
     struct table t;
     say_no_twin(doc, g->d);
     summary_answers(&t, g, events);
+    bool lengths = t.count && !events;
     if (t.count)
-        report_table(doc, &t, NULL,
-                     events
-                         ? "Questions and answers (difference of the share of events named in points, paired over narratives and "
-                           "seeds; above 0 is better)"
-                         : "Questions and answers (difference of ROUGE-1, paired over texts and seeds; above 0 is better)");
+        report_table(
+            doc, &t, NULL,
+            events ? "Questions and answers (difference of the share of events named in points, paired over narratives and "
+                     "seeds; above 0 is better)"
+                   : "Questions and answers (difference of ROUGE-1, paired over texts and seeds; above 0 is better), by budget");
+    if (lengths)
+        document_text(doc, "Where the mean numbers of words differ by more than a tenth there is no yes or no: ROUGE would answer "
+                           "for the length. The controls are as long as what the row said.");
     table_free(&t);
 }
 
@@ -97,6 +104,7 @@ void summarize_section(struct page *doc, const struct report_data *d, int sectio
             if (*g[k].condition) document_text(doc, "Condition: %s.", show_condition(&g[k]));
             report_table(doc, &t, out, "ROUGE (F1 x 100) and the length of what was said");
             document_text(doc,
+                          "Budget: the most tokens of a text that are read; tokens read: mean, since a shorter text is read whole. "
                           "Overall: geometric mean of the means of ROUGE-1, -2 and -L. ROUGE rises with the length of a text up to "
                           "that of its reference: scores of different lengths do not compare. The controls have, for each text, as "
                           "many words as the row said. Intervals, 95 %%: bootstrap over texts; with several training seeds "
@@ -122,7 +130,7 @@ static void length_heads(struct table *t, const struct group *g, const char *sec
     for (int b = 0; b < budgets.n; b++) {
         int64_t low = 0, high = 0;
         for (int i = 0; i < g->d->row_count; i++) {
-            int64_t n = value_at(g, metric, g->d->rows[i].name, NULL, budgets.v[b]).value.n;
+            int64_t n = value_at(g, metric, g->d->rows[i].name, NULL, budgets.v[b]).samples;
             if (n && (!low || n < low)) low = n;
             if (n > high) high = n;
         }
@@ -136,31 +144,46 @@ static void length_heads(struct table *t, const struct group *g, const char *sec
     *t = (struct table){.heads = heads, .columns = fixed + budgets.n};
 }
 
-/* One line by budget; false: nothing was measured and no line was made. */
-static bool length_line(struct table *t, const struct group *g, const char *row, const char *setting, const char *label,
-                        const char *second, const char *metric, double scale, int digits) {
+struct measure {
+    const char *metric, *words; /* words: in the second column; NULL: there is none */
+    double scale;
+    int digits;
+    bool lengths; /* the words said stand beside it */
+};
+
+/* One line by budget; row NULL: of any. None where nothing was measured. */
+static void length_line(struct table *t, const struct group *g, const char *row, const char *setting, const char *label,
+                        const struct measure *m) {
     struct values budgets = summary_budgets(g);
     bool any = false;
-    for (int b = 0; b < budgets.n; b++) any = any || value_at(g, metric, row, setting, budgets.v[b]).value.n;
-    if (!any) return false;
+    for (int b = 0; b < budgets.n; b++) any = any || value_at(g, m->metric, row, setting, budgets.v[b]).value.n;
+    if (!any) return;
     table_cell(t, "%s", label);
-    if (second) table_cell(t, "%s", second);
+    if (m->words) table_cell(t, "%s", m->words);
     for (int b = 0; b < budgets.n; b++) {
-        struct pooled x = value_at(g, metric, row, setting, budgets.v[b]);
+        struct pooled x = value_at(g, m->metric, row, setting, budgets.v[b]);
+        double words = m->lengths && x.value.n ? value_at(g, "output_words", row, setting, budgets.v[b]).value.value : NAN;
         const char *skipped = row && !x.value.n ? passkey_skipped(g, row, budgets.v[b]) : NULL;
-        table_cell(t, "%s", skipped ? "skipped" : shown(&x, scale, digits));
+        if (isnan(words))
+            table_cell(t, "%s", skipped ? "skipped" : shown(&x, m->scale, m->digits));
+        else
+            table_cell(t, "%s; %.1f", shown(&x, m->scale, m->digits), words);
     }
-    return true;
 }
 
-/* A metric of all rows, with and without knock-out, by budget. */
-static void metric_lines(struct table *t, const struct group *g, const char *second, const char *metric, double scale, int digits) {
+/* A measure of all rows, with and without knock-out, by budget. */
+static void metric_lines(struct table *t, const struct group *g, const struct measure *m) {
     for (int i = 0; i < g->d->row_count; i++)
         for (int way = 0; way < 3; way++) {
             char label[100];
             snprintf(label, sizeof label, "%.63s%s%s", g->d->rows[i].name, way ? ", " : "", knock_out_words[way]);
-            length_line(t, g, g->d->rows[i].name, knock_out_settings[way], label, second, metric, scale, digits);
+            length_line(t, g, g->d->rows[i].name, knock_out_settings[way], label, m);
         }
+}
+
+/* What depends on the narratives alone. */
+static void text_line(struct table *t, const struct group *g, const char *label, struct measure m) {
+    length_line(t, g, NULL, NULL, label, &m);
 }
 
 static void by_writes(struct table *t, const struct group *g) {
@@ -186,6 +209,7 @@ static void by_writes(struct table *t, const struct group *g) {
             p.metric = "events_named";
             p.position = "writes";
             p.writes_low = p.writes_high = low.v[k];
+            p.nested = true; /* the budgets of one narrative */
             x[k] = probe_value(&p);
             any = any || x[k].value.n;
         }
@@ -196,58 +220,59 @@ static void by_writes(struct table *t, const struct group *g) {
 }
 
 static void details(struct table *t, const struct group *g) {
-    static const struct {
-        const char *metric, *words;
-        double scale;
-        int digits;
-    } lines[] = {{"rouge1", "ROUGE-1", 1, 1},
-                 {"rouge2", "ROUGE-2", 1, 1},
-                 {"rougeL", "ROUGE-L", 1, 1},
-                 {"events_invented", "events invented, a summary", 1, 2},
-                 {"rumours_named", "of them rumours", 1, 2},
-                 {"output_words", "words said", 1, 1},
-                 {"stopped", "ended by itself (%)", 100, 0}};
+    static const struct measure lines[] = {{"rouge1", "ROUGE-1", 1, 1, false},
+                                           {"rouge2", "ROUGE-2", 1, 1, false},
+                                           {"rougeL", "ROUGE-L", 1, 1, false},
+                                           {"events_invented", "events invented, a summary", 1, 2, false},
+                                           {"rumours_named", "of them rumours", 1, 2, false},
+                                           {"output_words", "words said", 1, 1, false},
+                                           {"stopped", "ended by itself (%)", 100, 0, false}};
     length_heads(t, g, "<", "overall");
-    for (size_t k = 0; k < sizeof lines / sizeof *lines; k++)
-        for (int i = 0; i < g->d->row_count; i++)
-            length_line(t, g, g->d->rows[i].name, NULL, g->d->rows[i].name, lines[k].words, lines[k].metric, lines[k].scale,
-                        lines[k].digits);
-    length_line(t, g, NULL, NULL, "the reference", "words", "reference_words", 1, 1);
+    for (size_t k = 0; k < sizeof lines / sizeof *lines; k++) metric_lines(t, g, &lines[k]);
 }
 
 static void chronicle_group(struct page *doc, const struct group *g, const struct plots *plots, FILE *out) {
+    static const struct measure overall = {"overall", NULL, 1, 1, true}, events = {"events_named", NULL, 100, 1, false},
+                                words = {"words_named", NULL, 100, 1, false};
     struct table t;
     length_heads(&t, g, NULL, "overall");
-    length_line(&t, g, NULL, NULL, "ceiling: all events within reach, and nothing else", NULL, "ceiling_overall", 1, 1);
-    metric_lines(&t, g, NULL, "overall", 1, 1);
-    length_line(&t, g, NULL, NULL, "floor: as many events, their words drawn", NULL, "floor_overall", 1, 1);
+    text_line(&t, g, "lists only what was read: all events within reach, nothing else",
+              (struct measure){"ceiling_overall", NULL, 1, 1, false});
+    metric_lines(&t, g, &overall);
+    text_line(&t, g, "floor: as many events, their words drawn", (struct measure){"floor_overall", NULL, 1, 1, false});
+    text_line(&t, g, "words of the reference", (struct measure){"reference_words", NULL, 1, 1, false});
     if (!t.count) {
         table_free(&t);
         return;
     }
     document_text(doc, "Condition: %s.", show_condition(g));
-    report_table(doc, &t, out, "ROUGE overall (F1 x 100) by tokens read");
+    report_table(doc, &t, out, "ROUGE overall (F1 x 100) by tokens read; words said");
     document_text(
         doc,
-        "Overall: geometric mean of the means of ROUGE-1, -2 and -L against the summary of the whole narrative. Who reads the "
-        "first tokens only can name the events in them: the ceiling. A row that goes on with drawn sentences of the right form "
-        "can score above this line. The floor says how many events there are and nothing about them. Intervals, 95 %%: bootstrap "
-        "over narratives; with several training seeds Student's t with the spread "
+        "After each score the words said, mean. Overall: geometric mean of the means of ROUGE-1, -2 and -L against the summary of "
+        "the whole narrative. Who has read the first tokens only knows the events in them; the first line lists exactly these. It "
+        "is no upper bound: ROUGE rewards the form, and a row that goes on with drawn sentences of the right form can score above "
+        "it. The floor says how many events there are and nothing about them. Intervals, 95 %%: bootstrap over narratives; with "
+        "several training seeds Student's t with the spread "
         "between them.");
     length_heads(&t, g, NULL, "events_named");
-    metric_lines(&t, g, NULL, "events_named", 100, 1);
-    length_line(&t, g, NULL, NULL, "events within reach, mean of all narratives", NULL, "events_within", 1, 2);
+    metric_lines(&t, g, &events);
+    text_line(&t, g, "events within reach, mean of all narratives", (struct measure){"events_within", NULL, 1, 2, false});
     report_table(doc, &t, out, "Events named exactly, of those within what was read (%)");
     length_heads(&t, g, NULL, "words_named");
-    metric_lines(&t, g, NULL, "words_named", 100, 1);
+    metric_lines(&t, g, &words);
     if (t.count) report_table(doc, &t, out, "Words right: who, where and what of the events within what was read (%; chance 6.25)");
     document_text(doc,
-                  "n: narratives with an event within what was read. Intervals as above; shares are cut to 0 to 100 %%, and where "
-                  "no event or word is right, or every one, the interval is Wilson's over the narratives: a bootstrap would "
-                  "have no width there.");
+                  "n: narratives with an event within what was read, the same ones for each training seed. Intervals as above, cut "
+                  "to 0 to 100 %%. Where no event or word is right, or every one, a bootstrap has no width: the interval is "
+                  "Wilson's over the narratives. Other intervals that reach 0 or 100 %% go as far from there as that one.");
     questions(doc, g, true);
     by_writes(&t, g);
-    if (t.count) report_table(doc, &t, out, "Events named (%) by memory writes since the event was read, all lengths together");
+    if (t.count) {
+        report_table(doc, &t, out, "Events named (%) by memory writes since the event was read, all lengths together");
+        document_text(doc, "The lengths of one narrative are not independent: the error of several lengths is taken as the mean of "
+                           "their errors, which is the most it can be.");
+    }
     table_free(&t);
     details(&t, g);
     report_table(doc, &t, NULL, "In detail");

@@ -37,17 +37,21 @@ double normal_quantile(double p) {
     return x - u / (1 + x * u / 2);
 }
 
-struct interval wilson(int64_t successes, int64_t n) {
+struct interval wilson_share(double p, int64_t n) {
     struct interval i = {.value = NAN, .standard_error = NAN, .low = NAN, .high = NAN, .n = n};
-    CHECK(successes >= 0 && successes <= n, "%lld successes of %lld", (long long)successes, (long long)n);
     if (n == 0) return i;
-    double p = (double)successes / (double)n, z = normal_quantile(0.975), zz = z * z / (double)n;
+    double z = normal_quantile(0.975), zz = z * z / (double)n;
     double middle = (p + zz / 2) / (1 + zz), half = z / (1 + zz) * sqrt(p * (1 - p) / (double)n + zz / (4 * (double)n));
     i.value = p;
     i.standard_error = sqrt(p * (1 - p) / (double)n);
-    i.low = successes == 0 ? 0 : middle - half;
-    i.high = successes == n ? 1 : middle + half;
+    i.low = p <= 0 ? 0 : middle - half;
+    i.high = p >= 1 ? 1 : middle + half;
     return i;
+}
+
+struct interval wilson(int64_t successes, int64_t n) {
+    CHECK(successes >= 0 && successes <= n, "%lld successes of %lld", (long long)successes, (long long)n);
+    return wilson_share((double)successes / (double)n, n);
 }
 
 /* Tango's score statistic at a true difference d; falls with d. */

@@ -11,6 +11,8 @@ struct interval {
     int64_t seeds; /* training seeds whose spread is in the interval; 0 or 1: it is not */
 };
 struct interval wilson(int64_t successes, int64_t n); /* 95 % */
+/* The same for a share p that need not be a whole number of successes: the mean of several runs over the same n trials. */
+struct interval wilson_share(double p, int64_t n);
 /* Ratio of sums sum(value)/sum(weight) with a percentile bootstrap (10,000 resamples) over the n documents, 95 %. */
 struct interval bootstrap_ratio(const double *value, const double *weight, int64_t n, uint64_t seed);
 /* A - B of two such ratios over the same documents, paired: both are resampled together. */

@@ -284,6 +284,67 @@ static void no_success(void **state) {
     free(path);
 }
 
+/* What three training seeds say of the same 36 narratives, and of one of them at three budgets. */
+static void seeds_share_samples(void **state) {
+    struct text_buffer ini = {0};
+    struct results *r = opened("shared");
+    (void)state;
+    buffer_printf(&ini, "[experiment]\ntitle = Shared\nseeds = 1, 2, 3\n[row rmt]\narchitecture = rmt\n");
+    for (int seed = 1; seed <= 3; seed++) {
+        char cell[8];
+        snprintf(cell, sizeof cell, "c%d", seed);
+        buffer_printf(&ini, "; cell rmt %d train told %s\n", seed, cell);
+        struct cell_writer *w = cell_begin(r, cell, "run", "shared", "rmt", "rmt", "train", seed, "chronicle", 1);
+        static const char *const metrics[] = {"events_named", "stopped", "words_named", "overall", "digit_accuracy"};
+        static const double values[] = {0, 1, 1.0 / 72, 99, 0.05};
+        for (int k = 0; k < 5; k++) {
+            struct measurement m = {.split = "generated", .condition = "", .metric = metrics[k], .unit = "", .position = "all"};
+            m.context = 64, m.writes = -1, m.n = 36, m.value = values[k];
+            m.standard_error = k == 3 ? 1.0 : k == 2 ? 0.0138 : k == 4 ? 0.01 : 0;
+            m.low = m.high = values[k];
+            cell_measure(w, &m);
+        }
+        for (int k = 0; k < 2; k++) { /* by writes: 4 of 10 and 2 of 30 narratives */
+            struct measurement m = {
+                .split = "generated", .condition = "", .metric = "events_named", .unit = "", .position = "writes"};
+            m.context = k ? 128 : 64, m.writes = 2, m.n = k ? 30 : 10, m.value = k ? 2.0 / 30 : 0.4;
+            m.standard_error = k ? 0.04 : 0.16, m.low = 0, m.high = 1;
+            cell_measure(w, &m);
+        }
+        assert_int_equal(cell_commit(w, &e), 0);
+    }
+    close_folder(r, "shared", &ini);
+    char *path = in_folder("shared");
+    struct report_data *d = report_load(path, &e);
+    assert_non_null(d);
+    struct probe p = {.d = d, .row = "rmt", .condition = "", .metric = "events_named", .position = "all"};
+    p.writes_low = p.writes_high = -1;
+    struct pooled x = probe_value(&p);
+    struct interval none = wilson(0, 36), all = wilson(36, 36);
+    assert_true(x.samples == 36 && x.value.n == 108 && fabs(x.value.high - none.high) < 1e-12); /* was Wilson of 108 */
+    p.metric = "stopped";
+    assert_true(fabs(probe_value(&p).value.low - all.low) < 1e-12);
+    p.metric = "words_named"; /* one event of 72, [-0.014, 0.042]: it excludes no more than none does */
+    assert_true(fabs(probe_value(&p).value.high - none.high) < 1e-12);
+    p.metric = "digit_accuracy"; /* [0.03, 0.07] is away from both ends and left as it is */
+    assert_true(probe_value(&p).value.high < 0.08 && none.high > 0.09);
+    p.metric = "overall"; /* 99 +- 1.98 or more */
+    x = probe_value(&p);
+    assert_true(x.value.low < 97.1 && x.value.low > 96 && x.value.high <= 100 && x.value.high > 99.99);
+    p.metric = "events_named", p.position = "writes", p.writes_low = p.writes_high = 2;
+    p.nested = true;
+    struct values one = {.v = {1}, .n = 1};
+    p.seeds = &one;
+    x = probe_value(&p); /* (10 * 0.4 + 30 / 15) / 40 = 0.15; error (10 * 0.16 + 30 * 0.04) / 40 = 0.07 */
+    assert_true(x.samples == 30 && fabs(x.value.value - 0.15) < 1e-6 && fabs(x.value.low - (0.15 - 1.96 * 0.07)) < 1e-4);
+    assert_true(fabs(x.value.high - (0.15 + 1.96 * 0.07)) < 1e-4);
+    p.seeds = NULL;
+    x = probe_value(&p);
+    assert_true(x.samples == 30 && x.seeds == 3 && fabs(x.value.standard_error - 0.07) < 1e-6);
+    report_data_free(d);
+    free(path);
+}
+
 /* The key of many rows stands below the picture. */
 static void many_rows(void **state) {
     struct text_buffer ini = {0};
@@ -325,6 +386,7 @@ int main(void) {
                                        cmocka_unit_test(program_and_machine),
                                        cmocka_unit_test(seeds_of_all_lengths),
                                        cmocka_unit_test(no_success),
+                                       cmocka_unit_test(seeds_share_samples),
                                        cmocka_unit_test(many_rows),
                                        cmocka_unit_test(numbers)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);

@@ -141,15 +141,17 @@ static void fill(const char *name) {
 
 #define assert_line(heading, words, part) check_line(md, heading, words, part, __LINE__)
 
-/* "95.0 [83.5, 98.6]" */
-static const char *percent(int64_t right, int64_t n) {
+/* "95.0 [83.5, 98.6]"; of n answers of so many training seeds, which are to the same samples: Wilson with those of one. */
+static const char *of_seeds(int64_t right, int64_t n, int64_t seeds) {
     static char text[4][48];
     static int next;
-    struct interval w = wilson(right, n);
+    struct interval w = wilson_share((double)right / (double)n, n / seeds);
     next = (next + 1) % 4;
     snprintf(text[next], sizeof text[0], "%.1f [%.1f, %.1f]", 100 * w.value, 100 * w.low, 100 * w.high);
     return text[next];
 }
+
+static const char *percent(int64_t right, int64_t n) { return of_seeds(right, n, 1); }
 
 static char *md; /* the report of the folder "keys", made once */
 
@@ -176,7 +178,7 @@ static void by_length(void **state) {
     static const char fine[] = "## fine_tuned (task passkey), after stage finetune";
     (void)state;
     /* two seeds together: 38 + 20 of 80, 17 + 10 of 40; n stands in the cells because rows differ */
-    char *cells = xprintf("| %s, n 80 | %s, n 40 |", percent(58, 80), percent(27, 40));
+    char *cells = xprintf("| %s, n 80 | %s, n 40 |", of_seeds(58, 80, 2), of_seeds(27, 40, 2));
     assert_line(fine, "| infini\\_linear | start |", cells);
     free(cells);
     cells = xprintf("| %s, n 40 | –", percent(40, 40));
@@ -204,8 +206,8 @@ static void by_length(void **state) {
     check_line(at, "Effective", "| infini\\_delta |", "| 128K | 32K | 128K | 32K |", __LINE__);
     check_line(at, "Effective", "| infini\\_none |", "| none | none | 128K | none |", __LINE__);
     check_line(md, "Gates and compressive memory", "| infini\\_linear | 0 |", "| 0.50 (0.25 to 0.75) | 20 | – | – | – |", __LINE__);
-    check_line(at, "knocked out", "| infini\\_linear | memory off | start |", percent(0, 80), __LINE__);
-    check_line(at, "knocked out", "| infini\\_linear | memory zero | end |", percent(80, 80), __LINE__);
+    check_line(at, "knocked out", "| infini\\_linear | memory off | start |", of_seeds(0, 80, 2), __LINE__);
+    check_line(at, "knocked out", "| infini\\_linear | memory zero | end |", of_seeds(80, 80, 2), __LINE__);
 }
 
 static void compared(void **state) {
@@ -287,7 +289,7 @@ static void depth_and_writes(void **state) {
     const char *at = strstr(strstr(md, "## fine_tuned"), "by memory writes between needle");
     assert_non_null(at);
     check_line(at, "writes", "| row |", "| 0 | 512 | 2048 |", __LINE__);
-    char *cells = xprintf("| %s, n 120 | %s, n 80 | %s, n 40 |", percent(120, 120), percent(58, 80), percent(27, 40));
+    char *cells = xprintf("| %s, n 120 | %s, n 80 | %s, n 40 |", of_seeds(120, 120, 2), of_seeds(58, 80, 2), of_seeds(27, 40, 2));
     check_line(at, "writes", "| infini\\_linear |", cells, __LINE__);
     free(cells);
 }
