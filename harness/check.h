@@ -10,6 +10,8 @@
 #include "util.h"
 
 #define CHECK_FALSE_ALARMS 0.01 /* of a whole run, not of a cell */
+#define CHECK_EXPECTED_HEADER "row,stage,task,split,condition,metric,context,position,writes,kind,value,spread,df,seeds"
+#define CHECK_RULES_HEADER "task,stage,row,condition,position,metric,kind,bound"
 
 struct check_options {
     const char *folder;       /* results of infinibench run */

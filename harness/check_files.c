@@ -6,9 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EXPECTED_HEADER "row,stage,task,split,condition,metric,context,position,writes,kind,value,spread,df,seeds"
-#define RULES_HEADER "task,stage,row,condition,position,metric,kind,bound"
-
 const char *const check_kinds[] = {"exact", "statistical", "ignored"};
 
 int check_key_order(const void *a, const void *b) {
@@ -86,7 +83,7 @@ static int expected_line(void *data, const char *path, int line, int count, char
 int expectations_read(struct expectations *all, const char *path, bool missing, struct error *e) {
     *all = (struct expectations){0};
     if (missing && access(path, F_OK) != 0) return 0;
-    if (csv_read(path, EXPECTED_HEADER, false, expected_line, all, e) != 0) {
+    if (csv_read(path, CHECK_EXPECTED_HEADER, false, expected_line, all, e) != 0) {
         expectations_free(all);
         return -1;
     }
@@ -104,7 +101,7 @@ int expectations_read(struct expectations *all, const char *path, bool missing, 
 
 int expectations_write(const struct expectations *all, const char *path, struct error *e) {
     struct text_buffer b = {0};
-    buffer_printf(&b, "%s\n", EXPECTED_HEADER);
+    buffer_printf(&b, "%s\n", CHECK_EXPECTED_HEADER);
     for (int i = 0; i < all->count; i++) {
         const struct expectation *x = &all->x[i];
         csv_text(&b, x->key.row, ',');
@@ -170,7 +167,7 @@ int rules_read(struct rules *all, const char *path, const char *against, struct 
     *all = (struct rules){0};
     const char *slash = strrchr(against, '/');
     char *beside = path ? xstrdup(path) : xprintf("%.*srules.csv", slash ? (int)(slash + 1 - against) : 0, against);
-    int result = csv_read(beside, RULES_HEADER, false, rule_line, all, e);
+    int result = csv_read(beside, CHECK_RULES_HEADER, false, rule_line, all, e);
     if (result == 0 && !all->count) result = fail(e, "%s holds no rule: what nobody expects would pass unseen", beside);
     free(beside);
     if (result != 0) rules_free(all);
