@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const check_kinds[] = {"exact", "statistical", "ignored"};
+const char *const check_kinds[] = {"exact", "statistical", "ignored", "seed"};
 
 int check_key_order(const void *a, const void *b) {
     const struct check_key *x = a, *y = b;
@@ -42,7 +42,7 @@ static int kind_in(enum check_kind *kind, int kinds, const char *path, int line,
     for (int i = 0; i < kinds; i++)
         if (strcmp(text, check_kinds[i]) == 0) return *kind = (enum check_kind)i, 0;
     return fail(e, "%s:%d: kind '%s' is not exact%s", path, line, text,
-                kinds == 2 ? " or statistical" : ", statistical or ignored");
+                kinds == 2 ? " or statistical" : ", statistical, ignored or seed");
 }
 
 #define TEXT(field, i)                                                                                                             \
@@ -155,11 +155,13 @@ static int rule_line(void *data, const char *path, int line, int count, char **f
     TEXT(condition, 3);
     TEXT(position, 4);
     TEXT(metric, 5);
-    if (kind_in(&x->kind, 3, path, line, f[6], e) != 0 || csv_parse_real(path, line, "bound", f[7], true, &x->bound, e) != 0)
+    if (kind_in(&x->kind, 4, path, line, f[6], e) != 0 || csv_parse_real(path, line, "bound", f[7], true, &x->bound, e) != 0)
         return -1;
-    if ((x->kind == CHECK_EXACT) != (x->bound >= 0 && x->bound < INFINITY))
-        return fail(e, "%s:%d: %s", path, line,
-                    x->kind == CHECK_EXACT ? "an exact cell needs a bound of at least 0" : "only exact cells have a bound");
+    bool exact = x->kind == CHECK_EXACT || x->kind == CHECK_SEED, good = x->bound >= 0 && x->bound < INFINITY;
+    if (exact && !good) return fail(e, "%s:%d: an exact cell needs a bound of at least 0", path, line);
+    if (!exact && !isnan(x->bound) && !(x->kind == CHECK_STATISTICAL && good))
+        return fail(e, "%s:%d: an ignored cell has no bound, a statistical one none or a number of samples that may always change",
+                    path, line);
     return 0;
 }
 
