@@ -22,6 +22,7 @@ struct check_options {
     int64_t seed;             /* of this training seed; -1: all of the folder, their mean */
     bool all;                 /* the table has every cell */
     const char *reason;       /* of check_update; NULL: none */
+    bool seed_cells;          /* of check_update: only what the rules call exact for one seed; the rest stays */
 };
 /* Holds the folder against the expectations: table to out, JUnit XML and JSON on disk. A cell that is not there, one that is not
  * expected, and NaN fail. 0: all pass, 1: some do not, -1: cannot be judged. */

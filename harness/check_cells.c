@@ -49,8 +49,8 @@ static struct cell cell_of(const struct reading *r, int64_t from, int64_t to, co
     return c;
 }
 
-static int gather(struct cells *all, struct reading *r, int64_t n, const struct rules *rules, const struct expectations *expected,
-                  const char *folder, struct error *e) {
+static int gather(struct cells *all, struct reading *r, int64_t n, const struct check_options *o, const struct rules *rules,
+                  const struct expectations *expected, struct error *e) {
     bool alone = true; /* all of one seed */
     if (n) qsort(r, (size_t)n, sizeof *r, by_key_and_seed);
     all->values = xcalloc((size_t)n + 1, sizeof *all->values);
@@ -66,15 +66,16 @@ static int gather(struct cells *all, struct reading *r, int64_t n, const struct 
                 return fail(e,
                             "%s: %s of %s after %s (%s, %s), seed %lld, is measured twice: two sections of the experiment cannot "
                             "be told apart",
-                            folder, r[to].key.metric, r[to].key.row, r[to].key.stage, r[to].key.task, check_place(&r[to].key),
+                            o->folder, r[to].key.metric, r[to].key.row, r[to].key.stage, r[to].key.task, check_place(&r[to].key),
                             (long long)r[to].seed);
         const struct rule *rule = rule_of(rules, &r[from].key);
-        if (strcmp(r[from].key.metric, "skipped") == 0 && !rule) {
+        if (strcmp(r[from].key.metric, "skipped") == 0 && !rule && !o->seed_cells) {
             all->skipped = xrealloc(all->skipped, (size_t)all->skips + 1, sizeof *all->skipped);
             all->skipped[all->skips++] = r[from].key;
         }
         if (rule && rule->kind == CHECK_IGNORED) rule = NULL;
         if (rule ? rule->kind == CHECK_SEED && !alone : !expectations_find(expected, &r[from].key)) continue;
+        if (o->seed_cells && !(rule && rule->kind == CHECK_SEED)) continue;
         all->x = xrealloc(all->x, (size_t)all->count + 1, sizeof *all->x);
         struct cell *c = &all->x[all->count++];
         *c = cell_of(r, from, to, rule);
@@ -112,7 +113,7 @@ int cells_read(struct cells *all, const struct check_options *o, const struct ru
         to->value = x->value;
         n += o->seed < 0 || o->seed == x->seed;
     }
-    int result = gather(all, r, n, rules, expected, d->folder, e);
+    int result = gather(all, r, n, o, rules, expected, e);
     free(r);
     report_data_free(d);
     if (result != 0) cells_free(all);
