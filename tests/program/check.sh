@@ -91,12 +91,12 @@ gate gate 2 EXPERIMENT="$WORK/none.ini" EXPECTED="$WORK/gate/expected.csv" OUT="
 
 # A measurement is not thrown away unasked, and a trial does not write the committed expectations.
 mkdir precious
-gate measure 2 OUT="$WORK/precious"
+gate measure 2 EXPERIMENT="$WORK/x.ini" RULES="$WORK/gate/rules.csv" OUT="$WORK/precious"
 holds "it says how to go on" grep -q "precious holds a measurement; RESUME=1 goes on with it, FRESH=1 throws it away" err.txt
 holds "it is there still" test -d precious
-gate measure 2 OUT="$WORK/trial" SEEDS=1-3
+gate measure 2 EXPERIMENT="$WORK/x.ini" RULES="$WORK/gate/rules.csv" OUT="$WORK/trial" SEEDS=1-3
 holds "a trial names its file" grep -q "^SEEDS is for trials" err.txt
-gate measure 2 OUT="$WORK/trial" TASKS=recall
+gate measure 2 EXPERIMENT="$WORK/x.ini" RULES="$WORK/gate/rules.csv" OUT="$WORK/trial" TASKS=recall
 holds "a part wants a reason" grep -q "^ONLY and TASKS measure a part" err.txt
 holds "none of them ran" test ! -e trial
 mkdir trial-gate
