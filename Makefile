@@ -64,7 +64,7 @@ help:
 	@echo "make fuzz, stress, valgrind, tsan"
 	@echo "                every parser of foreign input fuzzed, FUZZ_SECONDS=60 each (clang); 50 kills and a disk that is full at each write;"
 	@echo "                the program under valgrind; its threads under ThreadSanitizer (clang): docs/reliability.md"
-	@echo "make format     clang-format over the tree          make clean   remove what was built (distclean: models in training and prepared texts too)"
+	@echo "make format     clang-format over the tree          make clean   remove what was built (distclean: models in training, prepared texts, build/gate too)"
 	@echo "Variables: CC=gcc|clang  CONFIG=release|asan  CUDA=auto|0|1  CUDA_ARCH=\"80 90\"|native"
 all: $(BIN)
 deps:
@@ -105,9 +105,9 @@ asan: deps
 	@scripts/run_tests.sh build/asan
 format:
 	@git ls-files '*.c' '*.h' '*.cc' | xargs clang-format -i
-# Models in training and prepared texts are work, not build products.
+# Models in training, prepared texts and what check-measure has measured are work, not build products.
 clean:
-	rm -rf $(filter-out build/checkpoints build/data,$(wildcard build/*))
+	rm -rf $(filter-out build/checkpoints build/data build/gate,$(wildcard build/*))
 distclean:
 	rm -rf build
 

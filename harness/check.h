@@ -10,6 +10,8 @@
 #include "util.h"
 
 #define CHECK_FALSE_ALARMS 0.01 /* of a whole run, not of a cell */
+#define CHECK_EXPECTED_HEADER "row,stage,task,split,condition,metric,context,position,writes,kind,value,spread,df,seeds"
+#define CHECK_RULES_HEADER "task,stage,row,condition,position,metric,kind,bound"
 
 struct check_options {
     const char *folder;       /* results of infinibench run */
@@ -20,6 +22,7 @@ struct check_options {
     int64_t seed;             /* of this training seed; -1: all of the folder, their mean */
     bool all;                 /* the table has every cell */
     const char *reason;       /* of check_update; NULL: none */
+    bool seed_cells;          /* of check_update: only what the rules call exact for one seed; the rest stays */
 };
 /* Holds the folder against the expectations: table to out, JUnit XML and JSON on disk. A cell that is not there, one that is not
  * expected, and NaN fail. 0: all pass, 1: some do not, -1: cannot be judged. */

@@ -6,10 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EXPECTED_HEADER "row,stage,task,split,condition,metric,context,position,writes,kind,value,spread,df,seeds"
-#define RULES_HEADER "task,stage,row,condition,position,metric,kind,bound"
-
-const char *const check_kinds[] = {"exact", "statistical", "ignored"};
+const char *const check_kinds[] = {"exact", "statistical", "ignored", "seed"};
 
 int check_key_order(const void *a, const void *b) {
     const struct check_key *x = a, *y = b;
@@ -45,7 +42,7 @@ static int kind_in(enum check_kind *kind, int kinds, const char *path, int line,
     for (int i = 0; i < kinds; i++)
         if (strcmp(text, check_kinds[i]) == 0) return *kind = (enum check_kind)i, 0;
     return fail(e, "%s:%d: kind '%s' is not exact%s", path, line, text,
-                kinds == 2 ? " or statistical" : ", statistical or ignored");
+                kinds == 2 ? " or statistical" : ", statistical, ignored or seed");
 }
 
 #define TEXT(field, i)                                                                                                             \
@@ -86,7 +83,7 @@ static int expected_line(void *data, const char *path, int line, int count, char
 int expectations_read(struct expectations *all, const char *path, bool missing, struct error *e) {
     *all = (struct expectations){0};
     if (missing && access(path, F_OK) != 0) return 0;
-    if (csv_read(path, EXPECTED_HEADER, false, expected_line, all, e) != 0) {
+    if (csv_read(path, CHECK_EXPECTED_HEADER, false, expected_line, all, e) != 0) {
         expectations_free(all);
         return -1;
     }
@@ -104,7 +101,7 @@ int expectations_read(struct expectations *all, const char *path, bool missing, 
 
 int expectations_write(const struct expectations *all, const char *path, struct error *e) {
     struct text_buffer b = {0};
-    buffer_printf(&b, "%s\n", EXPECTED_HEADER);
+    buffer_printf(&b, "%s\n", CHECK_EXPECTED_HEADER);
     for (int i = 0; i < all->count; i++) {
         const struct expectation *x = &all->x[i];
         csv_text(&b, x->key.row, ',');
@@ -158,11 +155,13 @@ static int rule_line(void *data, const char *path, int line, int count, char **f
     TEXT(condition, 3);
     TEXT(position, 4);
     TEXT(metric, 5);
-    if (kind_in(&x->kind, 3, path, line, f[6], e) != 0 || csv_parse_real(path, line, "bound", f[7], true, &x->bound, e) != 0)
+    if (kind_in(&x->kind, 4, path, line, f[6], e) != 0 || csv_parse_real(path, line, "bound", f[7], true, &x->bound, e) != 0)
         return -1;
-    if ((x->kind == CHECK_EXACT) != (x->bound >= 0 && x->bound < INFINITY))
-        return fail(e, "%s:%d: %s", path, line,
-                    x->kind == CHECK_EXACT ? "an exact cell needs a bound of at least 0" : "only exact cells have a bound");
+    bool exact = x->kind == CHECK_EXACT || x->kind == CHECK_SEED, good = x->bound >= 0 && x->bound < INFINITY;
+    if (exact && !good) return fail(e, "%s:%d: an exact cell needs a bound of at least 0", path, line);
+    if (!exact && !isnan(x->bound) && !(x->kind == CHECK_STATISTICAL && good))
+        return fail(e, "%s:%d: an ignored cell has no bound, a statistical one none or a number of samples that may always change",
+                    path, line);
     return 0;
 }
 
@@ -170,7 +169,7 @@ int rules_read(struct rules *all, const char *path, const char *against, struct 
     *all = (struct rules){0};
     const char *slash = strrchr(against, '/');
     char *beside = path ? xstrdup(path) : xprintf("%.*srules.csv", slash ? (int)(slash + 1 - against) : 0, against);
-    int result = csv_read(beside, RULES_HEADER, false, rule_line, all, e);
+    int result = csv_read(beside, CHECK_RULES_HEADER, false, rule_line, all, e);
     if (result == 0 && !all->count) result = fail(e, "%s holds no rule: what nobody expects would pass unseen", beside);
     free(beside);
     if (result != 0) rules_free(all);

@@ -1,13 +1,13 @@
 /* check_update.c - `infinibench check --update`: new expectations from a results folder, old and new side by side, and the reasons
  * of what changed beyond its tolerance.
  *
- * The spread of a statistical cell is that of its family: the same measurement over all rows that have it, pooled. A cell that
- * scatters more than its family keeps its own spread, with its own degrees of freedom. One training seed measures no spread:
- * an update from fewer seeds than the file has leaves the spreads, and the cells that are within tolerance, as they are. */
+ * Spreads are those of check_spread.c. One training seed measures no spread: an update from fewer seeds than the file has leaves
+ * the spreads, and the cells that are within tolerance, as they are. */
 #include "check_private.h"
 #include "report_document.h"
 #include "run_info.h"
 
+#include <glob.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #define HISTORY_HEADER "date,commit,row,stage,task,condition,metric,context,position,writes,change,old,new,tolerance,reason"
-#define WIDER 1.5 /* a tolerance that grows by more needs a reason */
+#define LARGEST 10 /* replaced cells that are shown */
+#define WIDER 1.5  /* a tolerance that grows by more needs a reason */
 
 enum change { KEPT, REPLACED, BEYOND, WIDENED, ADDED, GONE };
 static const char *const change_names[] = {"kept", "replaced", "beyond tolerance", "wider tolerance", "added", "gone"};
@@ -31,31 +32,16 @@ struct update {
     int count;
     struct expectations expected, written;
     struct cells cells;
-    bool anew; /* enough seeds: everything is measured anew */
+    int problems; /* cells that cannot be expected */
+    bool anew;    /* enough seeds: everything is measured anew */
     int64_t seeds;
 };
 
-/* ---- spreads ---- */
-static bool same_family(const struct check_key *a, const struct check_key *b) {
-    struct check_key x = *a, y = *b;
-    memset(x.row, 0, sizeof x.row);
-    memset(y.row, 0, sizeof y.row);
-    return check_key_order(&x, &y) == 0;
-}
-
 static bool statistical(const struct cell *c) { return c->rule && c->rule->kind == CHECK_STATISTICAL; }
 
+/* ---- spreads ---- */
 static int family_spread(const struct update *u, const struct cell *c, struct expectation *x, struct error *e) {
-    double squares = 0, df = 0;
-    for (int i = 0; i < u->cells.count; i++) {
-        const struct cell *other = &u->cells.x[i];
-        if (!statistical(other) || !same_family(&other->key, &c->key)) continue;
-        squares += other->squares;
-        df += (double)(other->seeds - 1);
-    }
-    double own = c->squares / (double)(c->seeds - 1), pooled = squares / df;
-    x->spread = sqrt(own > pooled ? own : pooled);
-    x->df = own > pooled ? (double)(c->seeds - 1) : df;
+    check_spread(&u->cells, c, x);
     if (x->spread > 0) return 0;
     return fail(e, "%s of %s (%s, %s) is the same for all %lld seeds, and so in every row: make it exact in the rules",
                 c->key.metric, c->key.row, c->key.task, check_place(&c->key), (long long)c->seeds);
@@ -65,7 +51,7 @@ static int family_spread(const struct update *u, const struct cell *c, struct ex
 static int known_spread(const struct update *u, const struct cell *c, struct expectation *x, struct error *e) {
     for (int i = 0; i < u->expected.count; i++) {
         const struct expectation *other = &u->expected.x[i];
-        if (other->kind != CHECK_STATISTICAL || !same_family(&other->key, &c->key)) continue;
+        if (other->kind != CHECK_STATISTICAL || !check_same_family(&other->key, &c->key)) continue;
         if (x->df > 0 && other->spread < x->spread) continue;
         x->spread = other->spread;
         x->df = other->df;
@@ -80,7 +66,10 @@ static int known_spread(const struct update *u, const struct cell *c, struct exp
 /* ---- old against new ---- */
 static int new_expectation(const struct update *u, const struct cell *c, const struct expectation *old, struct expectation *x,
                            struct error *e) {
-    *x = (struct expectation){.key = c->key, .kind = c->rule->kind, .value = c->mean, .spread = c->rule->bound};
+    *x = (struct expectation){.key = c->key,
+                              .kind = c->rule->kind == CHECK_STATISTICAL ? CHECK_STATISTICAL : CHECK_EXACT,
+                              .value = c->mean,
+                              .spread = c->rule->bound};
     if (!(fabs(c->mean) < INFINITY))
         return fail(e, "%s of %s (%s, %s) is not a finite number", c->key.metric, c->key.row, c->key.task, check_place(&c->key));
     if (x->kind == CHECK_EXACT) {
@@ -99,8 +88,10 @@ static int new_expectation(const struct update *u, const struct cell *c, const s
     return known_spread(u, c, x, e);
 }
 
-static double one_seed(const struct expectation *x, int64_t cells) {
-    return x->kind == CHECK_EXACT ? x->spread : check_tolerance(x->spread, x->df, x->seeds, 1, cells);
+/* The tolerance for one seed; floor: of the cell. */
+static double one_seed(const struct expectation *x, double floor, int64_t cells) {
+    if (x->kind == CHECK_EXACT) return x->spread;
+    return fmax(floor, check_tolerance(x->spread, x->df, x->seeds, 1, cells));
 }
 
 static struct line *add_line(struct update *u) {
@@ -110,7 +101,32 @@ static struct line *add_line(struct update *u) {
     return l;
 }
 
-static int decide(struct update *u, const struct check_options *o, struct error *e) {
+/* All problems are said, lest each takes an update of its own; the sentence of the error is the first. */
+static void add_problem(struct update *u, const struct error *why, FILE *out, struct error *e) {
+    fprintf(out, "%s\n", why->text);
+    if (!u->problems++) *e = *why;
+}
+
+/* A task that is skipped for a row and measures nothing else there guards nothing of it. */
+static void unguarded(struct update *u, FILE *out, struct error *e) {
+    for (int i = 0; i < u->cells.skips; i++) {
+        const struct check_key *k = &u->cells.skipped[i];
+        struct error why;
+        int c = 0;
+        while (c < u->cells.count &&
+               (strcmp(u->cells.x[c].key.row, k->row) != 0 || strcmp(u->cells.x[c].key.stage, k->stage) != 0 ||
+                strcmp(u->cells.x[c].key.task, k->task) != 0))
+            c++;
+        if (c < u->cells.count) continue;
+        fail(&why,
+             "%s of %s after %s was only skipped (%s): nothing guards it; change the experiment, or let the rules ignore `skipped`",
+             k->task, k->row, k->stage, check_place(k));
+        add_problem(u, &why, out, e);
+    }
+}
+
+static int decide(struct update *u, const struct check_options *o, FILE *out, struct error *e) {
+    struct error why;
     int64_t before = expectations_statistical(&u->expected), after = 0;
     for (int i = 0; i < u->cells.count; i++) after += statistical(&u->cells.x[i]);
     for (int i = 0; i < u->expected.count && o->partial; i++) /* kept: the file will judge them too */
@@ -119,14 +135,17 @@ static int decide(struct update *u, const struct check_options *o, struct error 
         const struct expectation *old = &u->expected.x[i];
         const struct cell *c = cells_find(&u->cells, &old->key);
         struct line *l = add_line(u);
-        *l = (struct line){.key = &old->key, .old = old, .new = *old, .before = one_seed(old, before)};
-        if (!c && o->partial) continue; /* kept as it is */
+        *l = (struct line){.key = &old->key, .old = old, .new = *old, .before = one_seed(old, c ? c->floor : 0, before)};
+        if (!c && (o->partial || check_of_seed(&old->key))) continue; /* kept as it is */
         if (!c || !c->rule) {
             l->change = GONE;
             continue;
         }
-        if (new_expectation(u, c, old, &l->new, e) != 0) return -1;
-        l->tolerance = one_seed(&l->new, u->anew ? after : before);
+        if (new_expectation(u, c, old, &l->new, &why) != 0) {
+            add_problem(u, &why, out, e);
+            continue;
+        }
+        l->tolerance = one_seed(&l->new, c->floor, u->anew ? after : before);
         if (old->kind != l->new.kind || !check_judge(old, c, before).good)
             l->change = BEYOND;
         else if (l->tolerance > WIDER * l->before)
@@ -141,10 +160,11 @@ static int decide(struct update *u, const struct check_options *o, struct error 
         if (!c->rule || expectations_find(&u->expected, &c->key)) continue;
         struct line *l = add_line(u);
         *l = (struct line){.change = ADDED, .key = &c->key};
-        if (new_expectation(u, c, NULL, &l->new, e) != 0) return -1;
-        l->tolerance = one_seed(&l->new, u->anew ? after : before + 1);
+        if (new_expectation(u, c, NULL, &l->new, &why) != 0) add_problem(u, &why, out, e);
+        l->tolerance = one_seed(&l->new, c->floor, u->anew ? after : before + 1);
     }
-    return 0;
+    unguarded(u, out, e);
+    return u->problems ? -1 : 0;
 }
 
 /* All statistical cells come from as many seeds; -1: they do not. */
@@ -167,36 +187,63 @@ static int count_seeds(struct update *u, const char *folder, struct error *e) {
 /* ---- showing and writing ---- */
 static bool needs_reason(enum change c) { return c == BEYOND || c == WIDENED || c == GONE; }
 
+static void show_line(struct table *t, const struct line *l) {
+    char number[4][40] = {"–", "–", "–", "–"};
+    if (l->old)
+        snprintf(number[0], sizeof number[0], "%.9g", l->old->value), snprintf(number[2], sizeof number[2], "%.3g", l->before);
+    if (l->change != GONE)
+        snprintf(number[1], sizeof number[1], "%.9g", l->new.value), snprintf(number[3], sizeof number[3], "%.3g", l->tolerance);
+    table_cell(t, "%s", l->key->row);
+    table_cell(t, "%s", l->key->stage);
+    table_cell(t, "%s", l->key->task);
+    table_cell(t, "%s", l->key->metric);
+    table_cell(t, "%s", check_place(l->key));
+    for (int k = 0; k < 4; k++) table_cell(t, "%s", number[k]);
+    table_cell(t, "%s", change_names[l->change]);
+}
+
+/* Share of its old tolerance that a replaced cell has moved by. */
+static double moved(const struct line *l) {
+    double off = fabs(l->new.value - l->old->value);
+    return l->change != REPLACED ? -1 : off == 0 ? 0 : off / l->before;
+}
+
+static int by_move(const void *a, const void *b) {
+    double x = moved(*(const struct line *const *)a), y = moved(*(const struct line *const *)b);
+    return (x < y) - (x > y);
+}
+
+/* What needs a reason; of what is replaced the largest changes, of what is added the number. all: everything that changes. */
 static void show(const struct update *u, bool all, FILE *out) {
     static const char *const heads[] = {"<row", "<after", "<task",         "<metric",       "<where",
                                         "old",  "new",    "old tolerance", "new tolerance", "<"};
     struct table t = {.heads = heads, .columns = 10};
-    int counts[6] = {0}, shown = 0;
+    const struct line **replaced = xcalloc((size_t)u->count + 1, sizeof *replaced);
+    int counts[6] = {0}, shown = 0, n = 0;
     for (int i = 0; i < u->count; i++) {
         const struct line *l = &u->x[i];
         counts[l->change]++;
-        if (l->change == KEPT || (!all && (l->change == ADDED || l->change == REPLACED))) continue;
-        char number[4][40] = {"–", "–", "–", "–"};
-        if (l->old)
-            snprintf(number[0], sizeof number[0], "%.9g", l->old->value), snprintf(number[2], sizeof number[2], "%.3g", l->before);
-        if (l->change != GONE)
-            snprintf(number[1], sizeof number[1], "%.9g", l->new.value),
-                snprintf(number[3], sizeof number[3], "%.3g", l->tolerance);
-        table_cell(&t, "%s", l->key->row);
-        table_cell(&t, "%s", l->key->stage);
-        table_cell(&t, "%s", l->key->task);
-        table_cell(&t, "%s", l->key->metric);
-        table_cell(&t, "%s", check_place(l->key));
-        for (int k = 0; k < 4; k++) table_cell(&t, "%s", number[k]);
-        table_cell(&t, "%s", change_names[l->change]);
+        if (l->change == REPLACED) replaced[n++] = l;
+        if (l->change == KEPT || l->change == REPLACED || (!all && l->change == ADDED)) continue;
+        show_line(&t, l);
         shown++;
     }
+    if (n) qsort(replaced, (size_t)n, sizeof *replaced, by_move);
+    for (int i = 0; i < n && (all || i < LARGEST); i++, shown++) show_line(&t, replaced[i]);
     if (shown) table_print(&t, out);
     table_free(&t);
+    free(replaced);
     fprintf(out, "%s", shown ? "\n" : "");
     for (int c = KEPT; c <= GONE; c++) fprintf(out, "%s%d %s", c ? ", " : "", counts[c], change_names[c]);
-    fprintf(out, "; %lld seed%s%s\n", (long long)u->seeds, u->seeds == 1 ? "" : "s",
-            u->anew ? ", spreads measured anew" : ": spreads stay as they are");
+    fprintf(out, "; %lld seed%s%s%s\n", (long long)u->seeds, u->seeds == 1 ? "" : "s",
+            u->anew ? ", spreads measured anew" : ": spreads stay as they are",
+            !all && (n > LARGEST || counts[ADDED]) ? "; --all shows every change" : "");
+    if (u->anew) check_left_out(&u->cells, all, out);
+}
+
+/* Stands in history.csv: whatever had an old value; what is added, if there is a reason for it. */
+static bool noted(const struct line *l, const struct check_options *o) {
+    return l->change != KEPT && (l->change != ADDED || o->reason);
 }
 
 static int write_history(const struct update *u, const struct check_options *o, struct error *e) {
@@ -212,7 +259,7 @@ static int write_history(const struct update *u, const struct check_options *o, 
     if (before) buffer_printf(&b, "%s", before);
     for (int i = 0; i < u->count; i++) {
         const struct line *l = &u->x[i];
-        if (l->change == KEPT || l->change == REPLACED || (l->change == ADDED && !o->reason)) continue;
+        if (!noted(l, o)) continue;
         csv_text(&b, json_string_value(json_object_get(program, "date")), ',');
         csv_text(&b, commit ? commit : "", ',');
         csv_text(&b, l->key->row, ',');
@@ -237,6 +284,39 @@ static int write_history(const struct update *u, const struct check_options *o, 
     return result;
 }
 
+int check_programs(const char *folder, struct error *e) {
+    char *pattern = xprintf("%s/runs/*.json", folder);
+    struct {
+        char commit[64], name[200];
+        bool dirty;
+    } first = {"", "", false};
+    glob_t g;
+    int status = glob(pattern, 0, NULL, &g), mixed = 0;
+    free(pattern);
+    if (status == GLOB_NOMATCH) return 0;
+    if (status != 0) return fail(e, "%s/runs cannot be read", folder);
+    for (size_t i = 0; i < g.gl_pathc && mixed == 0; i++) {
+        json_t *j = json_load_file(g.gl_pathv[i], 0, NULL);
+        const char *text = json_string_value(json_object_get(j, "commit")), *name = strrchr(g.gl_pathv[i], '/') + 1;
+        const char *commit = text ? text : "unknown";
+        bool dirty = json_is_true(json_object_get(j, "dirty"));
+        if (!j)
+            mixed = fail(e, "%s is not JSON; its program is not known", g.gl_pathv[i]);
+        else if (i && (dirty != first.dirty || strncmp(commit, first.commit, sizeof first.commit - 1) != 0)) {
+            fail(e, "%s holds runs of more than one program: %s of commit %.12s%s, %s of %.12s%s", folder, first.name, first.commit,
+                 first.dirty ? " with changes" : "", name, commit, dirty ? " with changes" : "");
+            mixed = 1;
+        } else if (!i) {
+            snprintf(first.commit, sizeof first.commit, "%s", commit);
+            snprintf(first.name, sizeof first.name, "%s", name);
+            first.dirty = dirty;
+        }
+        json_decref(j);
+    }
+    globfree(&g);
+    return mixed;
+}
+
 static void collect(struct update *u) {
     u->written.x = xcalloc((size_t)u->count + 1, sizeof *u->written.x);
     for (int i = 0; i < u->count; i++)
@@ -245,13 +325,18 @@ static void collect(struct update *u) {
 }
 
 static int finish(struct update *u, const struct check_options *o, FILE *out, struct error *e) {
-    int wanting = 0, changes = 0, noted = 0;
+    int wanting = 0, changes = 0, notes = 0;
+    struct error why;
     for (int i = 0; i < u->count; i++) {
         wanting += needs_reason(u->x[i].change);
         changes += u->x[i].change != KEPT;
-        noted += needs_reason(u->x[i].change) || (u->x[i].change == ADDED && o->reason);
+        notes += noted(&u->x[i], o);
     }
     if (!changes) return fprintf(out, "%s stays as it is\n", o->against), 0;
+    int mixed = check_programs(o->folder, &why);
+    if (mixed < 0) return *e = why, -1;
+    if (mixed && !(o->reason && *o->reason))
+        return fprintf(out, "refused: %s; measure all with one, or say why that is no matter: --reason \"...\"\n", why.text), 1;
     if (wanting && !(o->reason && *o->reason)) {
         fprintf(
             out,
@@ -262,7 +347,7 @@ static int finish(struct update *u, const struct check_options *o, FILE *out, st
     collect(u);
     if (!u->written.count) return fail(e, "%s: no cell would be left", o->against);
     /* First the reason: a change without one would be worse than a reason without a change. */
-    if (noted && write_history(u, o, e) != 0) return -1;
+    if (notes && write_history(u, o, e) != 0) return -1;
     if (expectations_write(&u->written, o->against, e) != 0) return -1;
     fprintf(out, "%s: %d cells, %lld of them statistical\n", o->against, u->written.count,
             (long long)expectations_statistical(&u->written));
@@ -276,7 +361,7 @@ int check_update(const struct check_options *o, FILE *out, struct error *e) {
     if (result == 0) result = rules_read(&rules, o->rules, o->against, e);
     if (result == 0) result = cells_read(&u.cells, o, &rules, &u.expected, e);
     if (result == 0) result = count_seeds(&u, o->folder, e);
-    if (result == 0) result = decide(&u, o, e);
+    if (result == 0) result = decide(&u, o, out, e);
     if (result == 0) {
         show(&u, o->all, out);
         result = finish(&u, o, out, e);

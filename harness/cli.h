@@ -43,7 +43,7 @@ int flag_real(const struct arguments *a, const char *name, double fallback, doub
 
 #define CHECK_USAGE                                                                                                                \
     "check DIR --against FILE [--partial] [--seed N] [--all] [--rules FILE] [--junit FILE] [--json FILE] | "                       \
-    "--update [--reason TEXT]"
+    "--update [--seed-cells] [--reason TEXT]"
 
 #define SCORE_USAGE                                                                                                                \
     "score TASK --nll FOLDER --row NAME --out DIR [--tokenizer T] [--segment N] [--seed N] [--replace] [--OPTION VALUE ...]"

@@ -289,9 +289,9 @@ int command_compare(int count, char **argv, const struct setting *s, struct erro
 }
 
 int command_check(int count, char **argv, const struct setting *s, struct error *e) {
-    struct flag flags[] = {{"against", false, NULL}, {"rules", false, NULL}, {"partial", true, NULL}, {"seed", false, NULL},
-                           {"all", true, NULL},      {"junit", false, NULL}, {"json", false, NULL},   {"update", true, NULL},
-                           {"reason", false, NULL},  {NULL, false, NULL}};
+    struct flag flags[] = {{"against", false, NULL}, {"rules", false, NULL},     {"partial", true, NULL}, {"seed", false, NULL},
+                           {"all", true, NULL},      {"junit", false, NULL},     {"json", false, NULL},   {"update", true, NULL},
+                           {"reason", false, NULL},  {"seed-cells", true, NULL}, {NULL, false, NULL}};
     struct arguments a = {.flags = flags};
     int64_t seed;
     (void)s;
@@ -304,10 +304,13 @@ int command_check(int count, char **argv, const struct setting *s, struct error 
                               .partial = flag_value(&a, "partial") != NULL,
                               .seed = seed,
                               .all = flag_value(&a, "all") != NULL,
-                              .reason = flag_value(&a, "reason")};
+                              .reason = flag_value(&a, "reason"),
+                              .seed_cells = flag_value(&a, "seed-cells") != NULL};
     bool update = flag_value(&a, "update") != NULL;
     if (!o.against) return fail(e, "--against is needed: the committed expectations; usage: infinibench %s", CHECK_USAGE);
     if (o.reason && !update) return fail(e, "--reason goes with --update; usage: infinibench %s", CHECK_USAGE);
+    if (o.seed_cells && !update) return fail(e, "--seed-cells goes with --update; usage: infinibench %s", CHECK_USAGE);
+    o.partial = o.partial || o.seed_cells;
     if (update && (o.junit || o.json)) return fail(e, "--update judges nothing: no --junit, no --json");
     const char *inputs[] = {o.against, o.rules};
     for (int i = 0; i < 2; i++)

@@ -82,6 +82,7 @@ static const struct {
     {"check", "--junit FILE", "the verdict for a CI's page (default: DIR/junit.xml)"},
     {"check", "--json FILE", "every cell with its figures (default: DIR/check.json)"},
     {"check", "--update", "write new expectations instead of judging"},
+    {"check", "--seed-cells", "update: only counts that are exact for one training seed; the rest stays"},
     {"check", "--reason TEXT", "why they move; needed where one leaves its tolerance"},
     {"bench", "--preset P", "the shape (default: micro)"},
     {"bench", "--only ARCHITECTURE", "train, stream: this one only"},

@@ -42,10 +42,12 @@ done
     sed -n 2,6p results/quick/curves.csv; echo %
     echo '4000 900 700 end'; echo %
     sed -n 1,40p results/quick/experiment.ini; grep '^; [0-9a-f]\{16\}' results/quick/experiment.ini | head -n 8; echo %
-    printf 'infini_delta,bits_per_byte,all,,2.1,0.01\ninfini_linear,parameters,all,,870000,0\n'
+    printf '%s\n' infini_delta,train,language_modeling,test,,bits_per_byte,0,all,-1,statistical,2.1,0.01,19,20 \
+        infini_linear,train,training,train,,parameters,0,all,-1,exact,870000,0,,; echo %
+    printf '%s\n' 'language_modeling,*,*,,all,bits_per_byte,statistical,' 'training,*,*,*,*,parameters,exact,0'
 } | seed fuzz_folder quick
 sed -n 2,5p results/quick/results.csv | seed fuzz_folder results
-{ sed -n 2,5p results/quick/results.csv; printf '%%\n%%\n%%\n%%\n%%\n%%\n'; sed -n 1,5p results/quick/samples.csv | gzip -9n; } | seed fuzz_folder packed
+{ sed -n 2,5p results/quick/results.csv; printf '%%\n%%\n%%\n%%\n%%\n%%\n%%\n'; sed -n 1,5p results/quick/samples.csv | gzip -9n; } | seed fuzz_folder packed
 for f in tasks/experiments/*.ini; do head -c 6000 "$f" | seed fuzz_experiment "$(basename "$f")"; done
 printf '{"summary": "The cat sat.", "text": ["A cat sat down.", "It ran."]}\n{"summary": "x", "text": "y"}\n' | seed fuzz_jsonl pairs
 printf '{"id": "a", "text": "Once upon a time.", "summary": "A time."}\n{"bid": "1", "source": "s", "book": "b", "summaries": ["c", "d"]}\n' |

@@ -18,6 +18,7 @@ static const struct metric metrics[] = {
     {"gate_initial", "fraction", 0},
     {"head_kind", "", 0},
     {"gate_moved", "fraction", 0},
+    {"share_moved", "fraction", 0},
     {"share_local", "fraction", 0},
     {"share_mixer", "fraction", 0},
     {"share_memory", "fraction", 0},
@@ -170,7 +171,7 @@ static const char *place_of(const struct job *j, int64_t head, char room[48]) {
 
 static int measure_gates(struct job *j, struct error *e) {
     double *gate = xcalloc((size_t)j->all, sizeof *gate), *initial = xcalloc((size_t)j->all, sizeof *initial);
-    int64_t count[3] = {0}, n = 0;
+    int64_t count[3] = {0}, n = 0, others = 0; /* others: gates that are not what they were */
     int status = 0;
     char room[48];
     double moved = 0;
@@ -182,12 +183,14 @@ static int measure_gates(struct job *j, struct error *e) {
         if (isnan(gate[i])) status = fail(e, "gates: the gate of head %s is not a number; the model is broken", place);
         count[kind]++;
         n++;
+        others += fabs(gate[i] - initial[i]) > 1e-6; /* more than rounding */
         moved += (gate[i] - initial[i]) * (gate[i] - initial[i]);
         put(j, "model", "", "gate", "fraction", 0, place, plain(gate[i], 1));
         put(j, "model", "", "gate_initial", "fraction", 0, place, plain(initial[i], 1));
         put(j, "model", "", "head_kind", "", 0, place, plain((double)kind - HEAD_MIXER, 1));
     }
     put(j, "model", "", "gate_moved", "fraction", 0, "all", plain(sqrt(moved / (double)n), n));
+    put(j, "model", "", "share_moved", "fraction", 0, "all", plain((double)others / (double)n, n));
     static const char *const shares[] = {"share_local", "share_mixer", "share_memory"};
     for (int k = 0; k < 3; k++) put(j, "model", "", shares[k], "fraction", 0, "all", plain((double)count[k] / (double)n, n));
     free(gate);
@@ -407,7 +410,7 @@ const struct task task_gates = {
     .protocol =
         "gate = sigmoid(beta) of the model, gate_initial that of its initialisation, position layer.head; gate_moved: the "
         "difference, root "
-        "mean square over heads. head_kind: -1 below 0.1 "
+        "mean square over heads; share_moved: of heads whose gate moved by more than 1e-6. head_kind: -1 below 0.1 "
         "(specialised, local), 0 from 0.1 to 0.9 (mixer), 1 above 0.9 (specialised, memory); share_*: of all heads. Then the same "
         "texts once as trained, once with the memory of all heads (position all) and once with that of each head alone "
         "(layer.head) "

@@ -17,11 +17,11 @@ check-power: deps
 $(FAULTS_BIN): $(B)/harness/main.o $(filter-out $(FAULTY_O:%=$(B)/%),$(LIB_O)) $(FAULTY_O:%=$(B)/faults/%) $(B)/tests/faults.o
 	$(Q)$(CC) $(LDOPT) -fopenmp -o $@ $^ $(LIBS)
 define FAULTY_VEC_RULE
-$(B)/faults/%.$(1).o: %.c
+$(B)/faults/%.$(1).o: %.c $(B)/flags
 	@mkdir -p $$(@D)
 	$(Q)$$(CC) $$(CFLAGS_ALL) $(ISA_FLAGS_$(1)) -DISA=$(1) -DINFINIBENCH_FAULTS -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call FAULTY_VEC_RULE,$(i))))
-$(B)/faults/%.o: %.c
+$(B)/faults/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -DINFINIBENCH_FAULTS -c -o $@ $<

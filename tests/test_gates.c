@@ -178,7 +178,8 @@ static void kinds_by_hand(void **state) {
     double squares = 0; /* what the gates moved by */
     for (int i = 0; i < ALL; i++) squares += pow(gate[i] - 1 / (1 + exp(2)), 2) / ALL;
     assert_true(fabs(VALUE(t, "gate_moved", "", "all") - sqrt(squares)) < 1e-6 && squares > 0.1);
-    assert_int_equal(t.n, 3 * ALL + 4);
+    assert_true(VALUE(t, "share_moved", "", "all") == 1);
+    assert_int_equal(t.n, 3 * ALL + 5);
     free(t.row);
     assert_int_equal(head_kind(0.1), HEAD_MIXER); /* the borders belong to the mixers */
     assert_int_equal(head_kind(0.9), HEAD_MIXER);

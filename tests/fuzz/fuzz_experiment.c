@@ -6,7 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct error e = {""};
-    struct experiment *x = experiment_read(fuzz_file("", data, size), &e);
+    struct experiment *x = experiment_read(fuzz_file("", data, size), NULL, &e);
     if (!x) {
         fuzz_said(&e);
         return 0;

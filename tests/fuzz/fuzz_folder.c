@@ -1,15 +1,14 @@
-/* fuzz_folder.c - any bytes as a results folder: three CSV files, the journal, experiment.ini, a reference of the gate,
- * one table packed in place of the plain one. Opened for
- * writing (repair, roll-back), then again, which must give the same; read for a report; held against the reference. Parts of the
- * input are divided by a line "%". */
+/* fuzz_folder.c - any bytes as a results folder: three CSV files, the journal, experiment.ini, expectations and rules of the gate,
+ * one table packed in place of the plain one. Opened for writing (repair, roll-back), then again, which must give the same; read
+ * for a report; held against the expectations. Parts of the input are divided by a line "%". */
 #include "fuzz.h"
 
-#include "harness/gate_check.h"
+#include "harness/check.h"
 #include "harness/report_data.h"
 
 static char folder[40];
-static const char *const names[] = {"results.csv",    "samples.csv",   "curves.csv",    "commit.tmp",
-                                    "experiment.ini", "reference.csv", "samples.csv.gz"};
+static const char *const names[] = {"results.csv",    "samples.csv",  "curves.csv", "commit.tmp",
+                                    "experiment.ini", "expected.csv", "rules.csv",  "samples.csv.gz"};
 enum { PARTS = sizeof names / sizeof *names, PACKED = PARTS - 1 };
 
 static char *at(const char *name) { return xprintf("%s/%s", folder, name); }
@@ -21,13 +20,26 @@ static void put(const char *name, const char *head, const uint8_t *data, size_t 
     free(path);
 }
 
+/* The verdict on the folder, as `infinibench check` gives it. */
+static void judge(void) {
+    struct error e = {""};
+    char *expected = at("expected.csv");
+    struct check_options o = {.folder = folder, .against = expected, .junit = "/dev/null", .json = "/dev/null", .seed = -1};
+    FILE *out = fopen("/dev/null", "w");
+    CHECK(out, "no /dev/null");
+    if (access(expected, R_OK) == 0 && check_run(&o, out, &e) < 0) fuzz_said(&e);
+    fclose(out);
+    free(expected);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const heads[] = {RESULTS_HEADER "\n",
                                         SAMPLES_HEADER "\n",
                                         CURVES_HEADER "\n",
                                         "",
                                         "",
-                                        "row,metric,position,condition,value,tolerance\n",
+                                        CHECK_EXPECTED_HEADER "\n",
+                                        CHECK_RULES_HEADER "\n",
                                         ""};
     struct error e = {""};
     if (!*folder) {
@@ -64,11 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             fuzz_touch(&b, sizeof b);
         }
     report_data_free(d);
-    char *reference = at("reference.csv");
-    FILE *out = fopen("/dev/null", "w");
-    if (access(reference, R_OK) == 0 && gate_check(folder, reference, out, &e) < 0) fuzz_said(&e);
-    fclose(out);
-    free(reference);
+    judge();
     struct results *r = results_open(folder, &e);
     if (!r) {
         fuzz_said(&e);

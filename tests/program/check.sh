@@ -72,6 +72,64 @@ right check off --partial --against gate/expected.csv --update --reason "the rat
 holds "the reason is kept" grep -q "bits_per_byte.*beyond tolerance.*the rate is 0.03 now" gate/history.csv
 status 0 check off --partial --against gate/expected.csv
 
+# A run that fails is judged: what it did not measure is missing; there are a table, XML and JSON.
+gate() { # MODE, status, variables: scripts/check.sh as make calls it
+    local mode=$1 expected=$2 found=0
+    shift 2
+    checks=$((checks + 1))
+    (cd "$ROOT" && env RULES="$WORK/gate/rules.csv" "$@" bash scripts/check.sh "$mode" "${build:-$(dirname "$BIN")}") >out.txt 2>err.txt || found=$?
+    [ "$found" -eq "$expected" ] || say_failed "check.sh $mode $* ends with $found, expected $expected: $(tail -n 1 err.txt)"
+}
+cp before.csv gate/expected.csv
+sed 's/^\[row infini\]/&\nlr = 1000\nclip = 0/' x.ini >nan.ini
+gate gate 1 EXPERIMENT="$WORK/nan.ini" EXPECTED="$WORK/gate/expected.csv" OUT="$WORK/nan"
+holds "the cells of the failed row are missing" grep -Eq "^infini .*bits_per_byte .*MISSING$" out.txt
+holds "the other row passes" grep -q "^FAIL: 4 of 6 cells pass" out.txt
+holds "it says that the run failed" grep -q "^the run failed (exit status 2)" out.txt
+holds "JUnit XML and JSON are written" test -s nan/results/junit.xml -a -s nan/results/check.json
+gate gate 2 EXPERIMENT="$WORK/none.ini" EXPECTED="$WORK/gate/expected.csv" OUT="$WORK/nan2"
+
+# A measurement is not thrown away unasked, and a trial does not write the committed expectations.
+mkdir precious
+gate measure 2 EXPERIMENT="$WORK/x.ini" RULES="$WORK/gate/rules.csv" OUT="$WORK/precious"
+holds "it says how to go on" grep -q "precious holds a measurement; RESUME=1 goes on with it, FRESH=1 throws it away" err.txt
+holds "it is there still" test -d precious
+gate measure 2 EXPERIMENT="$WORK/x.ini" RULES="$WORK/gate/rules.csv" OUT="$WORK/trial" SEEDS=1-3
+holds "a trial names its file" grep -q "^SEEDS is for trials" err.txt
+gate measure 2 EXPERIMENT="$WORK/x.ini" RULES="$WORK/gate/rules.csv" OUT="$WORK/trial" TASKS=recall
+holds "a part wants a reason" grep -q "^ONLY and TASKS measure a part" err.txt
+holds "none of them ran" test ! -e trial
+mkdir trial-gate
+gate measure 0 EXPERIMENT="$WORK/x.ini" EXPECTED="$WORK/trial-gate/expected.csv" OUT="$WORK/trial" SEEDS=1-3 ONLY=infini
+holds "a trial writes its file" grep -q "^infini,.*statistical" trial-gate/expected.csv
+holds "date, commit and commands lie beside it" grep -q "infinibench run $WORK/x.ini --seeds 1-3 --only infini" trial-gate/measured.txt
+cp trial-gate/expected.csv three.csv
+gate measure 0 EXPERIMENT="$WORK/x.ini" EXPECTED="$WORK/trial-gate/expected.csv" OUT="$WORK/trial" SEEDS=1-3 TASKS=language_modeling RESUME=1 REASON=again
+
+# Which faults are caught: by a cell that passes without the fault, not by cells that nobody expects. A wrapper plays the faulty program:
+# it trains what rate_high.ini, skip_last.ini ... say, if there is such a file.
+sed 's/^\[row infini\]/[row infini_none]/; s/^update = delta/update = none/' x.ini >faults.ini
+sed 's/^preset = nano/&\nlr = 0.03/' faults.ini >rate_high.ini
+sed 's/^\[stage train\]/[stage other]/' faults.ini >rate_low.ini
+mkdir -p fake/faults
+ln -s "$BIN" fake/infinibench
+cat >fake/faults/infinibench <<SH
+#!/bin/bash
+shift 2
+experiment=$WORK/\$INFINIBENCH_FAULT.ini
+[ -f "\$experiment" ] || experiment=$WORK/faults.ini
+exec "$BIN" --quiet run "\$experiment" "\$@"
+SH
+chmod +x fake/faults/infinibench
+gate measure 0 EXPERIMENT="$WORK/faults.ini" EXPECTED="$WORK/fault-gate/expected.csv" OUT="$WORK/fault-trial" SEEDS=1-3
+build=$WORK/fake gate power 1 EXPERIMENT="$WORK/faults.ini" EXPECTED="$WORK/fault-gate/expected.csv" OUT="$WORK/power" FAULTS="rate_high rate_low half_tokens"
+holds "the control passes" grep -q "^passes   without a fault: PASS: 3 of 3 cells pass" out.txt
+holds "a learning rate ten times off is caught" grep -q "^caught   rate_high: by [12] cells that pass without it" out.txt
+holds "with its cell" grep -q "statistical  infini_none  train  language_modeling  bits_per_byte.*FAIL" out.txt
+holds "what is only unexpected catches nothing" grep -q "^MISSED   rate_low" out.txt
+holds "what changes nothing is missed" grep -q "^MISSED   half_tokens" out.txt
+holds "unexpected it was" grep -q "UNEXPECTED" power/rate_low/check.txt
+
 # A part of the run: what it lacks is missing, unless the call says that it is a part.
 sed 's/^null,/later,/' before.csv | grep '^later,' | cat before.csv - >gate/expected.csv
 status 1 check fifth --against gate/expected.csv
@@ -111,6 +169,12 @@ for line in inflected,rouge1,58.3333333 references,rouge2,48 lines,rougeL,36.363
     IFS=, read -r place metric value <<<"$line"
     holds "$metric of $place is $value" grep -q ",$metric,0,$place,-1,exact,$value,1e-09," rouge-expected.csv
 done
+
+# Every architecture is measured on chronicles: the one with a window is not skipped.
+sed 's/^steps = .*/steps = 2/; s/^warmup = .*/warmup = 1/; s/^samples = .*/samples = 2/' "$ROOT/tasks/experiments/regression.ini" >short.ini
+right run short.ini --tasks chronicle,passkey --only transformer --out short --checkpoints short/c
+holds "no task of the gate is skipped" test "$(grep -c ',skipped,' short/results.csv)" -eq 0
+holds "chronicles are measured" grep -q ',chronicle,.*,words_named,' short/results.csv
 
 # The product has no fault in it, and the variable that plants one means nothing to it.
 if command -v nm >/dev/null; then
