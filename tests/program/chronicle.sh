@@ -57,7 +57,7 @@ lines=$(wc -l <"$results")
 right run "$WORK/x.ini" --out "$WORK/res"
 holds "nothing is done twice" test "$(wc -l <"$results")" -eq "$lines"
 right report "$WORK/res"
-holds "the ceiling is in the report" grep -q "ceiling: all events within reach" "$WORK/res/report.md"
+holds "the ceiling is in the report" grep -q "lists only what was read: all events within reach" "$WORK/res/report.md"
 holds "the table behind the picture" grep -q "^ceiling - 512" "$WORK/res/chronicle-rouge.tsv"
 right train "$WORK/x.ini" --row infini_linear --out "$WORK/m.safetensors"
 wrong "budget 8192 is more than length = 4096" eval chronicle --model "$WORK/m.safetensors" --budgets 8K
