@@ -150,8 +150,8 @@ static void large_sum(const struct kernels *k, real *const *x) { k->add(x[0], x[
 /* Of a backend that does not measure itself: GFLOP/s of a product of 4096 x 4096 x 4096, GB/s of a sum of 256 MiB vectors. */
 static void measure(const struct kernels *k, double *roof, double *bandwidth) {
     size_t bytes = SUM_SIZE * sizeof(real);
-    real *x[3],
-        *random = xcalloc(SUM_SIZE, sizeof(real)); /* equal digits draw less power and so run faster than those of a model */
+    /* Equal digits draw less power and so run faster than those of a model. */
+    real *x[3], *random = xcalloc(SUM_SIZE, sizeof(real));
     struct rng rng;
     rng_seed(&rng, 1, 0);
     for (int64_t i = 0; i < SUM_SIZE; i++) random[i] = (real)(rng_uniform(&rng) - 0.5);

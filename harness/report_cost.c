@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 int report_chain(const struct report_data *d, const char *stage, const char *chain[REPORT_SECTIONS]) {
     int n = 0;
@@ -45,18 +44,29 @@ double report_cost(const struct report_data *d, const char *stage, const char *r
 }
 
 void report_shape(const struct report_data *d, const char *row, double *formula, double *apart) {
-    char *path = xprintf("%s/experiment.ini", d->folder);
+    char *section = xprintf("row %s", row);
+    const char *architecture = report_setting(d, section, "architecture");
+    struct model_config c = {0};
     struct error ignored;
-    struct experiment *x = access(path, R_OK) == 0 ? experiment_read(path, NULL, &ignored) : NULL;
     *formula = *apart = NAN;
-    for (int i = 0; x && i < x->row_count; i++) {
-        const struct model_config *c = &x->rows[i].config;
-        if (strcmp(x->rows[i].name, row) != 0) continue;
-        *formula = (double)c->arch->footprint(c)->elements(c, STATE_CONTEXT);
-        *apart = c->arch->apart ? c->arch->apart(c) : 0;
+    /* Only a resolved experiment.ini has every key of the shape; it needs no tokenizer, unlike experiment_read. */
+    if (architecture && report_setting(d, section, "layers") && config_preset(&c, "nano", &ignored) == 0 &&
+        (c.arch = baseline_find(architecture, &ignored))) {
+        options_init(&c.options, c.arch->options);
+        int bad = 0;
+        for (int i = 0; i < d->setting_count; i++) {
+            const struct report_setting *s = &d->settings[i];
+            if (strcmp(s->section, section) != 0) continue;
+            int set = options_has(&c.options, s->key) ? options_set(&c.options, s->key, s->value, section, &ignored)
+                                                      : config_set(&c, s->key, s->value, section, &ignored);
+            bad += set < 0;
+        }
+        if (!bad && config_finish(&c, &ignored) == 0) {
+            *formula = (double)c.arch->footprint(&c)->elements(&c, STATE_CONTEXT);
+            *apart = c.arch->apart ? c.arch->apart(&c) : 0;
+        }
     }
-    experiment_free(x);
-    free(path);
+    free(section);
 }
 
 /* Share of the roof over the chain, weighted by time; NaN where a stage has none, or one above the roof: the roof was then measured

@@ -109,8 +109,40 @@ static void losses_keep_apart(void **state) {
     model_free(without);
 }
 
+/* FLOP of the matrix products of a step, counted in the kernel. */
+static const struct kernels *counted;
+static double products;
+static void counting_gemm(real *c, const real *a, const real *b, int ta, int tb, double alpha, double beta, int64_t m, int64_t n,
+                          int64_t k, int64_t lda, int64_t ldb, int64_t ldc) {
+    products += 2 * (double)m * (double)n * (double)k;
+    counted->gemm(c, a, b, ta, tb, alpha, beta, m, n, k, lda, ldb, ldc);
+}
+
+/* What the reconstruction adds to the FLOP of a step by formula are the products that run for it, and the two attentions: that to
+ * the old rows forward (4 E N a token and head), that to the new ones forward and to keys and values (10). */
+static void flops_are_those_that_run(void **state) {
+    (void)state;
+    static const char *const options[] = {"rate=2 reconstruction=0", "rate=2"};
+    double run[2], formula[2], attention = 14. * 8 * 2 * 4; /* E, heads, N */
+    struct text_batch *x = engine_text(2, 6, 4, 11, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct model *m = filled("compressive", options[i]);
+        struct kernels counting = *(counted = m->k);
+        counting.gemm = counting_gemm;
+        m->k = &counting;
+        products = 0;
+        engine_gradients(m, STEP_SEGMENT_MAJOR, x);
+        run[i] = products / (2 * 6 * 4 * 2); /* a token and layer */
+        formula[i] = 3 * model_flops(&m->config, 8, true) / 2;
+        m->k = counted;
+        model_free(m);
+    }
+    engine_text_free(x);
+    assert_true(run[1] > run[0] && fabs(formula[1] - formula[0] - (run[1] - run[0] + attention)) < 1e-9 * formula[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rate_one_is_transformer_xl), cmocka_unit_test(stores_hold_what_they_should),
-                                       cmocka_unit_test(losses_keep_apart)};
+                                       cmocka_unit_test(losses_keep_apart), cmocka_unit_test(flops_are_those_that_run)};
     return cmocka_run_group_tests_name("f64_compressive", tests, NULL, NULL);
 }

@@ -78,6 +78,10 @@ done
 right report res
 holds "report.md has the table" grep -q "infini" res/report.md
 holds "formula, carried and attended stand in it" grep -Eq '^\| infini \| [^|]+ \| ([0-9 ]+) \| \1 \| [0-9 ]+ \|' res/report.md
+sed -i 's/^tokenizer = .*/tokenizer = sentencepiece:not-here/' res/experiment.ini
+right report res
+holds "so they do where the tokenizer is not" grep -Eq '^\| infini \| [^|]+ \| ([0-9 ]+) \| \1 \| [0-9 ]+ \|' res/report.md
+sed -i 's/^tokenizer = .*/tokenizer = bytes/' res/experiment.ini
 holds "report.html is there" test -s res/report.html
 wrong "nowhere" report nowhere
 right compare before before
