@@ -186,6 +186,30 @@ static void kinds_by_hand(void **state) {
     model_free(m);
 }
 
+/* A gate that stays put, or differs by rounding, has not moved; one that has moved a little more has, in both directions. */
+static void gates_that_stay(void **state) {
+    (void)state;
+    const double start = 1 / (1 + exp(2));
+    struct model *m = engine_model("infini", "update=linear gate_init=-2", SHAPE);
+    static const struct {
+        double by[ALL], share;
+    } cases[] = {{{0, 0, 0, 0}, 0}, {{0, 5e-7, -5e-7, 0}, 0}, {{0, 5e-7, 0, 2e-6}, 0.25}, {{0, -2e-6, 5e-7, 2e-6}, 0.5}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double gate[ALL];
+        char name[24];
+        for (int h = 0; h < ALL; h++) gate[h] = start + cases[i].by[h];
+        set_gates(m, gate);
+        snprintf(name, sizeof name, "stay-%d", (int)i);
+        if (RUN_TASK(gates, name, m, "measure", "none")) fail_msg("%s", e.text);
+        struct table t = read_table(name);
+        if (VALUE(t, "share_moved", "", "all") != cases[i].share)
+            fail_msg("case %d: a share of %g has moved, not %g", (int)i, VALUE(t, "share_moved", "", "all"), cases[i].share);
+        assert_int_equal(find(&t, "share_moved", "", "all")->n, ALL);
+        free(t.row);
+    }
+    model_free(m);
+}
+
 /* Outputs of all heads but one are cut off. */
 static struct model *one_head_carries(int layer, int head) {
     struct model *m = make_model(LINEAR);
@@ -460,6 +484,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(masks),
                                        cmocka_unit_test(a_broken_memory_is_not_read),
                                        cmocka_unit_test(kinds_by_hand),
+                                       cmocka_unit_test(gates_that_stay),
                                        cmocka_unit_test(the_head_that_carries_everything),
                                        cmocka_unit_test(other_architectures),
                                        cmocka_unit_test(what_cannot_be),
