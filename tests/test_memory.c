@@ -359,6 +359,47 @@ static void attended_by_segment(void **state) {
     }
 }
 
+/* By hand at micro with the options as they come: 4 layers, 4 heads of 32, segments of 128, so a position is 1,024 elements. */
+static void attended_by_hand(void **state) {
+    (void)state;
+    enum { ROW = 2 * 4 * 4 * 32, BANK = ROW / 4, MEMORY = 4 * 4 * 32 * 33, TIMES = 4 };
+    static const int64_t after[TIMES] = {100, 128, 256, 1048576};
+    static const struct {
+        const char *arch, *key, *value;
+        int64_t elements[TIMES];
+    } want[] = {
+        {"null", NULL, NULL, {0, 0, 0, 0}},
+        {"transformer", NULL, NULL, {100 * ROW, 128 * ROW, 256 * ROW, 512 * ROW}}, /* the trained length */
+        {"transformer", "window", "128", {100 * ROW, 128 * ROW, 128 * ROW, 128 * ROW}},
+        {"transformer_xl", NULL, NULL, {100 * ROW, 128 * ROW, 256 * ROW, 256 * ROW}},
+        {"memorizing", NULL, NULL, {100 * ROW, 128 * ROW, 256 * ROW + 128 * BANK, 256 * ROW + 8192 * BANK}},
+        {"infini", NULL, NULL, {100 * ROW, 128 * ROW, 128 * ROW + MEMORY, 128 * ROW + MEMORY}},
+        {"infini", "update", "none", {100 * ROW, 128 * ROW, 128 * ROW, 128 * ROW}},
+        {"compressive", NULL, NULL, {100 * ROW, 128 * ROW, 256 * ROW, 384 * ROW}},    /* a cache of 128 and 128 compressed rows */
+        {"rmt", NULL, NULL, {107 * ROW, 135 * ROW, 135 * ROW, 135 * ROW}},            /* 128 x 100 / 2048 memory rows, rounded up */
+        {"autocompressor", NULL, NULL, {100 * ROW, 128 * ROW, 132 * ROW, 192 * ROW}}, /* 4 summaries a segment, 64 at most */
+        {"rnn", NULL, NULL, {4 * 2 * 128, 4 * 2 * 128, 4 * 2 * 128, 4 * 2 * 128}},    /* h and c of every layer */
+        {"linear_attention", NULL, NULL, {MEMORY, MEMORY, MEMORY, MEMORY}},
+        {"delta_rule", NULL, NULL, {4 * 4 * 32 * 32, 4 * 4 * 32 * 32, 4 * 4 * 32 * 32, 4 * 4 * 32 * 32}},
+    };
+    const int count = sizeof want / sizeof *want;
+    for (int i = 0; i < count; i++) {
+        struct model_config c = preset("micro");
+        c.arch = baseline_find(want[i].arch, NULL);
+        options_init(&c.options, c.arch->options);
+        if (want[i].key) assert_int_equal(options_set(&c.options, want[i].key, want[i].value, "test", &e), 0);
+        for (int k = 0; k < TIMES; k++)
+            if (c.arch->attended(&c, after[k]) != want[i].elements[k])
+                fail_msg("%s attends to %lld elements after %lld tokens, not %lld", want[i].arch,
+                         (long long)c.arch->attended(&c, after[k]), (long long)after[k], (long long)want[i].elements[k]);
+    }
+    for (int i = 0; baselines[i]; i++) {
+        bool known = false;
+        for (int k = 0; k < count; k++) known = known || strcmp(want[k].arch, baselines[i]->name) == 0;
+        if (!known) fail_msg("what %s attends to is not counted by hand", baselines[i]->name);
+    }
+}
+
 /* An architecture without a row, or that no variant tests, is noticed here. */
 static void every_architecture_has_its_row(void **state) {
     (void)state;
@@ -473,6 +514,7 @@ int main(void) {
         cmocka_unit_test(carried_is_what_the_architecture_says),
         cmocka_unit_test(formula_and_carried),
         cmocka_unit_test(attended_by_segment),
+        cmocka_unit_test(attended_by_hand),
         cmocka_unit_test(every_architecture_has_its_row),
         cmocka_unit_test(the_task),
         cmocka_unit_test(the_peak_can_be_forgotten),
