@@ -141,8 +141,9 @@ int flag_int(const struct arguments *a, const char *name, int64_t fallback, int6
     const char *text = flag_value(a, name);
     *value = fallback;
     if (!text) return 0;
-    if (parse_int(text, value) || *value < min)
-        return fail(e, "--%s '%s' is not a whole number of at least %lld", name, text, (long long)min);
+    int bad = parse_int(text, value);
+    if (bad == PARSE_BEYOND) return fail(e, "--%s '%s' is beyond 2^63", name, text);
+    if (bad || *value < min) return fail(e, "--%s '%s' is not a whole number of at least %lld", name, text, (long long)min);
     return 0;
 }
 

@@ -16,25 +16,27 @@ int parse_int(const char *text, int64_t *value) {
     char *end;
     errno = 0;
     long long v = strtoll(text, &end, 10);
-    if (errno) return -1;
     int64_t unit = 1;
     if (*end == 'K' || *end == 'k')
         unit = 1024, end++;
     else if (*end == 'M' || *end == 'm')
         unit = 1048576, end++;
     int64_t product;
-    if (*end || __builtin_mul_overflow((int64_t)v, unit, &product)) return -1;
+    if (*end) return -1;
+    if (errno == ERANGE || __builtin_mul_overflow((int64_t)v, unit, &product)) return PARSE_BEYOND;
     *value = product;
     return 0;
 }
 
 int parse_rising(const char *text, int64_t *list, int limit, const char *where, struct error *e) {
     char *copy = xstrdup(text), *rest = NULL;
-    int count = 0;
+    int count = 0, bad;
     for (char *w = strtok_r(copy, ", ", &rest); w && count >= 0; w = strtok_r(NULL, ", ", &rest)) {
         if (count == limit)
             count = fail(e, "%s '%.200s' has more than %d numbers", where, text, limit);
-        else if (parse_int(w, &list[count]) || list[count] < 1 || (count && list[count] <= list[count - 1]))
+        else if ((bad = parse_int(w, &list[count])) == PARSE_BEYOND)
+            count = fail(e, "%s '%.200s': '%s' is beyond 2^63", where, text, w);
+        else if (bad || list[count] < 1 || (count && list[count] <= list[count - 1]))
             count = fail(e, "%s '%.200s': '%s' is no number of a rising list such as 4K,16K,64K (K = 1024, M = 1048576)", where,
                          text, w);
         else

@@ -58,7 +58,9 @@ char *options_join(const struct options *o, const char *sep, bool given_only);
 const char *list_next(const char *list, char *word, size_t room);
 /* The whole numbers, at least 1, of a TEXT option that is a list; returns how many, 1 .. most, or -1. */
 int options_ints(const struct options *o, const char *key, int64_t *out, int most, const char *where, struct error *e);
-/* Reads whole numbers with K, M suffixes ("32K" = 32768, "1M" = 1048576). 0 or -1. */
+/* Reads whole numbers with K, M suffixes ("32K" = 32768, "1M" = 1048576). 0, -1, or PARSE_BEYOND: a number that 64 bits do not
+ * hold. */
+#define PARSE_BEYOND (-2)
 int parse_int(const char *text, int64_t *value);
 /* A rising list "4K, 16K, 64K" of numbers of at least 1; returns how many, -1 with a sentence that begins with where. */
 int parse_rising(const char *text, int64_t *list, int limit, const char *where, struct error *e);

@@ -42,7 +42,8 @@ static void lists_of_contexts(void **state) {
                                          {"", "empty"},
                                          {"1,2,3,4", "more than 3 numbers"},
                                          {"2,x", "'x'"},
-                                         {"9999999999999M", "'9999999999999M'"}};
+                                         {"9999999999999M", "'9999999999999M' is beyond 2^63"},
+                                         {"9223372036854775808", "'9223372036854775808' is beyond 2^63"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(parse_rising(bad[i][0], x, 3, "contexts", &e), -1);
         assert_says(bad[i][1]);

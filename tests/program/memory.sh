@@ -44,6 +44,9 @@ wrong "1000 is not divisible by heads = 7" memory --context 1K --d-model 1000 --
 wrong "context '-5': '-5'.*rising" memory --context -5
 wrong "rising list" memory --context 4K,2K
 wrong "exceed 2\^63" memory --context 9223372036854775807
+wrong "layers '9223372036854775808' is beyond 2\^63" memory --context 1K --layers 9223372036854775808
+wrong "context '1K,9000000000000M': '9000000000000M' is beyond 2\^63" memory --context 1K,9000000000000M
+wrong "layers '9223372036854775808x' is not a whole number" memory --context 1K --layers 9223372036854775808x
 wrong "exceed 2\^63.*smaller" memory --context 1K --layers 4611686018427387904 --heads 4611686018427387904 --head-dim 2
 wrong "unknown preset 'lama-3-8b'.*'llama-3-8b'" memory --context 1K --preset lama-3-8b
 wrong "option 'memory_token'.*'memory_tokens'" memory --context 1K --memory_token 5
