@@ -1,5 +1,5 @@
 /* plot_heads.c - the tables behind the pictures of the task gates: gates before, during and after training with what each head's
- * memory is worth beside them, and a histogram of the gates. Numbers are those of report_heads.c; gnuplot is called in plot.c. */
+ * memory is worth beside them, and histograms of the gates. Numbers are those of report_heads.c; gnuplot is called in plot.c. */
 #include "plot_private.h"
 #include "report_heads.h"
 
@@ -143,33 +143,41 @@ static int map_plot(struct plots *p, const struct report_data *d, int section, c
     return result;
 }
 
+static int bin_of(double gate) { return gate < 1 ? (int)(gate * 10) : 9; }
+
 static int histogram_plot(struct plots *p, const struct report_data *d, int section, const bool *shown, struct error *e) {
     static struct head_map m;
     struct text_buffer table = {0}, settings = {0}, names = {0}, starts = {0}, counts = {0};
     int lines = 0, most = 1, result;
-    buffer_printf(&table, "# heads by gate after training: row bin_from bin_to heads; a block a row\n");
+    bool any = false; /* gates were logged while a row was trained */
+    buffer_printf(&table, "# heads by gate: row bin_from bin_to heads_after_training heads_at_half_of_the_steps; a block a row\n");
     for (int row = 0; row < d->row_count; row++) {
-        int bin[10] = {0}, heads = 0, seeds = 0;
+        int bin[10] = {0}, half[10] = {0}, heads = 0, seeds = 0;
+        bool halves = true;
         double least = INFINITY, highest = -INFINITY;
         if (!shown[row]) continue;
         for (int s = 0; s < d->seed_count; s++) {
             if (!head_map(&m, d, section, row, d->seeds[s])) continue;
             seeds++;
+            halves = halves && m.known[HEADS_HALF];
             for (int h = 0; h < m.layers * m.heads; h++) {
-                double g = m.gate[HEADS_AFTER][h];
+                double g = m.gate[HEADS_AFTER][h], before = m.gate[HEADS_HALF][h];
                 if (isnan(g)) continue;
-                int k = (int)(g * 10);
                 heads++;
-                bin[k > 9 ? 9 : k]++;
+                bin[bin_of(g)]++;
+                if (!isnan(before)) half[bin_of(before)]++;
                 least = fmin(least, m.gate[HEADS_INITIAL][h]);
                 highest = fmax(highest, m.gate[HEADS_INITIAL][h]);
             }
         }
         for (int k = 0; k < 10; k++) {
-            buffer_printf(&table, "%s %.1f %.1f %d\n", d->rows[row].name, 0.1 * k, 0.1 * (k + 1), bin[k]);
+            buffer_printf(&table, "%s %.1f %.1f %d ", d->rows[row].name, 0.1 * k, 0.1 * (k + 1), bin[k]);
+            buffer_printf(&table, halves ? "%d\n" : "NaN\n", half[k]);
             most = bin[k] > most ? bin[k] : most;
+            most = halves && half[k] > most ? half[k] : most;
         }
         buffer_printf(&table, "\n\n");
+        any = any || halves;
         buffer_printf(&names, "%s%s", lines ? " " : "", d->rows[row].name);
         buffer_printf(&counts, "%s\"%d heads%s\"", lines ? " " : "", heads, seeds > 1 ? " of all seeds" : "");
         buffer_printf(&starts, "%s%.6g", lines++ ? " " : "", highest - least < 0.005 ? least : -1);
@@ -177,12 +185,14 @@ static int histogram_plot(struct plots *p, const struct report_data *d, int sect
     plot_text(&settings, "names", names.data);
     plot_text(&settings, "counts", counts.data);
     plot_text(&settings, "starts", starts.data);
-    buffer_printf(&settings, "lines=%d;most=%d;", lines, most);
+    buffer_printf(&settings, "lines=%d;most=%d;halves=%d;", lines, most, any);
     char *name = picture_name(d, section, "heads-histogram");
     result =
         plot_picture(p, d, section, 0, "heads-histogram", name, &table, settings.data,
-                     "Heads by gate after training. Grey: specialised heads, below 0.1 (local attention) and above 0.9 (memory); "
-                     "dashed: where all gates started.",
+                     any ? "Heads by gate: bars after training, line at half of the steps, dotted where all gates started. Grey: "
+                           "specialised heads, below 0.1 (local attention) and above 0.9 (memory)."
+                         : "Heads by gate: bars after training, dotted where all gates started. Grey: specialised heads, below 0.1 "
+                           "(local attention) and above 0.9 (memory).",
                      e);
     free(name);
     buffer_free(&table);

@@ -43,12 +43,12 @@ do for [r = 1:lines] {
         if (k < moments) {
             set palette defined (0 '#1b5e9b', 0.1 '#4f93c6', 0.5 '#f1efea', 0.9 '#e08a3c', 1 '#b8501a')
             set cbrange [0:1]
-            white(v) = v < 0.17 || v > 0.85
+            white(v) = v < 0.07 || v > 0.96
         } else {
             limit = real(word(most, k + 1))
             set palette defined (0 '#f6f3f8', 0.5 '#b28bc4', 1 '#54226f')
             set cbrange [0:limit]
-            white(v) = v > 0.5 * limit
+            white(v) = v > 0.62 * limit
         }
         if (r == 1) { set title word(titles, k + 1) noenhanced textcolor rgb dark font small offset 0,0.9 } else { unset title }
         if (k == 0) { set ytics 0, (layers > 12 ? 4 : 1) scale 0 font small textcolor rgb dark offset 0.6,0 } else { unset ytics }

@@ -459,13 +459,16 @@ static void made_up_report(void **state) {
     HAS(tsv, "both 3 0 1 0.98 .98\n");
     HAS(tsv, "both 4 1 2 50 50\n");
     HAS(tsv, "both 5 0 1 250 250\n");
-    HAS(bars, "both 0.0 0.1 1\n");
-    HAS(bars, "both 0.9 1.0 1\n");
-    HAS(bars, "mixers 0.5 0.6 4\n");
+    /* After training, and at step 50: 0.05, 0.15, .. 0.55. */
+    HAS(bars, "both 0.0 0.1 1 1\n");
+    HAS(bars, "both 0.6 0.7 1 0\n");
+    HAS(bars, "both 0.9 1.0 1 0\n");
+    HAS(bars, "mixers 0.5 0.6 4 1\n");
     if (!strstr(text, "no pictures: ")) {
         char *svg = content("made/heads.svg"), *second = content("made/heads-histogram.svg");
         HAS(svg, "</svg>");
         HAS(second, "</svg>");
+        HAS(second, "half of the steps");
         HAS(md, "(heads.svg)");
         free(svg);
         free(second);
@@ -479,6 +482,33 @@ static void made_up_report(void **state) {
     free(path);
 }
 
+/* Where no gates were logged while training there is no line of them, and no word of it. */
+static void report_without_curves(void **state) {
+    (void)state;
+    fill("unlogged");
+    char *path = in_folder("unlogged"), *curves = content("unlogged/curves.csv"), *text = NULL;
+    size_t n;
+    put("unlogged/curves.csv", curves, strcspn(curves, "\n") + 1); /* the header */
+    FILE *f = open_memstream(&text, &n);
+    if (report(path, f, &e)) fail_msg("%s", e.text);
+    fclose(f);
+    char *md = content("unlogged/report.md"), *bars = content("unlogged/heads-histogram.tsv");
+    HAS(md, "Heads by gate: bars after training, dotted where all gates started.");
+    HAS(bars, "both 0.0 0.1 1 NaN\n");
+    if (!strstr(text, "no pictures: ")) {
+        char *svg = content("unlogged/heads-histogram.svg");
+        HAS(svg, "after training");
+        assert_null(strstr(svg, ">NaN<"));
+        assert_null(strstr(svg, "half of the steps"));
+        free(svg);
+    }
+    free(md);
+    free(bars);
+    free(text);
+    free(curves);
+    free(path);
+}
+
 int main(void) {
     progress_quiet = true;
     const struct CMUnitTest tests[] = {cmocka_unit_test(masks),
@@ -488,6 +518,7 @@ int main(void) {
                                        cmocka_unit_test(the_head_that_carries_everything),
                                        cmocka_unit_test(other_architectures),
                                        cmocka_unit_test(what_cannot_be),
-                                       cmocka_unit_test(made_up_report)};
+                                       cmocka_unit_test(made_up_report),
+                                       cmocka_unit_test(report_without_curves)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }
