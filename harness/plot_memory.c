@@ -92,9 +92,11 @@ static void settle(struct picture *x, struct text_buffer *table, struct text_buf
             buffer_printf(table, "\"%s\" %lld %.9g %.9g\n", s->name.data, (long long)x->context[k], s->line[k], s->point[k]);
         buffer_printf(table, "\n\n");
     }
-    for (int k = 0; k < x->contexts; k++) /* of many every second, the last among them */
-        if (x->contexts <= 6 || (x->contexts - 1 - k) % 2 == 0)
-            buffer_printf(&ticks, "%s\"%s\" %lld", ticks.n ? ", " : "", show_length(x->context[k]), (long long)x->context[k]);
+    for (int k = 0; k < x->contexts; k++) { /* of many every second has its name, the last among them */
+        bool named = x->contexts <= 6 || (x->contexts - 1 - k) % 2 == 0;
+        buffer_printf(&ticks, "%s\"%s\" %lld", ticks.n ? ", " : "", named ? show_length(x->context[k]) : "",
+                      (long long)x->context[k]);
+    }
     plot_text(settings, "names", names.data);
     plot_text(settings, "lines", lines.data);
     plot_text(settings, "colors", look.colors.data);

@@ -4,6 +4,7 @@
 #   data: blocks of one line "row context line point"; what = state (levels level_names: lines across, the first of them crossed early or
 #   not; points: whether there are any), ratio (papers: how many points of the paper in a last block "line context ratio text below",
 #   below: its text goes below it), resident
+keys = words(names) + (what eq 'resident' ? 1 : what eq 'state' ? 2 * points : papers > 0) # with its lines of explanation
 load ARG0[1:strlen(ARG0) - strlen('memory.gp')] . 'style.gp'
 rows = words(colors)
 line(k) = int(word(lines, k))
@@ -23,6 +24,7 @@ if (what eq 'ratio') {
 }
 set yrange [low / 2.0:high * 2.2]
 if (what eq 'state') {
+    set style textbox opaque fillcolor rgb '#38ffffff' noborder margins 0.2, 0.1 # a curve goes on behind the words, faintly
     do for [i = 1:words(levels)] {
         y = real(word(levels, i))
         # rising curves are below a level on its left and above it on its right; two accelerators are close to each other
@@ -30,14 +32,15 @@ if (what eq 'state') {
         below = (right && !points) || (i > 1 && i < words(levels))
         set arrow from graph 0, first y to graph 1, first y nohead linecolor rgb '#8a8a8a' linewidth 1 dashtype 2 back
         set label word(level_names, i) at graph (right ? 0.99 : 0.012), first y offset 0, (below ? -0.55 : 0.5) \
-            textcolor rgb '#666666' font sprintf(',%d', kind eq 'png' ? 18 : 11)
+            textcolor rgb '#666666' font sprintf(',%d', kind eq 'png' ? 18 : 11) front boxed
         if (right) { set label i word(level_names, i) right }
     }
 }
 papers_drawn = what eq 'ratio' && papers > 0
 if (what eq 'resident') {
-    plot for [r = 1:rows] data index r - 1 using 2:3 with lines linecolor rgb color(r) linewidth 1.3 dashtype 2 notitle, \
-         for [r = 1:rows] data index r - 1 using 2:4 with linespoints linecolor rgb color(r) linewidth 1.5 \
+    # many lie close together: the first rows, which an experiment is about, on top
+    plot for [r = rows:1:-1] data index r - 1 using 2:3 with lines linecolor rgb color(r) linewidth 1.3 dashtype 2 notitle, \
+         for [r = rows:1:-1] data index r - 1 using 2:4 with linespoints linecolor rgb color(r) linewidth 1.5 \
              pointtype marker(r) pointsize 0.6 * scale notitle, \
          for [k = 1:words(names)] keyentry with linespoints linecolor rgb color(line(k)) linewidth 1.5 \
              pointtype marker(line(k)) pointsize 0.6 * scale title word(names, k), \

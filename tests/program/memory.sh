@@ -86,6 +86,23 @@ if command -v gnuplot >/dev/null; then
         holds "$f is drawn" test -s "res/$f.svg" -a -s "res/$f.png"
     done
 fi
+# with many rows the key does not take the picture's room (in an SVG it went to two columns at its side)
+{
+    printf '[budget]\npreset = nano\n[task memory]\ncontexts = 64, 128\nresident = yes\nshapes = paper\n'
+    for a in transformer transformer_xl memorizing infini rmt autocompressor rnn linear_attention delta_rule; do
+        printf '[row %s]\narchitecture = %s\n' $a $a
+    done
+    for n in 1 2 3 4 5; do printf '[row infini_%s]\narchitecture = infini\nupdate = delta\n' $n; done
+} >many.ini
+right run many.ini --out many
+right report many
+if command -v gnuplot >/dev/null; then
+    for f in memory-state memory-compression memory-resident memory-state-paper; do
+        # the axes: M left,top L left,bottom L right,bottom
+        holds "$f leaves the curves most of the width" awk -F"[ ,LM']+" '/stroke=.rgb\( 68/ && / d=.M/ { sub(/.* d=.M/, ""); split($0, x, /[ ,LM]+/)
+            if (x[5] - x[1] > 500) wide = 1 } END { exit !wide }' many/$f.svg
+    done
+fi
 right train m.ini --row infini --out m.safetensors
 right eval memory --model m.safetensors --contexts 1K --shapes ""
 holds "eval memory" grep -Eq "^carried_bytes .* 1024 .* 16896 " out.txt
