@@ -92,11 +92,10 @@ struct training {
     int64_t first, every;
     double loss_sum, last_loss;
     int64_t loss_count;
-    struct error trouble; /* of the curve: said when the training is over */
 };
 
 /* Lines "STEP TOKENS METRIC VALUE" are kept beside the checkpoint until the stage is done; those after the checkpoint go. */
-static void open_curve(struct training *w, int64_t step) {
+static int open_curve(struct training *w, int64_t step, struct error *e) {
     size_t size = 0;
     char *text = read_file(w->curve_path, &size, NULL);
     struct text_buffer kept = {0};
@@ -108,11 +107,11 @@ static void open_curve(struct training *w, int64_t step) {
     }
     free(text);
     /* Whole before it is added to: killed here, no line of before the checkpoint is lost. */
-    struct error e = {""};
-    if (write_file(w->curve_path, kept.data ? kept.data : "", kept.n, &e) == 0 && !(w->curve = fopen(w->curve_path, "ae")))
-        fail(&e, "%s: cannot write: %s", w->curve_path, strerror(errno));
-    w->trouble = e;
+    int result = write_file(w->curve_path, kept.data ? kept.data : "", kept.n, e);
+    if (result == 0 && !(w->curve = fopen(w->curve_path, "ae")))
+        result = fail(e, "%s: cannot write: %s", w->curve_path, strerror(errno));
     buffer_free(&kept);
+    return result;
 }
 
 static void curve_gates(struct training *w, const struct trainer *t) {
@@ -159,11 +158,12 @@ static void curve_gamma(struct training *w, const struct trainer *t) {
     }
 }
 
-static void log_line(void *data, const struct trainer *t, const struct step_result *r) {
+/* A point that cannot be written ends the training at once: a checkpoint after it would be gone on from without the point. */
+static int log_line(void *data, const struct trainer *t, const struct step_result *r, struct error *e) {
     struct training *w = data;
-    if (w->first < 0) {
+    if (!w->curve) {
+        if (open_curve(w, t->step, e)) return -1;
         w->first = t->step - 1;
-        open_curve(w, t->step);
         progress_begin(&w->progress, w->label, t->config.steps - w->first);
     }
     w->loss_sum += r->loss;
@@ -172,21 +172,19 @@ static void log_line(void *data, const struct trainer *t, const struct step_resu
     progress_update(&w->progress, t->step - w->first, "step %lld/%lld  loss %.4f  %.0f tokens/s", (long long)t->step,
                     (long long)t->config.steps, r->loss, t->seconds > 0 ? (double)t->tokens_read / t->seconds : 0);
     bool last = t->step == t->config.steps;
-    if (t->step % w->every != 0 && !last) return;
-    if (w->curve) {
-        fprintf(w->curve, "%lld %lld loss %.9g\n", (long long)t->step, (long long)t->tokens, w->last_loss);
-        fprintf(w->curve, "%lld %lld lr %.9g\n", (long long)t->step, (long long)t->tokens, r->lr);
-        fprintf(w->curve, "%lld %lld grad_norm %.9g\n", (long long)t->step, (long long)t->tokens, r->grad_norm);
-        /* By layer and head: many, and slow to change. */
-        if (last || t->step % (5 * w->every) == 0) {
-            curve_gates(w, t);
-            curve_memory(w, t);
-            curve_gamma(w, t);
-        }
-        if (fflush(w->curve) && !*w->trouble.text) fail(&w->trouble, "%s: cannot write: %s", w->curve_path, strerror(errno));
+    if (t->step % w->every != 0 && !last) return 0;
+    fprintf(w->curve, "%lld %lld loss %.9g\n", (long long)t->step, (long long)t->tokens, w->last_loss);
+    fprintf(w->curve, "%lld %lld lr %.9g\n", (long long)t->step, (long long)t->tokens, r->lr);
+    fprintf(w->curve, "%lld %lld grad_norm %.9g\n", (long long)t->step, (long long)t->tokens, r->grad_norm);
+    /* By layer and head: many, and slow to change. */
+    if (last || t->step % (5 * w->every) == 0) {
+        curve_gates(w, t);
+        curve_memory(w, t);
+        curve_gamma(w, t);
     }
     w->loss_sum = 0;
     w->loss_count = 0;
+    return fflush(w->curve) || ferror(w->curve) ? fail(e, "%s: cannot write: %s", w->curve_path, strerror(errno)) : 0;
 }
 
 static void measure(struct cell_writer *w, const char *metric, const char *unit, int64_t context, double value) {
@@ -348,8 +346,7 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
             result = train(t, folder, (points > 1 ? points : 1) * w.every, p->tokenizer, &log, e);
             measure_roof(s);
             if (w.first >= 0) progress_end(&w.progress);
-            if (w.curve && fclose(w.curve) && !*w.trouble.text) fail(&w.trouble, "%s: cannot write: %s", curve, strerror(errno));
-            if (result == 0 && *w.trouble.text) result = fail(e, "%s", w.trouble.text);
+            if (w.curve && fclose(w.curve) && result == 0) result = fail(e, "%s: cannot write: %s", curve, strerror(errno));
             free(label);
         }
         if (result == 0 && p->json) {

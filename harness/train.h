@@ -67,9 +67,9 @@ int trainer_step(struct trainer *t, struct step_result *r, struct error *e);
 /* Forward and backward only, gradients left in the model (tests); seed is the loss weight. */
 double trainer_gradients(struct trainer *t, const struct batch *b);
 
-/* Log line of every `every` steps; NULL: none. */
+/* Log line of every `every` steps; NULL: none. Not 0: it cannot be kept, and training ends before a checkpoint counts its step. */
 struct train_log {
-    void (*line)(void *data, const struct trainer *t, const struct step_result *r);
+    int (*line)(void *data, const struct trainer *t, const struct step_result *r, struct error *e);
     void *data;
     int64_t every;
 };

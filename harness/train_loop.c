@@ -38,7 +38,8 @@ static int loop(struct trainer *t, const char *folder, int64_t save_every, const
     while (t->step < t->config.steps / (FAULT(half_tokens) ? 2 : 1)) {
         if (trainer_step(t, &r, e)) return -1;
         saved = false;
-        if (log && log->line && (t->step % log->every == 0 || t->step == t->config.steps)) log->line(log->data, t, &r);
+        bool due = log && log->line && (t->step % log->every == 0 || t->step == t->config.steps);
+        if (due && log->line(log->data, t, &r, e)) return -1;
         if (show)
             progress_update(&p, t->step - first, "step %lld  loss %.4f  %.0f tokens/s", (long long)t->step, r.loss,
                             ((double)t->tokens_read - tokens) / (now() - start));

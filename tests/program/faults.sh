@@ -44,6 +44,38 @@ for k in $(awk -v n="$full" 'BEGIN { for (i = 0; i < n; i++) print i == 0 ? 0 : 
 done
 echo "a write failed at $failed of $full sizes that a file may have"
 holds "files had an end" test "$failed" -ge $((full / 2))
+# the curve alone cannot be written: no checkpoint counts a step whose point is not kept, or no resume would make up for it
+again
+point=$(cd ../whole && echo build/checkpoints/x/infini-*/train)
+mkdir -p "$point/curve.txt"
+what="no place for the curve"
+"$BIN" --quiet run ../x.ini --out res >/dev/null 2>err.txt
+status=$?
+refused res "curve.txt"
+holds "$what: no checkpoint" test ! -e "$point/model.safetensors"
+rmdir "$point/curve.txt"
+right run ../x.ini --out res
+same "$what, then there is" res
+# every call that writes, syncs, renames fails once, at FULL moments of each: where strace is there
+calls() { grep -c " $1(" calls.txt; }
+again
+if [ "$full" -gt 5 ] && strace -f -qq -o calls.txt -e trace=write,fsync,rename "$BIN" --quiet run ../x.ini --out res >/dev/null 2>&1; then
+    for call in write fsync rename; do
+        for i in $(seq 1 "$full"); do
+            again
+            k=$(($(calls $call) * i / full))
+            what="call $k of $call fails"
+            strace -f -qq -o /dev/null -e trace=$call -e inject=$call:error=ENOSPC:when=$k "$BIN" --quiet run ../x.ini --out res >/dev/null 2>err.txt
+            status=$?
+            refused res "No space left on device"
+            right run ../x.ini --out res
+            same "$what, then none" res
+        done
+    done
+    echo "$full of $(calls write) calls of write, $(calls fsync) of fsync, $(calls rename) of rename failed"
+elif [ "$full" -gt 5 ]; then
+    echo "no strace: no single call failed"
+fi
 # a file system that is full, byte for byte: where one may be mounted
 mkdir small
 if mount -t tmpfs -o size=64k infinibench-test small 2>/dev/null; then
