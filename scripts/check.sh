@@ -46,7 +46,7 @@ gate() {
 # fault, rows, tasks: what it could touch.
 faults() {
     cat <<'LIST'
-delta_sign        infini_delta,committed_delta            fixed_logits,committed_logits,recall
+delta_sign        infini_delta,committed_delta            fixed_logits,committed_logits,recall_far
 read_after_write  infini_linear,committed_linear          fixed_logits,committed_logits,recall
 other_row         infini_linear                           fixed_logits,recall
 gate_frozen       infini_linear                           gates,recall

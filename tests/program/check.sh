@@ -176,6 +176,13 @@ right run short.ini --tasks chronicle,passkey --only transformer --out short --c
 holds "no task of the gate is skipped" test "$(grep -c ',skipped,' short/results.csv)" -eq 0
 holds "chronicles are measured" grep -q ',chronicle,.*,words_named,' short/results.csv
 
+# Every architecture has a row, and what is trained with the delta rule is not what is trained without.
+"$BIN" list architectures | sed -n 's/^  \([a-z_]*\): .*/\1/p' >architectures.txt
+holds "there are architectures" test "$(wc -l <architectures.txt)" -ge 10
+holds "every architecture has a row in the gate" test -z "$(grep '^architecture = ' short.ini | cut -d' ' -f3 | sort -u | comm -13 - <(sort architectures.txt))"
+right run short.ini --tasks recall_far --only infini_linear,infini_delta --out far --checkpoints far/c
+holds "linear and delta answer differently" test "$(awk -F, '$12 == "answer_nll" && $15 == "all" && $11 !~ /knockout/ { print $17 }' far/results.csv | sort -u | wc -l)" -eq 2
+
 # The product has no fault in it, and the variable that plants one means nothing to it.
 if command -v nm >/dev/null; then
     holds "no fault is in the product" test "$(nm "$BIN" | grep -c fault_planted)" -eq 0
