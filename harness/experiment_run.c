@@ -164,13 +164,14 @@ static int log_line(void *data, const struct trainer *t, const struct step_resul
     if (!w->curve) {
         if (open_curve(w, t->step, e)) return -1;
         w->first = t->step - 1;
-        progress_begin(&w->progress, w->label, t->config.steps - w->first);
+        progress_begin(&w->progress, w->label, t->config.steps);
+        w->progress.first = w->first;
     }
     w->loss_sum += r->loss;
     w->loss_count++;
     w->last_loss = w->loss_sum / (double)w->loss_count;
-    progress_update(&w->progress, t->step - w->first, "step %lld/%lld  loss %.4f  %.0f tokens/s", (long long)t->step,
-                    (long long)t->config.steps, r->loss, t->seconds > 0 ? (double)t->tokens_read / t->seconds : 0);
+    progress_update(&w->progress, t->step, "loss %.4f  %.0f tokens/s", r->loss,
+                    t->seconds > 0 ? (double)t->tokens_read / t->seconds : 0);
     bool last = t->step == t->config.steps;
     if (t->step % w->every != 0 && !last) return 0;
     fprintf(w->curve, "%lld %lld loss %.9g\n", (long long)t->step, (long long)t->tokens, w->last_loss);
@@ -329,6 +330,9 @@ static struct model *model_after(struct pair *p, const struct stage_spec *stage,
         source = stage_source(s->x, stage, p->tokenizer, p->seed, data, e);
         t = source ? trainer_create(m, &config, source, e) : NULL;
         result = t ? make_folders(folder, e) : -1;
+        if (t && result != 0)
+            fail(e, "%s; models in training are kept there: start from a folder that can be written, or run with --checkpoints DIR",
+                 e->text);
         if (t && source_carries(source) && !t->carried_in && !progress_quiet)
             fprintf(stderr,
                     "%s seed %lld %s: %s carries no state that grows by what is read: its documents start from the empty state\n",

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define STOPPED "\nstopped: the same command goes on from the last checkpoint, and measures nothing twice\n"
+
 static int by_name(const void *a, const void *b) { return strcmp(a, b); }
 
 static bool have_cell(const struct session *s, const char *cell) {
@@ -112,6 +114,7 @@ int experiment_run(const struct experiment *x, const struct run_options *o, stru
     struct plan plan = {0};
     int result = o->dry_run ? dry(&s, e) : job ? read_known(&s, parent, e) : 0;
     if (o->dry_run) goto out;
+    if (!job) say_when_stopped(STOPPED);
     if (result == 0 && !(s.r = results_open(folder, e))) result = -1;
     if (result == 0 && !job) result = jobs_collect(s.r, e);
     if (result == 0 && !job) result = save_resolved(&s, e);
@@ -164,6 +167,7 @@ int experiment_train(const struct experiment *x, const char *row, int64_t seed, 
     plan_free(&plan);
     if (possible != 0) return -1;
     const struct tokenizer *t;
+    say_when_stopped(STOPPED);
     struct model *m = train_to(&s, r, seed, s.last, &t, e);
     if (!m) return -1;
     char text[24];
@@ -171,6 +175,7 @@ int experiment_train(const struct experiment *x, const char *row, int64_t seed, 
     const char *keys[] = {"experiment", "row", "seed", "stage"};
     const char *values[] = {x->name, r->name, text, s.last ? s.last->name : NO_STAGE};
     int result = model_save(out, m, t, keys, values, 4, e);
+    if (result == 0 && !progress_quiet) fprintf(stderr, "wrote %s\n", out);
     model_free(m);
     return result;
 }

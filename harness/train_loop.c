@@ -30,19 +30,18 @@ static int loop(struct trainer *t, const char *folder, int64_t save_every, const
     if (folder && training_load(folder, t, tok, e) < 0) return -1;
     struct progress p;
     struct step_result r = {0};
-    int64_t first = t->step;
     double start = now(), tokens = (double)t->tokens_read;
     bool saved = t->step > 0;
     bool show = !log;
-    if (show) progress_begin(&p, "train", t->config.steps - first);
+    progress_begin(&p, "train", t->config.steps);
+    p.first = t->step;
     while (t->step < t->config.steps / (FAULT(half_tokens) ? 2 : 1)) {
         if (trainer_step(t, &r, e)) return -1;
         saved = false;
         bool due = log && log->line && (t->step % log->every == 0 || t->step == t->config.steps);
         if (due && log->line(log->data, t, &r, e)) return -1;
         if (show)
-            progress_update(&p, t->step - first, "step %lld  loss %.4f  %.0f tokens/s", (long long)t->step, r.loss,
-                            ((double)t->tokens_read - tokens) / (now() - start));
+            progress_update(&p, t->step, "loss %.4f  %.0f tokens/s", r.loss, ((double)t->tokens_read - tokens) / (now() - start));
         if (folder && save_every > 0 && t->step % save_every == 0) {
             if (training_save(folder, t, tok, e)) return -1;
             saved = true;

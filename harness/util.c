@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -438,12 +439,40 @@ uint64_t available_memory(void) {
     return left;
 }
 
-/* ---- progress ---- */
+/* ---- interruption ---- */
 
 bool progress_quiet;
+static const char *last_words;
+
+static void speak_last(int number) {
+    ssize_t n = write(STDERR_FILENO, last_words, strlen(last_words)); /* write, strlen and raise are safe here, stdio is not */
+    (void)n;
+    raise(number); /* the handler is gone: ends the process as if there had been none */
+}
+
+void say_when_stopped(const char *sentence) {
+    static const int numbers[] = {SIGINT, SIGTERM};
+    if (progress_quiet) return;
+    last_words = sentence;
+    for (int i = 0; i < 2; i++) {
+        struct sigaction before, a = {.sa_handler = speak_last, .sa_flags = (int)SA_RESETHAND};
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL) sigaction(numbers[i], &a, NULL);
+    }
+}
+
+/* ---- progress ---- */
 
 void progress_begin(struct progress *p, const char *label, int64_t total) {
     *p = (struct progress){.label = label, .start = now(), .total = total};
+}
+
+/* Cuts a line to what a row of the terminal holds, at a whole character: \r goes back to the start of the last row only. */
+static void fit_row(char *line) {
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || size.ws_col < 2 || strlen(line) < size.ws_col) return;
+    size_t n = size.ws_col - 1u;
+    while (n && (line[n] & 0xc0) == 0x80) n--;
+    line[n] = 0;
 }
 
 static void duration(char *out, size_t size, double s) {
@@ -471,18 +500,19 @@ void progress_update(struct progress *p, int64_t done, const char *format, ...) 
         va_end(a);
     }
     duration(took, sizeof took, elapsed);
-    if (p->total > 0 && done > 0 && done <= p->total) {
+    if (p->total > 0 && done > p->first && done <= p->total) {
         char left[32];
-        duration(left, sizeof left, elapsed / (double)done * (double)(p->total - done));
+        duration(left, sizeof left, elapsed / (double)(done - p->first) * (double)(p->total - done));
         snprintf(eta, sizeof eta, ", %s left", left);
     }
     char line[512];
     if (p->total > 0)
-        snprintf(line, sizeof line, "%s %" PRId64 "/%" PRId64 " (%d%%)  %s%s%s", p->label, done, p->total,
-                 (int)(100.0 * (double)done / (double)p->total), text, text[0] ? "  " : "", took);
+        snprintf(line, sizeof line, "%s %" PRId64 "/%" PRId64 " (%d%%)  %s%s%s%s", p->label, done, p->total,
+                 (int)(100.0 * (double)done / (double)p->total), text, text[0] ? "  " : "", took, eta);
     else
         snprintf(line, sizeof line, "%s %" PRId64 "  %s%s%s", p->label, done, text, text[0] ? "  " : "", took);
-    fprintf(stderr, terminal ? "\r\033[K%s%s" : "%s%s\n", line, eta);
+    if (terminal) fit_row(line);
+    fprintf(stderr, terminal ? "\r\033[K%s" : "%s\n", line);
     fflush(stderr);
 }
 

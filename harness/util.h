@@ -117,11 +117,14 @@ uint64_t resident(void);         /* VmRSS in bytes */
 uint64_t available_memory(void); /* MemAvailable (and cgroup limit) in bytes; UINT64_MAX where arenas are elsewhere */
 extern bool memory_of_device;    /* arenas are a GPU's, which refuses by itself: the host's memory does not bound them */
 
+/* What is said when the process is stopped by Ctrl-C or SIGTERM, which still end it; nothing with --quiet. The text must stay. */
+void say_when_stopped(const char *sentence);
+
 /* ---- progress: ETA on anything over two seconds; one rewritten line on a terminal, a plain line every ~10 s elsewhere ---- */
 struct progress {
     const char *label;
     double start, last_shown;
-    int64_t total;
+    int64_t first, total; /* first: done before the beginning, by an earlier run */
     bool shown;
 };
 extern bool progress_quiet; /* --quiet */

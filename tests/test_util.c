@@ -2,10 +2,13 @@
 #include "harness/util.h"
 #include "support/folder.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -218,15 +221,53 @@ static void test_can_write(void **state) {
     assert_int_equal(can_write("", "out", &e), -1);
 }
 
+/* What a progress line of 2 s ago looks like on a terminal of so many columns; 0: standard error is a file. */
+static void shown(char *out, size_t size, int columns, int64_t first) {
+    int master = -1, to, kept = dup(STDERR_FILENO);
+    struct winsize rows = {.ws_row = 24, .ws_col = (unsigned short)columns};
+    if (columns)
+        assert_int_equal(openpty(&master, &to, NULL, NULL, &rows), 0);
+    else
+        assert_true((to = open("progress.txt", O_RDWR | O_CREAT | O_TRUNC, 0666)) >= 0);
+    bool quiet = progress_quiet;
+    progress_quiet = false;
+    struct progress p;
+    progress_begin(&p, "größe seed 1 train", 600);
+    p.start -= 10;
+    p.first = first;
+    dup2(to, STDERR_FILENO);
+    progress_update(&p, 400, "loss %.4f", 1.25);
+    dup2(kept, STDERR_FILENO);
+    progress_quiet = quiet;
+    ssize_t n = columns ? read(master, out, size - 1) : pread(to, out, size - 1, 0);
+    assert_true(n > 0);
+    out[n] = 0;
+    close(to);
+    close(kept);
+    if (columns) close(master);
+}
+
+/* A line that is wider than the terminal would stand there again with each update. */
+static void test_progress(void **state) {
+    (void)state;
+    char text[400];
+    shown(text, sizeof text, 0, 0);
+    assert_string_equal(text, "größe seed 1 train 400/600 (66%)  loss 1.2500  10s, 5s left\n");
+    shown(text, sizeof text, 0, 300); /* 100 steps in 10 s: those of an earlier run took none of this time */
+    assert_string_equal(text, "größe seed 1 train 400/600 (66%)  loss 1.2500  10s, 20s left\n");
+    shown(text, sizeof text, 200, 0);
+    assert_string_equal(text, "\r\033[Kgröße seed 1 train 400/600 (66%)  loss 1.2500  10s, 5s left");
+    shown(text, sizeof text, 20, 0);
+    assert_string_equal(text, "\r\033[Kgröße seed 1 trai");
+    shown(text, sizeof text, 4, 0);
+    assert_string_equal(text, "\r\033[Kgr"); /* no half character */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options_values),
-        cmocka_unit_test(test_options_errors),
-        cmocka_unit_test(test_nearest_name),
-        cmocka_unit_test(test_can_write),
-        cmocka_unit_test(test_rng),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_write_is_atomic),
+        cmocka_unit_test(test_options_values), cmocka_unit_test(test_options_errors),  cmocka_unit_test(test_nearest_name),
+        cmocka_unit_test(test_can_write),      cmocka_unit_test(test_progress),        cmocka_unit_test(test_rng),
+        cmocka_unit_test(test_files),          cmocka_unit_test(test_write_is_atomic),
     };
     return cmocka_run_group_tests_name("util", tests, folder_setup, folder_teardown);
 }

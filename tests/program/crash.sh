@@ -59,4 +59,24 @@ right run ../y.ini --out res
 cd ..
 same_results "killed at crash points" res run/res
 
+# Stopped by its user, it says how it goes on, and ends as it would without that sentence.
+make_experiment long.ini 100000
+stopped() { # options
+    "$BIN" "$@" run long.ini --out stopped >out.txt 2>err.txt &
+    pid=$!
+    children="$children $pid"
+    for _ in $(seq 300); do
+        [ -n "$(find build/checkpoints/long -name .lock 2>/dev/null)" ] && break
+        sleep 0.1
+    done
+    kill -TERM $pid
+    wait $pid
+} 2>/dev/null
+stopped
+holds "the signal ends it ($?)" test $? -eq 143
+holds "it says how to go on" grep -q "^stopped: the same command goes on" err.txt
+rm -rf build/checkpoints/long
+stopped --quiet
+holds "with --quiet it says nothing" test ! -s err.txt
+
 finish
