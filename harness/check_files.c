@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <unistd.h>
 
 const char *const check_kinds[] = {"exact", "statistical", "ignored", "seed"};
 
@@ -170,6 +171,8 @@ int rules_read(struct rules *all, const char *path, const char *against, struct 
     const char *slash = strrchr(against, '/');
     char *beside = path ? xstrdup(path) : xprintf("%.*srules.csv", slash ? (int)(slash + 1 - against) : 0, against);
     int result = csv_read(beside, CHECK_RULES_HEADER, false, rule_line, all, e);
+    if (result != 0 && access(beside, F_OK) != 0)
+        fail(e, "%s: it says which measurements are cells, and how (docs/ci.md); --rules FILE names another", e->text);
     if (result == 0 && !all->count) result = fail(e, "%s holds no rule: what nobody expects would pass unseen", beside);
     free(beside);
     if (result != 0) rules_free(all);

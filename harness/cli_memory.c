@@ -95,13 +95,15 @@ static bool same_rows(const struct inquiry *q, const struct model_config *a, con
     return true;
 }
 
+static const char *const own[] = {"preset",   "context", "layers", "d_model", "heads", "kv_heads",
+                                  "head_dim", "segment", "bytes",  "batch",   "csv"};
+enum { OWN = sizeof own / sizeof *own };
+
 /* Some architecture has this option. */
 static int check_option(const struct inquiry *q, const char *key, struct error *e) {
-    static const char *const own[] = {"preset",   "context", "layers", "d_model", "heads", "kv_heads",
-                                      "head_dim", "segment", "bytes",  "batch",   "csv"};
     const char *names[FOOTPRINT_ROWS * OPTION_LIMIT + 16];
     int n = 0;
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++) names[n++] = own[i];
+    for (int i = 0; i < OWN; i++) names[n++] = own[i];
     for (int i = 0; i < q->row_count; i++) {
         if (options_has(&q->rows[i].options, key)) return 0;
         for (const struct option *x = q->rows[i].options.table; x && x->key; x++) names[n++] = x->key;
@@ -124,8 +126,11 @@ static int set_option(struct inquiry *q, const char *key, const char *value, str
         status = options_set(o, key, value, where, e);
         standard = standard && (status || strcmp(options_text(o, key), options_text(&before[i].options, key)) == 0);
     }
-    if (!status && !standard && same_rows(q, before, q->rows))
-        status = fail(e, "memory: --%s changes no formula; leave it out", key);
+    if (!status && !standard && same_rows(q, before, q->rows)) {
+        const char *near = nearest_name(key, own, OWN); /* --layer, an option of Memorizing, for --layers */
+        status = fail(e, "memory: --%s changes no formula; leave it out%s%s%s", key, near ? ", or did you mean '--" : "",
+                      near ? near : "", near ? "'?" : "");
+    }
     q->changed = q->changed || !standard;
     free(before);
     return status;
@@ -204,8 +209,8 @@ static void print_shape(const struct inquiry *q) {
         double bytes = (double)q->shape.parameters * (double)q->shape.bytes;
         printf("Parameters: %s (%s, %s)\n", commas(q->shape.parameters), decimal_bytes(bytes), show_bytes(bytes));
     }
-    printf(
-        "N segment length, S segments read, l layers, H heads of keys and values, H_q of queries, d_key = d_value head size, T = N·S tokens\n\n");
+    printf("N segment length, S segments read, l layers, H heads of keys and values, H_q of queries, d_key = d_value head size, T "
+           "= N·S tokens\n\n");
 }
 
 static void print_formulas(const struct inquiry *q) {

@@ -126,6 +126,8 @@ static void *read_all(const char *folder, enum results_file file, const char *na
     /* A commit that has not ended does not count yet. */
     size_t most = results_journal(folder, length, NULL) == 1 && length[file] >= 0 ? (size_t)length[file] : SIZE_MAX;
     int result = csv_read_part(path, header, true, most, row, &r, e);
+    if (result != 0 && access(folder, F_OK) != 0)
+        fail(e, "there is no folder %s; it should be one that `infinibench run` has written", folder);
     free(path);
     *count = r.count;
     if (result == 0) return r.rows ? r.rows : xcalloc(1, size);

@@ -52,6 +52,7 @@ wrong "unknown preset 'lama-3-8b'.*'llama-3-8b'" memory --context 1K --preset la
 wrong "option 'memory_token'.*'memory_tokens'" memory --context 1K --memory_token 5
 wrong "option 'contxt'.*'context'" memory --contxt 5
 wrong "memory changes no formula" memory --context 1K --memory 65000
+wrong "layer changes no formula; leave it out, or did you mean '--layers'" memory --context 1K --layer 1
 wrong "memory_tokens = -2 is out of range" memory --context 1K --memory_tokens -2
 wrong "rate = 'x'" memory --context 1K --rate x
 

@@ -40,6 +40,13 @@ holds "nothing is measured before that" test ! -s out.txt
 wrong "nosuch.jsonl" bench rouge --jsonl nosuch.jsonl
 holds "no heading is printed before that" test ! -s out.txt
 
+# a results folder that is not there; the file beside the expectations
+wrong "there is no folder nosuch; it should be one that .infinibench run. has written" report nosuch
+wrong "there is no folder nosuch" compare nosuch nosuch
+mkdir -p empty
+wrong "cannot open empty/results.csv" report empty
+wrong "rules.csv.*docs/ci.md.*--rules" check empty --against expected.csv --update
+
 # help: every flag of a usage has its line; the environment; one architecture, one task
 for command in $("$BIN" help | grep -v ' --help$' | sed -n 's/^  infinibench \([a-z]*\) .*/\1/p'); do
     right help "$command"
