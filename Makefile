@@ -9,7 +9,6 @@ CONFIG ?= release
 CUDA ?= auto
 # make V=1 shows the commands.
 Q := $(if $(V),,@)
-PREFIX ?= /usr/local
 B := build/$(CONFIG)
 BIN := $(B)/infinibench
 WARN := -Wall -Wextra -Wshadow -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unknown-pragmas
