@@ -90,6 +90,8 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", required=True, help="folder for DOCUMENT.npy")
     args = parser.parse_args()
+    if args.steps < 20:
+        parser.error("--steps should be 20 or more: the first tenth warms the learning rate up")
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     model = Model()
