@@ -2,7 +2,6 @@
 #include "harness/util.h"
 #include "support/folder.h"
 
-#include <fcntl.h>
 #include <math.h>
 #include <pty.h>
 #include <setjmp.h>
@@ -223,12 +222,13 @@ static void test_can_write(void **state) {
 
 /* What a progress line of 2 s ago looks like on a terminal of so many columns; 0: standard error is a file. */
 static void shown(char *out, size_t size, int columns, int64_t first) {
-    int master = -1, to, kept = dup(STDERR_FILENO);
+    int master = -1, to = -1, kept = dup(STDERR_FILENO);
+    FILE *file = NULL;
     struct winsize rows = {.ws_row = 24, .ws_col = (unsigned short)columns};
     if (columns)
         assert_int_equal(openpty(&master, &to, NULL, NULL, &rows), 0);
     else
-        assert_true((to = open("progress.txt", O_RDWR | O_CREAT | O_TRUNC, 0666)) >= 0);
+        assert_non_null(file = tmpfile()), to = fileno(file);
     bool quiet = progress_quiet;
     progress_quiet = false;
     struct progress p;
@@ -242,9 +242,10 @@ static void shown(char *out, size_t size, int columns, int64_t first) {
     ssize_t n = columns ? read(master, out, size - 1) : pread(to, out, size - 1, 0);
     assert_true(n > 0);
     out[n] = 0;
-    close(to);
     close(kept);
-    if (columns) close(master);
+    if (file) return (void)fclose(file);
+    close(to);
+    close(master);
 }
 
 /* A line that is wider than the terminal would stand there again with each update. */
