@@ -96,9 +96,10 @@ static const struct {
 static const struct {
     const char *name, *text;
 } variables[] = {
-    {"INFINIBENCH_DATA", "folder of corpora: NAME is looked for in it first, then in ../shared/data (docs/data.md)"},
+    {"INFINIBENCH_DATA",
+     "folder of corpora: NAME is looked for in it first; then kjv in build/data, others in ../shared/data (docs/data.md)"},
     {"INFINIBENCH_ISA", "base, v3 or v4: the most that the kernels may use (default: what the processor has)"},
-    {"INFINIBENCH_PLOTS", "folder of the gnuplot scripts, where they are not found beside the program"},
+    {"INFINIBENCH_PLOTS", "folder of gnuplot scripts, in place of plots/ here or beside the program"},
     {"OPENBLAS_CORETYPE", "kernels of OpenBLAS; without it the program takes AVX-512 where OpenBLAS does not (docs/kernels.md)"},
     {"OMP_NUM_THREADS", "threads, where --threads says nothing"},
     {"TMPDIR", "where eval without --out keeps what it measures until it has printed it (default: /tmp)"},
