@@ -105,6 +105,16 @@ static int distance(const char *a, const char *b, int *row) {
     return row[m];
 }
 
+/* Are they equal but for two neighbours that changed places? That is one slip of the fingers, not two. */
+static bool swapped(const char *a, const char *b) {
+    size_t i = 0;
+    while (a[i] && fold(a[i]) == fold(b[i])) i++;
+    if (!a[i] || !b[i] || fold(a[i]) != fold(b[i + 1]) || fold(a[i + 1]) != fold(b[i])) return false;
+    for (i += 2; a[i] && fold(a[i]) == fold(b[i]); i++) {
+    }
+    return !a[i] && !b[i];
+}
+
 /* Where b begins in a, folded alike; -1: nowhere. */
 static int64_t place_of(const char *a, const char *b) {
     for (int64_t i = 0; a[i]; i++) {
@@ -132,7 +142,7 @@ const char *nearest_name(const char *word, const char *const *names, int count) 
     int least = 0, nearest = FAR;
     for (int i = 0; i < count; i++) {
         int *row = xcalloc(strlen(names[i]) + 1, sizeof *row);
-        int d = distance(word, names[i], row), kin = kinship(word, names[i], d);
+        int d = swapped(word, names[i]) ? 1 : distance(word, names[i], row), kin = kinship(word, names[i], d);
         free(row);
         if (kin < nearest || (kin == nearest && kin != FAR && d < least)) nearest = kin, least = d, best = names[i];
     }

@@ -107,6 +107,8 @@ static void test_nearest_name(void **state) {
     assert_string_equal(nearest_name("stem", flags, 5), "no-stem");
     assert_string_equal(nearest_name("read", flags, 5), "head"); /* one slip goes before a part */
     assert_null(nearest_name("o", flags, 5));
+    assert_string_equal(nearest_name("cvs", flags, 5), "csv"); /* two neighbours that changed places are one slip */
+    assert_null(nearest_name("vcs", (const char *const[]){"csx"}, 1));
 }
 
 /* ---- random numbers ---- */
