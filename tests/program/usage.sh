@@ -43,6 +43,10 @@ holds "no heading is printed before that" test ! -s out.txt
 # a results folder that is not there; the file beside the expectations
 wrong "there is no folder nosuch; it should be one that .infinibench run. has written" report nosuch
 wrong "there is no folder nosuch" compare nosuch nosuch
+make_experiment y.ini 2
+echo >file
+"$BIN" --quiet run y.ini --only null --out y --checkpoints file 2>err.txt
+holds "a place for models in training that cannot be made names the flag" grep -q "models in training are kept there.*--checkpoints DIR" err.txt
 mkdir -p empty
 wrong "cannot open empty/results.csv" report empty
 wrong "rules.csv.*docs/ci.md.*--rules" check empty --against expected.csv --update
