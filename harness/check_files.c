@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <unistd.h>
 
 const char *const check_kinds[] = {"exact", "statistical", "ignored", "seed"};
 

@@ -248,7 +248,7 @@ struct pair {
 };
 
 /* Before and after each training; the better one counts, because other work on the machine can only lower it. Tests, which train
- * for less time than the measurement takes, give it in INFINIBENCH_TEST_ROOF (GFLOP/s). */
+ * for less time than the measurement takes, and the gate, which judges no speed, give it in INFINIBENCH_TEST_ROOF (GFLOP/s). */
 static void measure_roof(struct session *s) {
     static double roof; /* the best of this process */
     const char *given = getenv("INFINIBENCH_TEST_ROOF");

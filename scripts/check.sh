@@ -16,6 +16,8 @@ expected=${EXPECTED:-$committed}
 rules=${RULES:-results/regression/rules.csv}
 out=${OUT:-$2/$1}
 jobs=2
+# No cell is about speed, and the GEMM rate that a share of it needs is measured around each of a hundred trainings.
+export INFINIBENCH_TEST_ROOF=nan
 
 # What an earlier program left there would hide what this one does.
 fresh() { [ -n "${RESUME:-}" ] || rm -rf "$1"; }
