@@ -532,28 +532,34 @@ static int64_t pair_up(struct units *x, struct units *y) {
 }
 
 static bool right_or_wrong(const struct unit *u) { return u->weight == 1 && (u->value == 0 || u->value == 1); }
+static bool part_of_weight(const struct unit *u) { return u->value >= 0 && u->value <= u->weight; }
 
 static struct interval difference(struct selection a, struct selection b, bool shares) {
     struct units x = gather(&a), y = gather(&b);
     int64_t n = pair_up(&x, &y), seeds[REPORT_SEEDS], only_a = 0, only_b = 0;
     struct grid g = grid_of(x.u, n), h = grid_of(y.u, n);
+    bool single = shares;
     for (int64_t i = 0; i < n && shares; i++) {
-        shares = right_or_wrong(&x.u[i]) && right_or_wrong(&y.u[i]);
+        single = single && right_or_wrong(&x.u[i]) && right_or_wrong(&y.u[i]);
+        shares = part_of_weight(&x.u[i]) && part_of_weight(&y.u[i]);
         only_a += x.u[i].value > y.u[i].value;
         only_b += x.u[i].value < y.u[i].value;
     }
     struct interval i;
-    bool single = shares && collect_seeds(x.u, n, seeds) <= 1;
-    if (single) {
+    if (single && shares && collect_seeds(x.u, n, seeds) <= 1) {
         i = paired_shares(only_a, only_b, n);
         i.seeds = n > 0;
     } else {
         i = interval_crossed(g.value, g.weight, h.value, h.weight, g.seeds, g.n, REPORT_SEED);
-        if (shares && i.standard_error == 0 && fabs(i.value) < 1.5) { /* all seeds and samples agree: one sample each, no spread */
-            struct interval one = paired_shares(i.value > 0.5 ? g.n : 0, i.value < -0.5 ? g.n : 0, g.n);
+        double all = round(i.value);
+        if (shares && i.standard_error == 0 && i.value == all && fabs(all) <= 1) { /* all seeds and samples agree: no spread */
+            struct interval one = paired_shares(all > 0 ? g.n : 0, all < 0 ? g.n : 0, g.n);
             one.seeds = i.seeds;
             i = one;
         }
+        /* Student's t knows no end. */
+        if (shares && i.low < -1) i.low = -1;
+        if (shares && i.high > 1) i.high = 1;
     }
     grid_free(&g);
     grid_free(&h);

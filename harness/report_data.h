@@ -89,8 +89,9 @@ struct interval report_ratio(struct selection a);
 struct interval report_bits(const struct report_data *d, int section, const char *row, int position);
 /* a - b over the (document, seed) pairs that both have, paired. */
 struct interval report_difference(struct selection a, struct selection b);
-/* The same for samples that are right or wrong (value 0 or 1, weight 1): with one seed Tango's interval, which has a width also
- * where all samples agree; otherwise, or where there are other values, report_difference. */
+/* The same for shares (value a part of weight): with one seed and samples that are right or wrong (value 0 or 1, weight 1) Tango's
+ * interval, which has a width also where all samples agree; where all agree otherwise, Tango's of as many samples; never beyond -1
+ * and 1. For other values report_difference. */
 struct interval report_difference_shares(struct selection a, struct selection b);
 
 #endif

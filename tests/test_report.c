@@ -291,7 +291,7 @@ static void seeds_share_samples(void **state) {
     (void)state;
     buffer_printf(&ini, "[experiment]\ntitle = Shared\nseeds = 1, 2, 3\n[row rmt]\narchitecture = rmt\n");
     for (int seed = 1; seed <= 3; seed++) {
-        char cell[8];
+        char cell[16];
         snprintf(cell, sizeof cell, "c%d", seed);
         buffer_printf(&ini, "; cell rmt %d train told %s\n", seed, cell);
         struct cell_writer *w = cell_begin(r, cell, "run", "shared", "rmt", "rmt", "train", seed, "chronicle", 1);
@@ -345,6 +345,53 @@ static void seeds_share_samples(void **state) {
     free(path);
 }
 
+/* Differences of shares, of two or more parts a sample: a width where none differs, no end beyond 1. */
+static void differences_of_shares(void **state) {
+    struct text_buffer ini = {0};
+    struct results *r = opened("shares");
+    (void)state;
+    buffer_printf(&ini,
+                  "[experiment]\ntitle = Shares\nseeds = 1, 2, 3\n[row gru]\narchitecture = rnn\n[row rmt]\narchitecture = rmt\n");
+    for (int row = 0; row < 2; row++)
+        for (int seed = 1; seed <= 3; seed++) {
+            const char *name = row ? "rmt" : "gru";
+            char cell[32];
+            snprintf(cell, sizeof cell, "%s%d", name, seed);
+            buffer_printf(&ini, "; cell %s %d train told %s\n", name, seed, cell);
+            struct cell_writer *w = cell_begin(r, cell, "run", "shares", name, name, "train", seed, "chronicle", 1);
+            put_value(w, "events_named", "all", 0);
+            for (int i = 0; i < 50; i++) {
+                char sample[16];
+                snprintf(sample, sizeof sample, "n%02d", i);
+                cell_sample(w, "generated", "", "none", sample, "all", 0, 4);
+                cell_sample(w, "generated", "", "all", sample, "all", row ? 0 : 4, 4);
+                cell_sample(w, "generated", "", "spread", sample, "all", row || seed == 3 ? 0 : 4, 4);
+            }
+            assert_int_equal(cell_commit(w, &e), 0);
+        }
+    close_folder(r, "shares", &ini);
+    char *path = in_folder("shares");
+    struct report_data *d = report_load(path, &e);
+    assert_non_null(d);
+    struct selection a = {.data = d, .row = "gru", .condition = "", .metric = "none", .seed = -1, .position = "all"}, b = a;
+    b.row = "rmt";
+    for (int one = 0; one < 2; one++) { /* all seeds, and seed 1 alone */
+        a.seed = b.seed = one ? 1 : -1;
+        a.metric = b.metric = "none";
+        struct interval v = report_difference_shares(a, b), known = paired_shares(0, 0, 50);
+        assert_true(v.value == 0 && v.low == known.low && v.high == known.high); /* was [0, 0] */
+        a.metric = b.metric = "all";
+        v = report_difference_shares(a, b), known = paired_shares(50, 0, 50);
+        assert_true(v.value == 1 && v.low == known.low && v.high == known.high);
+    }
+    a.seed = b.seed = -1;
+    a.metric = b.metric = "spread"; /* 1, 1, 0: Student's t reaches from -0.77 to 2.1 */
+    struct interval v = report_difference_shares(a, b), whole = report_difference(a, b);
+    assert_true(whole.high > 2 && whole.low > -1 && v.low == whole.low && v.high == 1);
+    report_data_free(d);
+    free(path);
+}
+
 /* The key of many rows stands below the picture. */
 static void many_rows(void **state) {
     struct text_buffer ini = {0};
@@ -387,6 +434,7 @@ int main(void) {
                                        cmocka_unit_test(seeds_of_all_lengths),
                                        cmocka_unit_test(no_success),
                                        cmocka_unit_test(seeds_share_samples),
+                                       cmocka_unit_test(differences_of_shares),
                                        cmocka_unit_test(many_rows),
                                        cmocka_unit_test(numbers)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);

@@ -63,7 +63,7 @@ static void seeds(void **state) {
     for (int row = 0; row < 2; row++) {
         buffer_printf(&ini, "[row %s]\narchitecture = rnn\n", names[row]);
         for (int seed = 1; seed < 3; seed++) {
-            char cell[16];
+            char cell[32];
             snprintf(cell, sizeof cell, "c%d.%d", row, seed);
             buffer_printf(&ini, "; cell %s %d last recall %s\n", names[row], seed, cell);
             struct cell_writer *w = cell_begin(r, cell, "run", "two", names[row], "rnn", "last", seed, "recall", 1);

@@ -447,7 +447,7 @@ static void sampling_and_stops(void **state) {
     /* A marker of more tokens than can be seen: nothing before it is read. */
     struct model *twin = make_model("infini", "update=none");
     for (int rows = 1; rows < 4; rows += 2) {
-        char name[16], set_to[120];
+        char name[32], set_to[120];
         snprintf(name, sizeof name, "marker%d", rows);
         snprintf(set_to, sizeof set_to,
                  "budgets=20/64 decoding=greedy most=4 rows=%d marker=at_at_at_at_at_at_at_at_at_at_at_at_at_at:", rows);
