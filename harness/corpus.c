@@ -107,9 +107,10 @@ static int list_files(struct corpus *c, const char *folder, struct error *e) {
         free(path);
         if (!regular) continue;
         if (n >= SAMPLE_NAME) {
-            closedir(d);
-            return fail(e, "the name of the document %s/%s is longer than %d bytes, which samples.csv cannot hold; rename it",
-                        folder, entry->d_name, SAMPLE_NAME - 1);
+            fail(e, "the name of the document %s/%s is longer than %d bytes, which samples.csv cannot hold; rename it", folder,
+                 entry->d_name, SAMPLE_NAME - 1);
+            closedir(d); /* ends entry too */
+            return -1;
         }
         if (c->count == capacity)
             c->texts = xrealloc(c->texts, (size_t)(capacity = capacity ? capacity * 2 : 64), sizeof *c->texts);
