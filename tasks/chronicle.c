@@ -216,7 +216,7 @@ static int judge(struct job *j, int budget, int64_t row, int64_t sample, struct 
 /* All budgets of the rows of samples from `first` on. Rows beyond the last sample are read and not judged. */
 static int run_batch(struct job *j, int64_t first, struct error *e) {
     const struct stretch *marker = &j->x->marker;
-    int64_t *target = xcalloc((size_t)j->rows, sizeof *target);
+    int64_t *target = xcalloc((size_t)j->rows, sizeof *target), left = j->samples - first, judged = left < j->rows ? left : j->rows;
     int status = 0;
     for (int64_t r = 0; r < j->rows; r++) {
         struct rng rng;
@@ -230,8 +230,8 @@ static int run_batch(struct job *j, int64_t first, struct error *e) {
     for (int b = 0; b < j->budgets && !status; b++) {
         for (int64_t r = 0; r < j->rows; r++) target[r] = j->budget[b] - marker->n;
         reading_ask(&j->reading, target, marker->tokens, marker->n, &j->decoding);
-        for (int64_t r = 0; r < j->rows && first + r < j->samples && !status; r++) status = judge(j, b, r, first + r, e);
-        progress_update(&j->progress, first * j->budgets + (b + 1) * j->rows, "summaries; %" PRId64 " tokens", j->budget[b]);
+        for (int64_t r = 0; r < judged && !status; r++) status = judge(j, b, r, first + r, e);
+        progress_update(&j->progress, first * j->budgets + (b + 1) * judged, "summaries; %" PRId64 " tokens", j->budget[b]);
     }
     free(target);
     return status;

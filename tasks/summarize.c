@@ -203,16 +203,16 @@ static int judge(struct job *j, int budget, int64_t row, bool controls, struct e
 }
 
 static int run_batch(struct job *j, bool controls, struct error *e) {
-    int64_t *target = xcalloc((size_t)j->reading.rows, sizeof *target);
+    int64_t *target = xcalloc((size_t)j->reading.rows, sizeof *target), left = j->count - j->first;
+    int64_t texts = left < j->reading.rows ? left : j->reading.rows;
     int status = 0;
     reading_restart(&j->reading);
     for (int64_t r = 0; r < j->reading.rows; r++) j->reading.said[r].number = (uint64_t)(j->first + r);
     for (int b = 0; b < j->budgets && !status; b++) {
         for (int64_t r = 0; r < j->reading.rows; r++) target[r] = target_of(j, b, r);
         reading_ask(&j->reading, target, j->marker, j->marker_n, &j->decoding);
-        for (int64_t r = 0; r < j->reading.rows && j->first + r < j->count && !status; r++) status = judge(j, b, r, controls, e);
-        progress_update(&j->progress, j->first * j->budgets + (b + 1) * j->reading.rows, "summaries; %" PRId64 " tokens",
-                        j->budget[b]);
+        for (int64_t r = 0; r < texts && !status; r++) status = judge(j, b, r, controls, e);
+        progress_update(&j->progress, j->first * j->budgets + (b + 1) * texts, "summaries; %" PRId64 " tokens", j->budget[b]);
     }
     free(target);
     return status;
@@ -246,7 +246,8 @@ static int measure_way(struct job *j, enum knock_out mode, struct error *e) {
     int64_t rows = options_int(j->run->options, "rows");
     bool controls = j->train && mode == KNOCK_NONE, greedy = !(j->decoding.temperature > 0);
     snprintf(j->condition, sizeof j->condition, "%s%s%s", greedy ? "decoding=greedy" : "", greedy && mode ? ";" : "", ways[mode]);
-    progress_begin(&j->progress, "summarize", (int64_t)j->count * j->budgets);
+    static const char *const labels[] = {"summarize", "summarize, memory off", "summarize, memory zero"};
+    progress_begin(&j->progress, labels[mode], (int64_t)j->count * j->budgets);
     int status =
         reading_open(&j->reading, j->run->model, rows < j->count ? rows : j->count, j->decoding.most, mode, read_row, j, e);
     for (j->first = 0; j->first < j->count && !status; j->first += j->reading.rows) status = run_batch(j, controls, e);
