@@ -209,7 +209,7 @@ static void retrieval_line(struct table *t, const struct group *g, const struct 
                          b = a;
         b.row = q->b;
         b.condition = full[1];
-        v[k] = report_difference_shares(a, b);
+        v[k] = about.lengths ? report_difference(a, b) : report_difference_shares(a, b); /* ROUGE is no share */
         any = any || v[k].n;
         words[k][0] = words_said(&a, columns->v[k]), words[k][1] = words_said(&b, columns->v[k]);
     }

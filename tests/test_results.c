@@ -170,7 +170,7 @@ static void foreign_files(void **state) {
     assert_null(results_read(in("foreign"), &n, &e));
     assert_says("results.csv:2: 3 fields, expected 22");
     assert_null(results_read(in("nowhere"), &n, &e));
-    assert_says("there is no folder");
+    assert_says("/nowhere; it should be one");
 }
 
 static void torn_lines(void **state) {
@@ -388,7 +388,7 @@ static void reports(void **state) {
     assert_true(i.n == 12 && fabs(i.value) < 1e-9);
     report_data_free(d);
     assert_int_equal(report(in("nothing"), stdout, &e), -1);
-    assert_says("there is no folder");
+    assert_says("/nothing; it should be one");
 }
 
 /* Three seeds of a twin, two memories and another model over the same documents; the gain of a memory differs by seed. */
