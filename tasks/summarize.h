@@ -22,7 +22,7 @@ struct books {
 };
 /* FOLDER/SPLIT.jsonl of a corpus (corpus_locate). A line is an object:
  *   id, or bid and source (BookSum); text or book, or a file of it: text_file, path or book_path; summary or summaries (list), or a
- *   file of one: summary_path (BookSum: JSON whose "summary" is a list of paragraphs; else plain text).
+ *   file of one: summary_path (BookSum: JSON whose "summary" is a list of paragraphs or a string; else plain text).
  * Files are looked for below the folder and the one above it; leading folders of their paths that are not there are left out. limit
  * > 0: only the first bytes of each text. Errors name file, line and key. */
 struct books *books_open(const char *corpus, const char *split, int64_t limit, struct error *e);

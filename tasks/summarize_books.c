@@ -3,6 +3,7 @@
 #include "summarize.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,22 +95,42 @@ static int add_summary(const struct reader *r, struct book *b, const char *key, 
                 r->line, key, b->id);
 }
 
-/* A file of BookSum: JSON whose "summary" is a list of paragraphs; anything else is the summary itself. */
-static char *paragraphs(char *text) {
-    json_error_t ignored;
-    json_t *j = json_loads(text, 0, &ignored), *list = json_object_get(j, "summary");
-    size_t used = 0;
-    if (json_is_array(list)) {
-        char *out = xcalloc(strlen(text) + 1, 1);
-        for (size_t i = 0; i < json_array_size(list); i++) {
-            const char *s = json_string_value(json_array_get(list, i));
-            if (s) used += (size_t)sprintf(out + used, "%s%s", used ? "\n" : "", s); /* shorter than with its quotes */
-        }
-        free(text);
-        text = out;
+/* The paragraphs of a list, or the string alone, into out (room for the JSON that it stands in, which is longer by its quotes);
+ * false: it is neither. */
+static bool join_paragraphs(char *out, const json_t *summary) {
+    bool list = json_is_array(summary);
+    size_t count = list ? json_array_size(summary) : 1, used = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *s = json_string_value(list ? json_array_get(summary, i) : summary);
+        if (!s) return false;
+        used += (size_t)sprintf(out + used, "%s%s", used ? "\n" : "", s);
     }
+    return true;
+}
+
+/* A file of BookSum: JSON whose "summary" is a list of paragraphs or, before its last cleaning, a string. What does not begin as
+ * JSON is the summary itself; what does and is none would be scored against its keys and quotes. */
+static char *paragraphs(const struct reader *r, const char *file, char *text) {
+    if (text[strspn(text, " \t\r\n")] != '{') return text;
+    json_error_t why;
+    json_t *j = json_loads(text, 0, &why);
+    char *out = xcalloc(strlen(text) + 1, 1);
+    int status = 0;
+    if (!j)
+        status = fail(r->e,
+                      "%s:%d: summary_path = '%.200s' begins as JSON and is none (its line %d: %.100s); mend the file, or take "
+                      "the brace away if it is plain text",
+                      r->path, r->line, file, why.line, why.text);
+    else if (!join_paragraphs(out, json_object_get(j, "summary")))
+        status = fail(r->e,
+                      "%s:%d: summary_path = '%.200s' is JSON whose key summary is missing, or neither a string nor a list of "
+                      "strings",
+                      r->path, r->line, file);
     json_decref(j);
-    return text;
+    free(text);
+    if (!status) return out;
+    free(out);
+    return NULL;
 }
 
 static int take_summaries(const struct reader *r, const json_t *line, struct book *b) {
@@ -125,16 +146,25 @@ static int take_summaries(const struct reader *r, const json_t *line, struct boo
     if (file) {
         const struct reader whole = {.path = r->path, .folder = r->folder, .line = r->line, .e = r->e};
         char *text = read_named(&whole, "summary_path", file);
-        return text ? add_summary(r, b, "summary_path", paragraphs(text)) : -1;
+        if (text) text = paragraphs(r, file, text);
+        return text ? add_summary(r, b, "summary_path", text) : -1;
     }
     return fail(r->e, "%s:%d: '%.60s' has no reference: neither summary nor summary_path is a string, nor summaries a list of some",
                 r->path, r->line, b->id);
 }
 
+static int no_json(const struct reader *r, const json_error_t *why) {
+    if (json_error_code(why) == json_error_null_character)
+        return fail(r->e, "%s:%d: a string before byte %d holds \\u0000, a byte 0, which is the end-of-text token; remove it",
+                    r->path, r->line, why->position);
+    return fail(r->e, "%s:%d: no JSON at byte %d: %.200s; each line should be an object {...} with id, text and summary", r->path,
+                r->line, why->position, why->text);
+}
+
 static int take_line(const struct reader *r, const char *text, size_t n, struct books *b) {
     json_error_t why;
     json_t *line = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
-    if (!line) return fail(r->e, "%s:%d: no JSON at byte %d: %.200s", r->path, r->line, why.position, why.text);
+    if (!line) return no_json(r, &why);
     int status = -1;
     char *id = take_id(line);
     if (!json_is_object(line))
@@ -161,18 +191,19 @@ static int take_line(const struct reader *r, const char *text, size_t n, struct 
 
 /* ---- the file ---- */
 
-/* The next line into *line (its size; 0 at the end of the file); -1: too long. */
+enum { TOO_LONG = -1, UNREADABLE = -2 };
+/* The next line into *line: its size, 0 at the end of the file, or one of the above. */
 static int64_t next_line(FILE *f, char **line, size_t *room) {
     size_t n = 0;
     for (int c; (c = getc_unlocked(f)) != EOF;) {
         if (n == *room) {
-            if (n >= SUMMARIZE_LINE) return -1;
+            if (n >= SUMMARIZE_LINE) return TOO_LONG;
             *line = xrealloc(*line, *room = *room ? 2 * *room : 65536, 1);
         }
         (*line)[n++] = (char)c;
         if (c == '\n') break;
     }
-    return (int64_t)n;
+    return ferror(f) ? UNREADABLE : (int64_t)n;
 }
 
 static int read_lines(struct reader *r, FILE *f, struct books *b) {
@@ -181,14 +212,16 @@ static int read_lines(struct reader *r, FILE *f, struct books *b) {
     int status = 0;
     for (int64_t n; !status && (n = next_line(f, &line, &room)) != 0;) {
         r->line++;
-        int64_t blank = 0;
+        int64_t mark = r->line == 1 && n >= 3 && !memcmp(line, "\xef\xbb\xbf", 3) ? 3 : 0, blank = mark; /* a byte order mark */
         while (blank < n && isspace((unsigned char)line[blank])) blank++;
-        if (n < 0)
+        if (n == UNREADABLE)
+            status = fail(r->e, "cannot read %s: %s", r->path, strerror(errno));
+        else if (n == TOO_LONG)
             status =
                 fail(r->e, "%s:%d: the line is longer than %d bytes; put the text into a file of its own and name it in text_file",
                      r->path, r->line, SUMMARIZE_LINE);
         else if (blank < n)
-            status = take_line(r, line, (size_t)n, b);
+            status = take_line(r, line + mark, (size_t)(n - mark), b);
     }
     free(line);
     return status;
@@ -201,7 +234,9 @@ struct books *books_open(const char *corpus, const char *split, int64_t limit, s
     b->path = xprintf("%s/%s.jsonl", folder, split);
     struct reader r = {.path = b->path, .folder = folder, .limit = limit, .e = e};
     FILE *f = fopen(b->path, "rbe");
-    int status = f ? read_lines(&r, f, b) : fail(e, "there is no file %s; split names a file SPLIT.jsonl of the corpus", b->path);
+    int status = f                 ? read_lines(&r, f, b)
+                 : errno == ENOENT ? fail(e, "there is no file %s; split names a file SPLIT.jsonl of the corpus", b->path)
+                                   : fail(e, "cannot open %s: %s", b->path, strerror(errno));
     if (!status && !b->count) status = fail(e, "%s holds no line with a book", b->path);
     if (f) fclose(f);
     free(folder);

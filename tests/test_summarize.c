@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -35,8 +36,9 @@ static void layouts(void **state) {
     put_text("c/finished_summaries/s/T/overview.txt",
              "{\"name\": \"n\", \"summary\": [\"One.\", \"Two \\u00e9.\"], \"analysis\": []}");
     put_text("c/finished_summaries/g/T/overview.txt", "plain text, no JSON");
-    struct books *b =
-        open_lines("{\"id\": \"a\", \"text\": \"x\\ny\", \"summary\": \"s\", \"year\": 1, \"more\": null}\n"
+    put_text("c/finished_summaries/w/T/overview.txt", "\n{\"summary\": \"One string\"}\n");
+    struct books *b = /* with a byte order mark */
+        open_lines("\xef\xbb\xbf{\"id\": \"a\", \"text\": \"x\\ny\", \"summary\": \"s\", \"year\": 1, \"more\": null}\n"
                    "\n  \n"
                    "{\"id\": \"b\", \"text_file\": \"texts/1.txt\", \"summary\": \"first of two\", \"summaries\": [\"first of "
                    "two\", \"other\"]}\r\n"
@@ -45,7 +47,9 @@ static void layouts(void **state) {
                    "\"/export/longsum/booksumm/finished_summaries/s/T/overview.txt\", \"book_path\": "
                    "\"/export/longsum/booksumm/all_chapterized_books/9-chapters/book_clean.txt\"}\n"
                    "{\"bid\": \"9\", \"source\": \"g\", \"book\": \"in the line\", \"summary_path\": "
-                   "\"finished_summaries/g/T/overview.txt\"}",
+                   "\"finished_summaries/g/T/overview.txt\"}\n"
+                   "{\"bid\": \"9\", \"source\": \"w\", \"book\": \"x\", \"summary_path\": "
+                   "\"finished_summaries/w/T/overview.txt\"}",
                    0);
     if (!b) fail_msg("%s", e.text);
     static const struct {
@@ -55,9 +59,10 @@ static void layouts(void **state) {
                 {"b", "a text in a file, na\xc3\xafve", "first of two", 2},
                 {"c", "beside the folder", "s", 1},
                 {"9-s", "a chapterized book", "One.\nTwo \xc3\xa9.", 1},
-                {"9-g", "in the line", "plain text, no JSON", 1}};
-    assert_int_equal(b->count, 5);
-    for (int i = 0; i < 5; i++) {
+                {"9-g", "in the line", "plain text, no JSON", 1},
+                {"9-w", "x", "One string", 1}};
+    assert_int_equal(b->count, 6);
+    for (int i = 0; i < 6; i++) {
         assert_string_equal(b->book[i].id, want[i].id);
         assert_string_equal(b->book[i].text, want[i].text);
         assert_string_equal(b->book[i].summaries[0], want[i].summary);
@@ -80,6 +85,9 @@ static void errors(void **state) {
     (void)state;
     put_text("c/bad.txt", "ok \xff no");
     put_text("c/zero.txt", "");
+    put_text("c/cut.json", "{\"name\": \"n\", \"summary\": [\"One.\", \"Tw");
+    put_text("c/other.json", "{\"summary\": [\"One.\", 2]}");
+    put_text("c/none.json", "{\"analysis\": [\"One.\"]}");
     static const char *const wrong[][2] = {
         {"", "test.jsonl holds no line with a book"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"s\"}\n{\"id\": \"b\"", "test.jsonl:2: no JSON at byte"},
@@ -104,13 +112,20 @@ static void errors(void **state) {
         {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", \"\"]}", "a summary in summaries of 'a' is empty"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summaries\": [\"s\", 3]}", "summaries[1] of 'a' is no string"},
         {"{\"id\": \"a\", \"text\": \"x\xff\", \"summary\": \"s\"}", "test.jsonl:1: no JSON at byte"},
-        {"{\"id\": \"a\", \"text\": \"x\\u0000y\", \"summary\": \"s\"}", "test.jsonl:1: no JSON at byte"},
+        {"{\"id\": \"a\", \"text\": \"x\\u0000y\", \"summary\": \"s\"}", "holds \\u0000, a byte 0, which is the end-of-text token"},
+        {"[\n{\"id\": \"a\", \"text\": \"x\", \"summary\": \"s\"}\n]",
+         "each line should be an object {...} with id, text and summary"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summary\": \"s\"}\n{\"id\": \"a\", \"text\": \"y\", \"summary\": \"s\"}",
          "test.jsonl:2: id 'a' stands in an earlier line too"},
         {"{\"id\": \"012345678901234567890123456789012345678901234567890123456789012345678901234567890\", \"text\": \"x\", "
          "\"summary\": \"s\"}",
          "has 81 bytes, samples.csv holds 80"},
-        {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"none.json\"}", "summary_path = 'none.json' is there neither"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"none.txt\"}", "summary_path = 'none.txt' is there neither"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"cut.json\"}",
+         "summary_path = 'cut.json' begins as JSON and is none"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"other.json\"}",
+         "'other.json' is JSON whose key summary is missing, or neither"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"none.json\"}", "'none.json' is JSON whose key summary is missing"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct books *b = open_lines(wrong[i][0], 0);
@@ -120,6 +135,14 @@ static void errors(void **state) {
     char *place = in_folder("c");
     assert_null(books_open(place, "tset", 0, &e));
     assert_says("there is no file");
+    put_text("c/folder.jsonl/x", "");
+    assert_null(books_open(place, "folder", 0, &e));
+    assert_says("folder.jsonl: Is a directory");
+    char *loop = in_folder("c/loop.jsonl");
+    assert_int_equal(symlink("loop.jsonl", loop), 0);
+    assert_null(books_open(place, "loop", 0, &e));
+    assert_says("cannot open");
+    free(loop);
     free(place);
     assert_null(books_open("boksum", "test", 0, &e));
     assert_says("the nearest known name is 'booksum'");
