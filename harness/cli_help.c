@@ -46,7 +46,7 @@ static const struct {
     {"logits", "--segments S", "segments computed at once: time and memory, not the numbers (default: 2048 tokens' worth)"},
     {"generate", "--model CKPT", "the model file; needed"},
     {"generate", "--prompt FILE", "the text that is continued; needed"},
-    {"generate", "--tokens N", "at most so many tokens (default 256)"},
+    {"generate", "--tokens N", "at most so many tokens (default 256); fewer where the model says the end of the document"},
     {"generate", "--temperature T", "divides the logits; 0 takes the most probable token (default 1)"},
     {"generate", "--top-p P", "draw from the most probable tokens that hold this share together (default 1: all)"},
     {"generate", "--seed N", "of the drawing (default 1)"},

@@ -92,8 +92,12 @@ static void print_means(const struct scored *d, uint64_t seed, bool stem) {
     printf("%lld pair%s, words %s; overall: geometric mean of the F1 of rouge1, rouge2, rougeL\n", (long long)d->n,
            d->n == 1 ? "" : "s", stem ? "stemmed" : "as they stand");
     if (d->n > 1) printf("in brackets: 95 %%, bootstrap over pairs (10,000 resamples, seed %lld)\n", (long long)seed);
-    if (d->no_candidate) printf("%lld candidates have no word in a-z, 0-9: their scores are 0\n", (long long)d->no_candidate);
-    if (d->no_reference) printf("%lld pairs have no word in any reference: their scores are 0\n", (long long)d->no_reference);
+    if (d->no_candidate)
+        printf("%lld candidate%s no word in a-z, 0-9: scores 0\n", (long long)d->no_candidate,
+               d->no_candidate == 1 ? " has" : "s have");
+    if (d->no_reference)
+        printf("%lld pair%s no word in any reference: scores 0\n", (long long)d->no_reference,
+               d->no_reference == 1 ? " has" : "s have");
     printf("\n");
     table_print(&t, stdout);
     table_free(&t);

@@ -169,7 +169,7 @@ static int64_t jsonl_next(struct pair_reader *r, struct pair *pairs, int64_t lim
         while (size && strchr(" \t\r\n", text[size - 1]) && text[size - 1]) size--;
         if (!size) continue;
         json_error_t why;
-        json_t *row = json_loadb(text, size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
+        json_t *row = json_loadb(text, size, JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
         if (row)
             bad = take_row(r, row, &pairs[n++], e);
         else

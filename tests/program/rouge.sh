@@ -22,7 +22,7 @@ right rouge --candidate c.txt --reference r.txt --lines --csv o.csv
 is o.csv rouge1_f1 1 1
 is o.csv rouge2_f1 2 0
 is o.csv overall 3 1
-holds "a candidate without words is named" grep -q '^1 candidates have no word' out.txt
+holds "a candidate without words is named" grep -q '^1 candidate has no word' out.txt
 right rouge --candidate c.txt --reference r.txt --lines --no-stem --csv o.csv
 is o.csv rouge1_f1 1 0
 is o.csv rouge1_f1 3 0.5
@@ -65,7 +65,7 @@ is o.csv references 2 3
 is o.csv reference_words 2 1
 is o.csv rougeL_f1 3 1
 is o.csv overall 4 0
-holds "empty texts are named" grep -q '^1 pairs have no word in any reference' out.txt
+holds "empty texts are named" grep -q '^1 pair has no word in any reference' out.txt
 sed 's/prediction/ours/; s/summary/gold/' p.jsonl >q.jsonl
 right rouge --jsonl q.jsonl --candidate-key ours --reference-key gold
 bad_line() { # line, pattern
@@ -79,6 +79,7 @@ bad_line '{"prediction": 3, "summary": "a"}' "'prediction' is a number, expected
 bad_line '{"prediction": "a", "summary": null}' "'summary' is null, expected a string or a list"
 bad_line '{"prediction": "a", "summary": []}' "'summary' is an empty list"
 bad_line '{"prediction": "a", "summary": ["a", {}]}' "'summary'\[1\] is an object"
+bad_line '{"prediction": "a", "summary": "a", "summary": "b"}' "duplicate object key" # which of them is meant nobody knows
 bad_line '["a", "b"]' "a list, expected an object"
 bad_line '{"prediction": "a"' "not JSON"
 bad_line "$(printf '{"prediction": "\xff", "summary": "a"}')" "not JSON.*(UTF-8|decode)"
