@@ -6,7 +6,7 @@
 # (alignments/book-level-summary-alignments), and the books themselves (all_chapterized_books.zip in a public bucket). The summaries belong to
 # the sites that wrote them; Salesforce's scripts collect them from a web archive and leave a folder finished_summaries. This script does not
 # collect them: run those (their legal note applies), then name the folder in --summaries. Without it the alignments and the books are
-# fetched, and no pairs are made. A pair appears in SPLIT.jsonl when both its files are there; how many are missing is said.
+# fetched, and no pairs are made. A pair appears in SPLIT.jsonl when both its files are there and hold something; how many are missing is said.
 #
 # No checksum is official: SHA-256 sums are recorded in DIR/checksums.tsv at first download and compared with from then on. What is there is not
 # asked for again; the archive goes on where it was cut off. INFINIBENCH_BOOKSUM_URL names another place of the alignments,
@@ -111,7 +111,9 @@ for s in train val test; do
     while IFS= read -r line || [ -n "$line" ]; do
         book=$(printf '%s\n' "$line" | sed -n 's/.*"book_path": "[^"]*\(all_chapterized_books\/[^"]*\)".*/\1/p')
         summary=$(printf '%s\n' "$line" | sed -n 's/.*"summary_path": "[^"]*finished_summaries\/\([^"]*\)".*/\1/p')
-        if [ -n "$book" ] && [ -s "$out/$book" ] && [ -n "$summary" ] && [ -s "$summaries/$summary" ]; then
+        # Salesforce's last cleaning leaves an empty list where all was taken for analysis.
+        if [ -n "$book" ] && [ -s "$out/$book" ] && [ -n "$summary" ] && [ -s "$summaries/$summary" ] &&
+            ! grep -q '"summary": *\[ *\]' "$summaries/$summary"; then
             mkdir -p "$out/finished_summaries/$(dirname "$summary")"
             [ -e "$out/finished_summaries/$summary" ] || cp "$summaries/$summary" "$out/finished_summaries/$summary"
             printf '%s\n' "$line" >>"$tmp/pairs"
@@ -121,5 +123,5 @@ for s in train val test; do
         fi
     done <"$out/.release/book_summaries_aligned_$s.jsonl"
     if [ $pairs -gt 0 ]; then cp "$tmp/pairs" "$out/.$name.part" && mv "$out/.$name.part" "$out/$name.jsonl"; fi
-    say "$out/$name.jsonl: $pairs pairs; of $missing the summary (or the book) is not there"
+    say "$out/$name.jsonl: $pairs pairs; of $missing the summary (or the book) is not there or empty"
 done

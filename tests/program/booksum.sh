@@ -15,7 +15,7 @@ fetches() { # status, pattern in what it says, arguments
     say_failed "exit status $status, expected $expected with '$pattern': download_booksum.sh $*"
     sed 's/^/    /' out.txt err.txt
 }
-mkdir -p release finished_summaries/s/"A Title" finished_summaries/g/B
+mkdir -p release finished_summaries/s/"A Title" finished_summaries/s/Emptied finished_summaries/g/B
 for id in 1 2 3; do
     mkdir -p all_chapterized_books/$id-chapters
     make_text all_chapterized_books/$id-chapters/book_clean.txt 3000 $id
@@ -27,9 +27,10 @@ echo '{"name": "n", "summary": ["They that hear shall be."]}' >finished_summarie
 line() { # bid, source, title, file
     echo "{\"bid\": \"$1\", \"source\": \"$2\", \"title\": \"$3\", \"summary_path\": \"/export/longsum/booksumm/finished_summaries/$2/$3/$4\", \"book_path\": \"/export/longsum/booksumm/all_chapterized_books/$1-chapters/book_clean.txt\"}"
 }
-{ line 1 s "A Title" overview.txt; line 1 s "Not There" overview.txt; } >release/book_summaries_aligned_train.jsonl
+echo '{"name": "n", "summary": [], "analysis": ["It was all taken for analysis."]}' >finished_summaries/s/Emptied/overview.txt
+{ line 1 s "A Title" overview.txt; line 1 s "Not There" overview.txt; line 2 s Emptied overview.txt; } >release/book_summaries_aligned_train.jsonl
 line 2 g B overview.json >release/book_summaries_aligned_val.jsonl
-printf %s "$(line 3 g B overview.json)" >release/book_summaries_aligned_test.jsonl # no line end
+printf %s "$(line 3 g B overview.json | sed s,/export/longsum/booksumm/,,g)" >release/book_summaries_aligned_test.jsonl # paths as in the release of today; no line end
 export INFINIBENCH_BOOKSUM_URL=file://$WORK/release INFINIBENCH_BOOKSUM_BOOKS=file://$WORK/release/books.zip
 fetches 2 "no folder is named"
 fetches 2 "no option '--summary'" --summary x y
@@ -38,8 +39,8 @@ fetches 0 "3 books; no pairs" booksum
 holds "no pairs yet" test ! -e booksum/train.jsonl
 holds "whole books only" test -s booksum/all_chapterized_books/2-chapters/book_clean.txt -a ! -e booksum/all_chapterized_books/2-chapters/1.txt
 INFINIBENCH_BOOKSUM_URL=file://$WORK/none INFINIBENCH_BOOKSUM_BOOKS=file://$WORK/none/b.zip \
-    fetches 0 "train.jsonl: 1 pairs; of 1 the summary" --summaries finished_summaries booksum # nothing is asked for again
-fetches 0 "validation.jsonl: 1 pairs" --summaries finished_summaries booksum
+    fetches 0 "train.jsonl: 1 pairs; of 2 the summary .* is not there or empty" --summaries finished_summaries booksum # nothing is asked for again
+fetches 0 "test.jsonl: 1 pairs" --summaries finished_summaries booksum
 holds "nothing temporary is left" test -z "$(ls -A tmp)" -a -z "$(find booksum -name '.*.part')"
 echo x >>booksum/.release/book_summaries_aligned_val.jsonl
 fetches 1 "at first download it was" booksum
