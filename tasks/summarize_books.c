@@ -120,7 +120,8 @@ static char *paragraphs(const struct reader *r, const char *file, char *text) {
         status = fail(r->e,
                       "%s:%d: summary_path = '%.200s' begins as JSON and is none (its line %d: %.100s); mend the file, or take "
                       "the brace away if it is plain text",
-                      r->path, r->line, file, why.line, why.text);
+                      r->path, r->line, file, why.line,
+                      json_error_code(&why) == json_error_null_character ? "a string holds \\u0000, a byte 0" : why.text);
     else if (!join_paragraphs(out, json_object_get(j, "summary")))
         status = fail(r->e,
                       "%s:%d: summary_path = '%.200s' is JSON whose key summary is missing, or neither a string nor a list of "

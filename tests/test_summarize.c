@@ -87,6 +87,7 @@ static void errors(void **state) {
     put_text("c/zero.txt", "");
     put_text("c/cut.json", "{\"name\": \"n\", \"summary\": [\"One.\", \"Tw");
     put_text("c/other.json", "{\"summary\": [\"One.\", 2]}");
+    put_text("c/null.json", "{\"summary\": \"a\\u0000b\"}");
     put_text("c/none.json", "{\"analysis\": [\"One.\"]}");
     static const char *const wrong[][2] = {
         {"", "test.jsonl holds no line with a book"},
@@ -125,6 +126,7 @@ static void errors(void **state) {
          "summary_path = 'cut.json' begins as JSON and is none"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"other.json\"}",
          "'other.json' is JSON whose key summary is missing, or neither"},
+        {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"null.json\"}", "(its line 1: a string holds \\u0000, a byte 0)"},
         {"{\"id\": \"a\", \"text\": \"x\", \"summary_path\": \"none.json\"}", "'none.json' is JSON whose key summary is missing"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
