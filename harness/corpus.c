@@ -221,7 +221,11 @@ char *shipped_file(const char *path) {
 char *corpus_locate(const char *name, struct error *e) {
     if (strchr(name, '/')) {
         if (is_folder(name)) return xstrdup(name);
-        return fail(e, "there is no corpus at %s; it should be a folder with train, validation and test", name), NULL;
+        return fail(e,
+                    "there is no corpus at %s; it should be a folder with train, validation and test (of summaries: with "
+                    "SPLIT.jsonl)",
+                    name),
+               NULL;
     }
     bool kjv = !strcmp(name, "kjv");
     const char *data = getenv("INFINIBENCH_DATA");
@@ -241,15 +245,15 @@ char *corpus_locate(const char *name, struct error *e) {
     if (near && strcmp(near, name)) return fail(e, "there is no corpus '%s'; the nearest known name is '%s'", name, near), NULL;
     if (near) /* pg19, math, booksum: there is a script of that name */
         return fail(e,
-                    "there is no corpus '%s' in ../shared/data%s%s; scripts/download_%s.sh DIR/%s gets it (docs/data.md), then set "
-                    "INFINIBENCH_DATA to DIR; or name a folder by its path",
-                    name, data && *data ? " nor in " : "", data && *data ? data : "", name, name),
+                    "there is no corpus '%s' in ../shared/data%s%s; scripts/download_%s.sh DIR/%s gets %s (docs/data.md), then "
+                    "set INFINIBENCH_DATA to DIR; or name a folder by its path",
+                    name, data && *data ? " nor in " : "", data && *data ? data : "", name, name,
+                    strcmp(name, "booksum") ? "it" : "its books, not their summaries"),
                NULL;
     return fail(e,
-                "there is no corpus '%s' in ../shared/data%s%s; set INFINIBENCH_DATA to the folder that holds %s/train, "
-                "%s/validation "
-                "and %s/test, or name a folder by its path",
-                name, data && *data ? " nor in " : "", data && *data ? data : "", name, name, name),
+                "there is no corpus '%s' in ../shared/data%s%s; set INFINIBENCH_DATA to the folder that holds %s, or name "
+                "a folder by its path, with a / in it: ./%s",
+                name, data && *data ? " nor in " : "", data && *data ? data : "", name, name),
            NULL;
 }
 

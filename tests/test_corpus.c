@@ -122,7 +122,8 @@ static void test_names(void **state) {
     assert_null(corpus_locate("pg119", &e));
     assert_says("there is no corpus 'pg119'; the nearest known name is 'pg19'");
     assert_null(corpus_locate("wikipedia", &e));
-    assert_says("set INFINIBENCH_DATA to the folder that holds wikipedia/train");
+    assert_says(
+        "set INFINIBENCH_DATA to the folder that holds wikipedia, or name a folder by its path, with a / in it: ./wikipedia");
     setenv("INFINIBENCH_DATA", "/nonexistent", 1);
     char *math = corpus_locate("math", &e); /* it is there where ../shared/data is */
     if (!math)
@@ -130,9 +131,13 @@ static void test_names(void **state) {
                     "(docs/data.md), "
                     "then set INFINIBENCH_DATA to DIR");
     free(math);
+    char *books = corpus_locate("booksum", &e); /* the same */
+    if (!books) assert_says("scripts/download_booksum.sh DIR/booksum gets its books, not their summaries (docs/data.md)");
+    free(books);
     setenv("INFINIBENCH_DATA", folder, 1);
     assert_null(corpus_locate("./none", &e));
-    assert_says("there is no corpus at ./none");
+    assert_says(
+        "there is no corpus at ./none; it should be a folder with train, validation and test (of summaries: with SPLIT.jsonl)");
     unsetenv("INFINIBENCH_DATA");
 }
 
