@@ -206,6 +206,7 @@ static void ends(void **state) {
         memset(room, 0, sizeof room);
         memcpy(room, whole[1], (size_t)given * sizeof *room);
         generate(s, &d, &one, 1, NULL, NULL);
+        assert_int_equal(one.n, MOST);
         assert_memory_equal(room, whole[1], sizeof room);
         stream_close(s);
     }

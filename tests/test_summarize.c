@@ -424,6 +424,45 @@ static void task_by_hand(void **state) {
     free(corpus);
 }
 
+/* Of the greedy condition at 4096 tokens: how many summaries ended by themselves, how many words they had on average. */
+static void check_ends(struct model *m, const char *corpus, const char *name, double stopped, double words) {
+    if (run_task(name, m, corpus, "most=50 decoding=greedy")) fail_msg("%s", e.text);
+    char *path = in_folder(name);
+    int64_t n;
+    struct result_row *r = results_read(path, &n, &e);
+    const struct result_row *x = find(r, n, "stopped", 4096, "decoding=greedy");
+    assert_true(x->n == 3 && x->value == stopped);
+    assert_true(find(r, n, "output_words", 4096, "decoding=greedy")->value == words);
+    free(r);
+    free(path);
+}
+
+/* Words said, each weighing by the text that it is of, so that no two ways are equal by chance. */
+static double words_said(const char *name, const char *condition) {
+    char *path = in_folder(name);
+    int64_t n;
+    double words = 0;
+    struct sample_row *s = samples_read(path, &n, &e);
+    for (int64_t k = 0; k < n; k++)
+        if (!strcmp(s[k].condition, condition)) words += s[k].value * (1 + (double)s[k].sample[strlen(s[k].sample) - 1]);
+    free(s);
+    free(path);
+    return words;
+}
+
+/* Of several references the one that is nearest counts, whichever it is. */
+static void several_references(void **state) {
+    (void)state;
+    struct rouge *r = rouge_open(true);
+    static const char *const references[] = {"nothing of it", "a tea at sea", "tea"};
+    double f1[ROUGE_KINDS];
+    for (int count = 1; count < 4; count++) {
+        assert_int_equal(summary_score(r, f1, "a tea at sea", references, count, &e), 0);
+        for (int k = 0; k < ROUGE_KINDS; k++) assert_true(f1[k] == (count > 1 ? 100 : 0));
+    }
+    rouge_close(r);
+}
+
 /* Sampled texts are the same for the same seed and in whatever rows; a model that cannot say the stop token ends by length. */
 static void sampling_and_stops(void **state) {
     (void)state;
@@ -433,37 +472,30 @@ static void sampling_and_stops(void **state) {
              "\"sat it\"}\n{\"id\": \"z\", \"text\": \"tea\", \"summary\": \"tea\"}\n");
     struct model *m = make_model("infini", "update=linear");
     static const char *const ways[] = {"most=50 rows=1 temperature=20", "most=50 rows=3 temperature=20",
-                                       "most=50 rows=2 temperature=20 seed=2"};
-    double words[3];
-    for (int i = 0; i < 3; i++) {
+                                       "most=50 rows=2 temperature=20 seed=2", "most=50 temperature=20 top_p=1e-9",
+                                       "most=50 decoding=greedy"};
+    double words[5];
+    for (int i = 0; i < 5; i++) {
         char name[16];
-        int64_t n;
         snprintf(name, sizeof name, "way-%d", i);
         if (run_task(name, m, corpus, ways[i])) fail_msg("%s", e.text);
-        char *path = in_folder(name);
-        struct sample_row *s = samples_read(path, &n, &e);
-        words[i] = 0;
-        for (int64_t k = 0; k < n; k++)
-            if (!strcmp(s[k].condition, "")) words[i] += s[k].value * (1 + (double)s[k].sample[strlen(s[k].sample) - 1]);
-        free(s);
-        free(path);
+        words[i] = words_said(name, i < 4 ? "" : "decoding=greedy");
     }
     assert_true(words[0] == words[1] && words[0] != words[2]);
+    assert_true(words[3] == words[4] && words[3] != words[0]); /* a top_p that leaves one token: the largest */
     /* Every summary ends by its length where the model never gives the end: a score, no error. */
     double *v = engine_download(m, m->head->leaf.data, m->head->n);
     double *norm = engine_download(m, m->final_norm->leaf.data, m->final_norm->n);
-    for (int64_t i = 0; i < 32; i++) v[i] = 0, v['a' * 32 + i] = 100 * norm[i];
+    memset(v, 0, (size_t)m->head->n * sizeof *v);
+    for (int64_t i = 0; i < 32; i++) v['a' * 32 + i] = 100 * norm[i], v['b' * 32 + i] = -100 * norm[i];
     engine_upload(m, m->head->leaf.data, v, m->head->n);
+    check_ends(m, corpus, "endless", 0, 1);
+    /* Where all tokens are equal the first one is said, which is the end: nothing is said, and nothing is a score too. */
+    memset(v, 0, (size_t)m->head->n * sizeof *v);
+    engine_upload(m, m->head->leaf.data, v, m->head->n);
+    check_ends(m, corpus, "silent", 1, 0);
     free(v);
     free(norm);
-    if (run_task("endless", m, corpus, "most=50 decoding=greedy")) fail_msg("%s", e.text);
-    char *path = in_folder("endless");
-    int64_t n;
-    struct result_row *r = results_read(path, &n, &e);
-    const struct result_row *x = find(r, n, "stopped", 4096, "decoding=greedy");
-    assert_true(x->n == 3 && x->value < 1);
-    free(r);
-    free(path);
     struct options o;
     uint64_t hash;
     set(&o, corpus, "split=a_split_with_a_long_name");
@@ -489,8 +521,13 @@ static void sampling_and_stops(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layouts),  cmocka_unit_test(errors),       cmocka_unit_test(long_lines),
-        cmocka_unit_test(training), cmocka_unit_test(task_by_hand), cmocka_unit_test(sampling_and_stops),
+        cmocka_unit_test(layouts),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(long_lines),
+        cmocka_unit_test(training),
+        cmocka_unit_test(task_by_hand),
+        cmocka_unit_test(sampling_and_stops),
+        cmocka_unit_test(several_references),
     };
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

@@ -34,6 +34,16 @@ right rouge --candidate c.txt --reference c.txt --lines --seed 2
 cp out.txt first.txt
 right rouge --candidate c.txt --reference c.txt --lines --seed 2 --threads 2
 holds "equal seeds, any threads: equal output" cmp -s out.txt first.txt
+intervals() { # of 40 pairs of different words, with that seed
+    right rouge --candidate many.txt --reference same.txt --lines --seed "$1"
+    grep '^rouge' out.txt
+}
+for i in $(seq 40); do echo "the cat sat on mats" | cut -d ' ' -f 1-$((i % 5 + 1)); done >many.txt
+yes "the cat sat on mats" | head -40 >same.txt
+intervals 1 >one.txt
+intervals 1 >again.txt
+intervals 2 >two.txt
+holds "the seed draws the intervals" test "$(cat one.txt)" = "$(cat again.txt)" -a "$(cat one.txt)" != "$(cat two.txt)"
 : >empty.txt
 right rouge --candidate empty.txt --reference r.txt
 right rouge --candidate c.txt --reference empty.txt --csv o.csv
