@@ -354,6 +354,42 @@ static void measures(void **state) {
     assert_true(check_measures("cut", OPTIONS "rows=1 most=1 segment=0 seed=2") > 0);
 }
 
+/* ROUGE-1 of what is said at all budgets, decoded that way. */
+static void rouge_by(double out[BUDGETS], const char *name, struct model *m, const char *decoding, const char *condition) {
+    char pairs[256];
+    snprintf(pairs, sizeof pairs, OPTIONS "most=30 %s", decoding);
+    if (run_task(name, m, pairs)) fail_msg("%s", e.text);
+    char *path = in_folder(name);
+    int64_t n;
+    struct result_row *r = results_read(path, &n, &e);
+    for (int b = 0; b < BUDGETS; b++) {
+        const struct result_row *x = find_row_of(r, n, "rouge1", budgets[b], condition);
+        if (!x) fail_msg("there is no row under '%s'", condition);
+        out[b] = x->value;
+    }
+    free(r);
+    free(path);
+}
+
+/* Sampled: with a top_p or a temperature that leave one token it is the greedy decoding, with neither it is not. */
+static void sampled(void **state) {
+    (void)state;
+    struct model *m = make_model(0);
+    static const char *const ways[] = {"top_p=1e-9 temperature=5", "top_p=1 temperature=0.001", "top_p=1 temperature=5"};
+    double greedy[BUDGETS], drawn[3][BUDGETS];
+    rouge_by(greedy, "greedy", m, "decoding=greedy", "distractors=2;events=4;haystack=shuffled;places=random");
+    for (int i = 0; i < 3; i++) {
+        char name[16], decoding[80];
+        snprintf(name, sizeof name, "sampled-%d", i);
+        snprintf(decoding, sizeof decoding, "decoding=sampled %s", ways[i]);
+        rouge_by(drawn[i], name, m, decoding, "decoding=sampled;distractors=2;events=4;haystack=shuffled;places=random");
+    }
+    assert_memory_equal(drawn[0], greedy, sizeof greedy);
+    assert_memory_equal(drawn[1], greedy, sizeof greedy);
+    assert_memory_not_equal(drawn[2], greedy, sizeof greedy);
+    model_free(m);
+}
+
 static void task_errors(void **state) {
     (void)state;
     struct model *m = make_model(0), *window = make_model(5);
@@ -393,6 +429,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(task_by_hand),
         cmocka_unit_test(measures),
+        cmocka_unit_test(sampled),
         cmocka_unit_test(task_errors),
     };
     return cmocka_run_group_tests(tests, chronicle_setup, folder_teardown);
