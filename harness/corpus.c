@@ -13,9 +13,7 @@
 
 /* ---- reading ---- */
 
-/* Length of the UTF-8 sequence at p (n bytes left), 0 if there is none: overlong forms, surrogates and values beyond U+10FFFF are
- * none. */
-static size_t utf8_length(const unsigned char *p, size_t n) {
+size_t utf8_length(const unsigned char *p, size_t n) {
     if (p[0] < 0x80) return 1;
     if (p[0] < 0xc2 || p[0] > 0xf4) return 0;
     size_t length = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;

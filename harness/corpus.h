@@ -5,8 +5,9 @@
 
 #include "source.h"
 
-#define TOKEN_BOS 0 /* also EOS; no text gives it: byte 0 may not occur in a corpus, in a SentencePiece model it is the piece <s>  \
-                     */
+#define TOKEN_BOS                                                                                                                  \
+    0 /* also EOS; no text gives it: byte 0 may not occur in a corpus, in a SentencePiece model it is the piece <s>                \
+       */
 
 /* decode(encode(text)) is the text, byte for byte; the texts of single tokens, joined, are the text of all. */
 struct tokenizer {
@@ -47,6 +48,9 @@ struct corpus {
  * 0, not UTF-8 (with the offset). limit > 0: only the first `limit` bytes of each file, cut at a UTF-8 boundary. */
 struct corpus *corpus_open(const char *path, const char *split, const struct tokenizer *t, size_t limit, struct error *e);
 void corpus_free(struct corpus *c);
+/* Length of the UTF-8 sequence at p (n > 0 bytes left), 0 if there is none: overlong forms, surrogates and values beyond U+10FFFF
+ * are none. */
+size_t utf8_length(const unsigned char *p, size_t n);
 /* One text file, checked as those of a corpus: malloc'd, 0-terminated; words may be NULL. An empty file gives a text of size 0. */
 char *corpus_text(const char *path, size_t limit, size_t *size, int64_t *words, struct error *e);
 /* Resolves a corpus name of an experiment: "kjv" -> build/data/kjv (or share folder), "pg19", "math", "booksum" ->

@@ -136,9 +136,7 @@ static void take_row(int terminator, void *data) {
     s->count = 0;
 }
 
-/* What `gzip` made of the file: our tables shrink to a thirtieth. One that ends early is an error: a cut table would pass for a
- * whole one. */
-static char *read_packed(const char *path, size_t *size, struct error *e) {
+char *gzip_read(const char *path, size_t *size, struct error *e) {
     struct text_buffer b = {0};
     int status = Z_OK;
     gzFile f = gzopen(path, "rbe");
@@ -180,7 +178,7 @@ static char *packed_path(const char *path) {
 int csv_unpack(const char *path, struct error *e) {
     char *packed = packed_path(path);
     size_t size;
-    char *text = packed ? read_packed(packed, &size, e) : NULL;
+    char *text = packed ? gzip_read(packed, &size, e) : NULL;
     int result = packed ? -1 : 0;
     if (text && write_file(path, text, size, e) == 0) /* killed before the next line: the plain file counts, on every reading */
         result = unlink(packed) == 0 ? 0 : fail(e, "%s: cannot remove: %s", packed, strerror(errno));
@@ -195,7 +193,7 @@ int csv_read(const char *path, const char *header, bool torn, csv_row row, void 
 
 int csv_read_part(const char *path, const char *header, bool torn, size_t most, csv_row row, void *data, struct error *e) {
     size_t size;
-    char *packed = packed_path(path), *text = packed ? read_packed(packed, &size, e) : read_file(path, &size, e);
+    char *packed = packed_path(path), *text = packed ? gzip_read(packed, &size, e) : read_file(path, &size, e);
     free(packed);
     if (!text) return -1;
     if (size > most) size = most;

@@ -3,9 +3,12 @@
  * report_paper_summary.c. */
 #include "report_document.h"
 #include "report_retrieval.h"
+#include "said.h"
 
 #include <math.h>
 #include <string.h>
+
+#define SAID_SHOWN 160 /* bytes */
 
 /* setting NULL: as measured; else the condition with it ("knockout=off", "baseline=lead"). */
 static struct pooled value_at(const struct group *g, const char *metric, const char *row, const char *setting, int64_t budget) {
@@ -69,6 +72,32 @@ static void rouge_table(struct table *t, const struct group *g) {
             }
 }
 
+/* The beginning of what each row said of the first text that it read the most of: numbers alone do not show a model that repeats
+ * itself. Results of before texts were kept have none. */
+static void said_table(struct page *doc, const struct group *g) {
+    static const char *const said_heads[] = {"<row", "<text", "budget", "<the model says"};
+    struct table t = {.heads = said_heads, .columns = 4};
+    for (int i = 0; i < g->d->row_count; i++) {
+        const char *row = g->d->rows[i].name;
+        const struct result_row *r = report_find(g->d, g->section, row, -1, "overall", g->condition, NULL);
+        struct said s;
+        if (!r || !said_first(&s, g->d->folder, r->cell, g->condition)) continue;
+        size_t n = strlen(s.text) < SAID_SHOWN ? strlen(s.text) : SAID_SHOWN;
+        while (n < strlen(s.text) && ((unsigned char)s.text[n] & 0xc0) == 0x80) n--; /* not within a character */
+        for (char *p = s.text; *p; p++)
+            if ((unsigned char)*p < ' ') *p = ' ';
+        table_cell(&t, "%s", row);
+        table_cell(&t, "%s", s.sample);
+        table_cell(&t, "%s", show_length(s.context));
+        table_cell(&t, "%.*s%s", (int)n, s.text, s.text[n] ? " …" : "");
+        said_free(&s);
+    }
+    if (t.count)
+        report_table(doc, &t, NULL, "What is said, its beginning (all of it: texts/CELL.jsonl.gz)");
+    else
+        table_free(&t);
+}
+
 static void questions(struct page *doc, const struct group *g, bool events) {
     struct table t;
     say_no_twin(doc, g->d);
@@ -110,6 +139,7 @@ void summarize_section(struct page *doc, const struct report_data *d, int sectio
                           "many words as the row said. Intervals, 95 %%: bootstrap over texts; with several training seeds "
                           "Student's t with the spread between them.");
             questions(doc, &g[k], false);
+            said_table(doc, &g[k]);
         }
         table_free(&t);
         report_figures(doc, d, section, g[k].index, plots);
@@ -276,6 +306,7 @@ static void chronicle_group(struct page *doc, const struct group *g, const struc
     table_free(&t);
     details(&t, g);
     report_table(doc, &t, NULL, "In detail");
+    said_table(doc, g);
     report_figures(doc, g->d, g->section, g->index, plots);
 }
 

@@ -5,6 +5,7 @@
  * (results_read.c) and never drops a cell that was committed. */
 #include "results.h"
 #include "csv_io.h"
+#include "said.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,7 @@ struct cell_writer {
     char cell[20], run[40], experiment[64], row[64], architecture[40], stage[40], task[40];
     int64_t seed;
     int task_version;
-    struct text_buffer text[FILES];
+    struct text_buffer text[FILES], said;
     int64_t measures;
 };
 
@@ -313,6 +314,11 @@ void cell_curve(struct cell_writer *w, int64_t step, int64_t tokens, const char 
     csv_text(b, w->cell, '\n');
 }
 
+void cell_said(struct cell_writer *w, const char *split, const char *condition, int64_t context, const char *sample,
+               const char *text) {
+    said_add(&w->said, split, condition, context, sample, text);
+}
+
 static int append(const char *path, const struct text_buffer *b, struct error *e) {
     if (b->n == 0) return 0;
     int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -341,7 +347,8 @@ int cell_commit(struct cell_writer *w, struct error *e) {
     char note[96];
     int n = snprintf(note, sizeof note, "%lld %lld %lld end\n", (long long)file_size(r->path[0]), (long long)file_size(r->path[1]),
                      (long long)file_size(r->path[2]));
-    result = write_file(r->journal, note, (size_t)n, e);
+    result = said_write(r->folder, w->cell, &w->said, e); /* first: without a line in results.csv it does not count */
+    if (result == 0) result = write_file(r->journal, note, (size_t)n, e);
     for (int i = 0; i < FILES && result == 0; i++) result = append(r->path[i], &w->text[i], e);
     if (result == 0 && (unlink(r->journal) != 0)) result = fail(e, "%s: cannot remove: %s", r->journal, strerror(errno));
     if (result == 0) result = sync_folder(r->folder, e);
@@ -353,6 +360,7 @@ int cell_commit(struct cell_writer *w, struct error *e) {
 void cell_drop(struct cell_writer *w) {
     if (!w) return;
     for (int i = 0; i < FILES; i++) buffer_free(&w->text[i]);
+    buffer_free(&w->said);
     free(w);
 }
 
@@ -402,6 +410,8 @@ int results_merge(struct results *r, struct results *from, struct error *e) {
         t.which = order[i];
         result = csv_read(from->path[t.which], file_header[t.which], false, take_line, &t, e);
     }
+    for (size_t i = 0; i < t.added.cell_capacity && result == 0; i++)
+        if (t.added.cells[i][0]) result = said_copy(r->folder, from->folder, t.added.cells[i], e);
     char note[96];
     int n = snprintf(note, sizeof note, "%lld %lld %lld end\n", (long long)file_size(r->path[0]), (long long)file_size(r->path[1]),
                      (long long)file_size(r->path[2]));

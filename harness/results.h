@@ -1,5 +1,6 @@
-/* results.h - one folder per experiment: results.csv, samples.csv, curves.csv, runs/ID.json. One process owns a folder (lock).
- * Each of the three may be packed by gzip (samples.csv.gz): it is read as it is, and unpacked when the folder is opened to write.
+/* results.h - one folder per experiment: results.csv, samples.csv, curves.csv, runs/ID.json, texts/. One process owns a folder
+ * (lock). Each of the three may be packed by gzip (samples.csv.gz): it is read as it is, and unpacked when the folder is opened to
+ * write.
  */
 #ifndef INFINIBENCH_RESULTS_H
 #define INFINIBENCH_RESULTS_H
@@ -50,6 +51,9 @@ void cell_value(struct cell_writer *w, const struct measurement *m);
 void cell_sample(struct cell_writer *w, const char *split, const char *condition, const char *metric, const char *sample,
                  const char *position, double value, double weight);
 void cell_curve(struct cell_writer *w, int64_t step, int64_t tokens, const char *metric, double value);
+/* A text that the model said, kept in texts/CELL.jsonl.gz (said.h); context in tokens, sample as in samples.csv. */
+void cell_said(struct cell_writer *w, const char *split, const char *condition, int64_t context, const char *sample,
+               const char *text);
 int cell_commit(struct cell_writer *w, struct error *e); /* also frees */
 void cell_drop(struct cell_writer *w);
 /* runs/ID.json, atomically; json is a jansson object owned by the caller. */

@@ -199,6 +199,10 @@ int chronicle_score(struct chronicle_outcome *o, struct rouge *rouge, const stru
     return status;
 }
 
+static void sample_name(char name[64], int64_t budget, int64_t number) {
+    snprintf(name, 64, "L%" PRId64 "-%" PRId64, budget, number);
+}
+
 static int judge(struct job *j, int budget, int64_t row, int64_t sample, struct error *e) {
     const struct tokenizer *t = j->run->tokenizer;
     const struct generation *g = &j->reading.said[row];
@@ -207,6 +211,9 @@ static int judge(struct job *j, int budget, int64_t row, int64_t sample, struct 
     char *text = t->decode(t, g->tokens, g->n, NULL);
     int status = chronicle_score(o, j->rouge, j->x, v, j->budget[budget], sample, text, e);
     o->stopped = g->end == GENERATION_STOPPED;
+    char name[64];
+    sample_name(name, j->budget[budget], sample);
+    cell_said(j->run->out, "generated", j->condition, j->budget[budget], name, text);
     /* Token i is input i + 1, and the summary's first token is predicted at the input of number `budget`. */
     for (int i = 0; i < o->within; i++) o->writes[i] = j->budget[budget] / j->n - v->event_end[i] / j->n;
     free(text);
@@ -282,7 +289,7 @@ static void measure_writes(const struct job *j, const struct summary_place *p, c
 
 static void record(const struct job *j, const struct summary_place *p, const struct chronicle_outcome *o, int64_t number) {
     char name[64];
-    snprintf(name, sizeof name, "L%" PRId64 "-%" PRId64, p->context, number);
+    sample_name(name, p->context, number);
     for (int k = ROUGE_1; k <= ROUGE_L; k++)
         cell_sample(p->out, p->split, j->condition, rouge_names[k], name, "all", o->said[k], 1);
     cell_sample(p->out, p->split, j->condition, "output_words", name, "all", o->words, 1);

@@ -176,13 +176,19 @@ static int64_t target_of(const struct job *j, int budget, int64_t row) {
     return j->n[text] < j->budget[budget] ? j->n[text] : j->budget[budget];
 }
 
+static char *sample_name(const struct job *j, int budget, int text) {
+    return xprintf("L%" PRId64 "-%s", j->budget[budget], j->books->book[text].id);
+}
+
 static int judge(struct job *j, int budget, int64_t row, bool controls, struct error *e) {
     const struct tokenizer *t = j->run->tokenizer;
     int text = (int)(j->first + row), status = 0;
     const struct book *b = &j->books->book[text];
     const struct generation *g = &j->reading.said[row];
     int64_t n = target_of(j, budget, row);
-    char *said[CONTROLS] = {t->decode(t, g->tokens, g->n, NULL)};
+    char *said[CONTROLS] = {t->decode(t, g->tokens, g->n, NULL)}, *name = sample_name(j, budget, text);
+    cell_said(j->run->out, options_text(j->run->options, "split"), j->condition, j->budget[budget], name, said[SAID]);
+    free(name);
     int64_t words = (int64_t)summary_words(said[SAID]);
     if (controls) {
         char *seen = t->decode(t, j->tokens[text], n, NULL);
@@ -230,7 +236,7 @@ static void measure(const struct job *j, int budget, int control) {
     summary_ratio(&p, "output_words", "words", "all", -1, words, NULL, j->count);
     summary_ratio(&p, "reference_words", "words", "all", -1, j->reference_words, NULL, j->count);
     for (int i = 0; i < j->count; i++) {
-        char *name = xprintf("L%" PRId64 "-%s", p.context, j->books->book[i].id);
+        char *name = sample_name(j, budget, i);
         for (int k = 0; k < ROUGE_KINDS; k++)
             cell_sample(p.out, p.split, p.condition, rouge_names[k], name, "all", f1[i * ROUGE_KINDS + k], 1);
         cell_sample(p.out, p.split, p.condition, "output_words", name, "all", words[i], 1);

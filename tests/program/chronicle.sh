@@ -57,6 +57,8 @@ lines=$(wc -l <"$results")
 right run "$WORK/x.ini" --out "$WORK/res"
 holds "nothing is done twice" test "$(wc -l <"$results")" -eq "$lines"
 right report "$WORK/res"
+holds "what was said is there to read" grep -q "^| infini._linear | L512-0 | 512 |" "$WORK/res/report.md"
+holds "with its texts" test "$(zcat "$WORK"/res/texts/*.jsonl.gz | grep -c '"sample":"L512-0"')" -ge 2
 holds "the ceiling is in the report" grep -q "lists only what was read: all events within reach" "$WORK/res/report.md"
 holds "the table behind the picture" grep -q "^ceiling - 512" "$WORK/res/chronicle-rouge.tsv"
 right train "$WORK/x.ini" --row infini_linear --out "$WORK/m.safetensors"
