@@ -31,7 +31,6 @@ const struct variant variants[] = {
     {"compressive", "compressive", "reconstruction=0", "", CROSS_FROZEN},
     {"compressive mean gqa", "compressive", "compress=mean cache=8 compressed=3", "kv_heads=1", CROSS_FROZEN},
     {"compressive max", "compressive", "compress=max rate=4 compressed=2", "ffn_kind=relu", CROSS_FROZEN},
-    {"compressive one row", "compressive", "compress=mean rate=2 compressed=1", "", CROSS_FROZEN},
     {"autocompressor", "autocompressor", "summary=2 kept=16 cut=100", "", CROSS_FULL},
     {"autocompressor few", "autocompressor", "summary=2 kept=2 cut=100", "kv_heads=1", CROSS_FULL},
     {"autocompressor last", "autocompressor", "summary=2 kept=1 cut=100", "", CROSS_FULL},
@@ -42,6 +41,7 @@ const struct variant variants[] = {
     {"delta_rule l2", "delta_rule", "", "", CROSS_FULL},
     {"delta_rule gated", "delta_rule", "gated=yes", "", CROSS_FULL},
     {"delta_rule gated sum gqa", "delta_rule", "features=sum gated=yes", "kv_heads=1", CROSS_FULL},
+    {"compressive one row", "compressive", "compress=mean rate=2 compressed=1", "", CROSS_FROZEN},
     {NULL, NULL, NULL, NULL, CROSS_NONE},
 };
 
