@@ -131,7 +131,8 @@ static int dry_row(const struct session *s, const struct plan *p, const struct r
     for (int i = 0; i < 3; i++) {
         if (i && contexts[i] == contexts[0]) continue;
         int64_t carried = model_carried(c, contexts[i]);
-        fprintf(out, "  after %7lld tokens: carries %lld elements (", (long long)contexts[i], (long long)carried);
+        fprintf(out, "  after %7lld tokens: %lld elements by formula, carries %lld (", (long long)contexts[i],
+                (long long)c->arch->footprint(c)->elements(c, contexts[i]), (long long)carried);
         print_bytes(out, (double)carried * (double)sizeof(real));
         int64_t attended = c->arch->attended ? c->arch->attended(c, contexts[i]) : 0;
         fprintf(out, "), a query attends to %lld (", (long long)attended);

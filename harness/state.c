@@ -146,7 +146,7 @@ static void describe(const struct state *s, int i, int64_t at, char *text, size_
     const char *dot = strrchr(p->name, '.'), *name = dot ? dot + 1 : p->name, *word = NULL;
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
         if (!strcmp(name, known[k].name)) word = known[k].word;
-    if (word) /* [kv_heads, ...] of each row */
+    if (word && p->layer >= 0) /* [kv_heads, ...] of each row; the memory of rmt is before the layers and has no heads */
         snprintf(text, size, "the %s of layer %d, head %lld (row %lld)", word, p->layer,
                  (long long)(at % p->width / (p->width / s->model->config.kv_heads)), (long long)(at / p->width));
     else

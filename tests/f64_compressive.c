@@ -50,12 +50,14 @@ static double compressed(const char *how, const double *embed, const double *wei
     return !strcmp(how, "mean") ? sum : !strcmp(how, "max") ? most : product;
 }
 
-/* After six segments with a cache of one and room for six compressed rows, two a segment: those of segments 2, 3, 4. */
+/* After six segments with a cache of one and room for six compressed rows, two a segment: those of segments 2, 3, 4; with room for
+ * one, less than a segment gives: the newest. */
 static void stores_hold_what_they_should(void **state) {
     (void)state;
     static const char *const kinds[] = {"conv", "mean", "max"};
-    for (int kind = 0; kind < 3; kind++) {
-        char *options = xprintf("compress=%s rate=2 cache=4 compressed=6", kinds[kind]);
+    for (int way = 0; way < 6; way++) {
+        int kind = way / 2, room = way % 2 ? 1 : 6;
+        char *options = xprintf("compress=%s rate=2 cache=4 compressed=%d", kinds[kind], room);
         struct model *m = filled("compressive", options);
         struct text_batch *x = engine_text(2, 6, 4, 11, NULL, NULL);
         struct error e;
@@ -66,12 +68,13 @@ static void stores_hold_what_they_should(void **state) {
         struct param *p = model_find(m, "layers.0.compress");
         assert_int_equal(p != NULL, kind == 0);
         if (p) weight = engine_download(m, p->leaf.data, p->n);
-        double *held = engine_download(m, s->data[layer_state(m, 0, "compressed")], 2 * 6 * 16);
+        double *held = engine_download(m, s->data[layer_state(m, 0, "compressed")], 2 * room * 16);
         for (int b = 0; b < 2; b++)
-            for (int r = 0; r < 6; r++)
+            for (int r = 0; r < room; r++)
                 for (int i = 0; i < 16; i++) {
-                    double want = compressed(kinds[kind], embed, weight, x->tokens + b * 24 + 2 * 4 + 2 * r, 2, i);
-                    assert_true(fabs(held[(b * 6 + r) * 16 + i] - want) <= 1e-12);
+                    const int32_t *tokens = x->tokens + b * 24 + 2 * 4 + 2 * (6 - room + r);
+                    double want = compressed(kinds[kind], embed, weight, tokens, 2, i);
+                    assert_true(fabs(held[(b * room + r) * 16 + i] - want) <= 1e-12);
                 }
         free(held);
         free(weight);

@@ -229,9 +229,78 @@ static void crossing(void **state) {
     assert_int_equal(bad, 0);
 }
 
+/* The size of the gradient of the loss of segment s alone, of the symbol 10, which stands in segment r and nowhere else, or of a
+ * parameter. */
+static double reached(struct model *m, enum step_mode mode, int s, int r, const char *param) {
+    struct text_batch *x = engine_text(2, 4, 4, 11, NULL, NULL);
+    for (int64_t i = 0; i < 32; i++) {
+        if (x->tokens[i] == 10) x->tokens[i] = 9;
+        if (i % 16 / 4 != s) x->targets[i] = -1, x->weights[i] = 0;
+    }
+    x->tokens[r * 4 + 2] = 10;
+    engine_gradients(m, mode, x);
+    engine_text_free(x);
+    struct param *p = param ? model_find(m, param) : m->embed;
+    double *g = engine_download(m, p->grad, p->n), sum = 0;
+    for (int64_t i = param ? 0 : 10 * 16; i < (param ? p->n : 11 * 16); i++) sum += fabs(g[i]);
+    free(g);
+    return sum;
+}
+
+/* Memory rows pass the gradient on within a block of segments and not at all beyond it: of K + 1 segments for rmt, of two for
+ * autocompressor unless it is told otherwise. The initial memory is learnt from the first block alone. */
+static void blocks(void **state) {
+    static const struct {
+        const char *arch, *options;
+        int block;
+    } rows[] = {{"rmt", "memory_tokens=2 bptt=0", 1},    {"rmt", "memory_tokens=2 bptt=1", 2},
+                {"rmt", "memory_tokens=2 bptt=2", 3},    {"rmt", "memory_tokens=2", 4},
+                {"autocompressor", "summary=2", 2},      {"autocompressor", "summary=2 cut=3", 3},
+                {"autocompressor", "summary=2 cut=4", 4}};
+    int bad = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct model *m = engine_model(rows[i].arch, rows[i].options, VARIANT_SHAPE);
+        const char *first = strcmp(rows[i].arch, "rmt") ? NULL : "memory_init";
+        engine_fill(m);
+        for (int mode = 0; mode < 3; mode++)
+            for (int s = 0; s < 4; s++)
+                for (int r = first ? -1 : 0; r <= s; r++) { /* -1: the initial memory */
+                    double size = reached(m, (enum step_mode)mode, s, r < 0 ? 0 : r, r < 0 ? first : NULL);
+                    if ((r < 0 ? 0 : r) / rows[i].block == s / rows[i].block ? size > 1e-9 : size == 0) continue;
+                    print_error("%s %s, way %d: the gradient of segment %d to %s of segment %d is %g\n", rows[i].arch,
+                                rows[i].options, mode, s, r < 0 ? "the initial memory" : "a token", r < 0 ? 0 : r, size);
+                    bad++;
+                }
+        model_free(m);
+    }
+    assert_int_equal(bad, 0);
+}
+
+/* Memory rows start independently: the authors' code of rmt repeats one random row, and equal rows stay equal where no position
+ * tells them apart. */
+static void rows_start_apart(void **state) {
+    static const char *const rows[][3] = {{"rmt", "memory_tokens=5", "memory_init"},
+                                          {"autocompressor", "summary=5", "summary_embed"}};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct model *m = engine_model(rows[i][0], rows[i][1], VARIANT_SHAPE);
+        struct param *p = model_find(m, rows[i][2]);
+        assert_true(p && p->shape[0] == 5 && p->shape[1] == 16);
+        double *x = engine_download(m, p->leaf.data, p->n), dot[5][5] = {{0}};
+        for (int a = 0; a < 5; a++)
+            for (int b = 0; b < 5; b++)
+                for (int k = 0; k < 16; k++) dot[a][b] += x[a * 16 + k] * x[b * 16 + k];
+        for (int a = 0; a < 5; a++)
+            for (int b = 0; b < a; b++) assert_true(fabs(dot[a][b]) < 0.8 * sqrt(dot[a][a] * dot[b][b]));
+        free(x);
+        model_free(m);
+    }
+}
+
 int main(void) {
-    struct CMUnitTest tests[64] = {cmocka_unit_test(crossing)};
-    size_t n = 1;
+    struct CMUnitTest tests[64] = {cmocka_unit_test(crossing), cmocka_unit_test(blocks), cmocka_unit_test(rows_start_apart)};
+    size_t n = 3;
     for (const struct variant *v = variants; v->name; v++)
         tests[n++] = (struct CMUnitTest){v->name, differences, NULL, NULL, (void *)(uintptr_t)v};
     return _cmocka_run_group_tests("f64_gradients", tests, n, NULL, NULL);

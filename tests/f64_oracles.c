@@ -304,6 +304,8 @@ static void sizes(void **state) {
             struct param *p = model_find(m, name);
             beside += p ? p->n : 0;
         }
+        double apart = m->config.arch->apart ? m->config.arch->apart(&m->config) : 0;
+        EXPECT((double)beside == apart, "%lld parameters come on top, %g by its own count", (long long)beside, apart);
         double ratio = (double)(m->elements - beside) / elements;
         EXPECT(!strcmp(v->arch, "null") || (ratio > 0.99 && ratio < 1.01), "%g of the parameters of the transformer", ratio);
         struct state *s = state_create(m, 3, 2, &e);

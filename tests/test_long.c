@@ -190,12 +190,38 @@ static void test_training(void **state) {
     }
 }
 
+/* States of the same name: matrices of a layer have heads, memory rows before the first layer have none. */
+static void test_names_of_states(void **state) {
+    (void)state;
+    static const struct {
+        const char *arch, *options, *name, *says;
+    } kinds[] = {{"infini", "update=linear", "layers.1.memory", "the memory M of layer 1, head 1 (row 1)"},
+                 {"delta_rule", "", "layers.0.fast_weight", "the fast weights S of layer 0, head 1 (row 1)"},
+                 {"rmt", "memory_tokens=2", "memory", "the carried state 'memory' (row 1)"},
+                 {"rnn", "", "layers.1.c", "the carried state 'layers.1.c' (row 1)"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct model *m = engine_model(kinds[i].arch, kinds[i].options, VARIANT_SHAPE "equal_parameters=no");
+        struct state *s = state_create(m, 2, 1, &e);
+        char name[160] = "";
+        int at = 0;
+        assert_non_null(s);
+        while (strcmp(m->states[at].name, kinds[i].name)) at++;
+        assert_false(state_bad(s, -1, name, sizeof name));
+        double *x = engine_download(m, s->data[at], 2 * m->states[at].width);
+        x[2 * m->states[at].width - 1] = INFINITY;
+        engine_upload(m, s->data[at], x, 2 * m->states[at].width);
+        assert_true(state_bad(s, -1, name, sizeof name));
+        assert_string_equal(name, kinds[i].says);
+        free(x);
+        state_free(s);
+        model_free(m);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_growth),
-        cmocka_unit_test(test_broken_model),
-        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_counters),     cmocka_unit_test(test_names_of_states), cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_broken_model), cmocka_unit_test(test_training),
     };
     return cmocka_run_group_tests_name("long documents", tests, make_text, folder_teardown);
 }

@@ -56,6 +56,19 @@ wrong "layer changes no formula; leave it out, or did you mean '--layers'" memor
 wrong "memory_tokens = -2 is out of range" memory --context 1K --memory_tokens -2
 wrong "rate = 'x'" memory --context 1K --rate x
 
+# the plan of Table 2 at the paper's size: by formula, carried, attended; it is told before a missing corpus ends it
+"$BIN" --quiet run "$ROOT/tasks/experiments/table2-paper.ini" --dry-run --out paper >plan.txt 2>/dev/null
+planned() { # row, tokens, by formula, carried, attended: 12 layers of 1,024, segments of 2,048
+    holds "the plan of $1 after $2 tokens" grep -Eq "after +$2 tokens: $3 elements by formula, carries $4 \(.*attends to $5 \(" \
+        <(sed -n "/^\[row $1\]/,/to measure/p" plan.txt)
+}
+position=$((2 * 8 * 128 * 12)) # keys and values of all layers
+planned rmt 32768 2457600 102400 $(((2048 + 100) * position))
+planned compressive 32768 $((4096 * 1024 * 12)) $((4096 * 1024 * 12)) $((3 * 2048 * position))
+planned autocompressor 32768 $((1024 * 50 * 16 * 12)) $((16 * 50 * 1024)) $(((2048 + 15 * 50) * position))
+planned autocompressor 1048576 $((1024 * 50 * 512 * 12)) $((16 * 50 * 1024)) $(((2048 + 16 * 50) * position))
+planned infini_linear 32768 1585152 1585152 $((2048 * position + 1585152))
+
 # the task: without a stage, and on a model
 cat >m.ini <<'INI'
 [budget]

@@ -41,6 +41,7 @@ const struct variant variants[] = {
     {"delta_rule l2", "delta_rule", "", "", CROSS_FULL},
     {"delta_rule gated", "delta_rule", "gated=yes", "", CROSS_FULL},
     {"delta_rule gated sum gqa", "delta_rule", "features=sum gated=yes", "kv_heads=1", CROSS_FULL},
+    {"compressive one row", "compressive", "compress=mean rate=2 compressed=1", "", CROSS_FROZEN},
     {NULL, NULL, NULL, NULL, CROSS_NONE},
 };
 
