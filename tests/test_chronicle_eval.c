@@ -375,14 +375,14 @@ static void rouge_by(double out[BUDGETS], const char *name, struct model *m, con
 static void sampled(void **state) {
     (void)state;
     struct model *m = make_model(0);
-    static const char *const ways[] = {"top_p=1e-9 temperature=5", "top_p=1 temperature=0.001", "top_p=1 temperature=5"};
+    static const char *const ways[] = {"top_p=1e-9 temperature=5", "top_p=1 temperature=0.001", "top_p=1 temperature=5"},
+                             *const names[] = {"one-piece", "cold", "hot"};
     double greedy[BUDGETS], drawn[3][BUDGETS];
     rouge_by(greedy, "greedy", m, "decoding=greedy", "distractors=2;events=4;haystack=shuffled;places=random");
     for (int i = 0; i < 3; i++) {
-        char name[16], decoding[80];
-        snprintf(name, sizeof name, "sampled-%d", i);
+        char decoding[80];
         snprintf(decoding, sizeof decoding, "decoding=sampled %s", ways[i]);
-        rouge_by(drawn[i], name, m, decoding, "decoding=sampled;distractors=2;events=4;haystack=shuffled;places=random");
+        rouge_by(drawn[i], names[i], m, decoding, "decoding=sampled;distractors=2;events=4;haystack=shuffled;places=random");
     }
     assert_memory_equal(drawn[0], greedy, sizeof greedy);
     assert_memory_equal(drawn[1], greedy, sizeof greedy);
