@@ -5,9 +5,8 @@
 
 #include "source.h"
 
-#define TOKEN_BOS                                                                                                                  \
-    0 /* also EOS; no text gives it: byte 0 may not occur in a corpus, in a SentencePiece model it is the piece <s>                \
-       */
+/* Also EOS. No text gives it: byte 0 may not occur in a corpus; in a SentencePiece model it is the piece <s>. */
+#define TOKEN_BOS 0
 
 /* decode(encode(text)) is the text, byte for byte; the texts of single tokens, joined, are the text of all. */
 struct tokenizer {
