@@ -4,8 +4,9 @@
 #            cannot be judged
 #   power    plants faults and shows the cells that catch each; exit status 1 if one is not caught. FAULTS="a b": only these
 #   clean    ten other seeds, each of which must pass. RESUME=1 goes on with what is there
-#   measure  seeds 1 to 20, then expectations from them (REASON="why" where there are some already), in build/gate/measure. RESUME=1 goes
-#            on with what is there, FRESH=1 throws it away. ONLY and TASKS: a part of the expectations; SEEDS: a trial, into EXPECTED
+#   measure  seeds 1 to 20, then expectations from them (REASON="why" where there are some already), in build/gate/measure; exit status 1
+#            where nothing is written without a reason, or the gate's own seed does not pass. RESUME=1 goes on with what is there,
+#            FRESH=1 throws it away. ONLY and TASKS: a part of the expectations; SEEDS: a trial, into EXPECTED
 # EXPERIMENT, EXPECTED, RULES, OUT: other files and another folder
 set -u
 [ $# -eq 2 ] && [ -x "$2/infinibench" ] || { echo "usage: scripts/check.sh gate|power|clean|measure BUILD_FOLDER (build it first: make all)" >&2; exit 2; }
@@ -157,15 +158,17 @@ may_measure() {
     }
 }
 
-# Expectations from the seeds; then what is exact for one seed only, from that of the gate.
+# Expectations from the seeds; then what is exact for one seed only, from that of the gate. That run has to pass: make check repeats it.
 measure() {
-    local part=(${ONLY:+--only "$ONLY"} ${TASKS:+--tasks "$TASKS"}) seeds=${SEEDS:-1-20}
+    local part=(${ONLY:+--only "$ONLY"} ${TASKS:+--tasks "$TASKS"}) seeds=${SEEDS:-1-20} status=0 commit
     local update=(--update ${REASON:+--reason "$REASON"})
     [ -n "${OUT:-}" ] || out=build/gate/${EXPECTED:+trial}
     [ -n "${OUT:-}${EXPECTED:-}" ] || out=build/gate/measure
     may_measure
     fresh "$out"
     SECONDS=0
+    # Before the expectations that are written are a change of the tree themselves.
+    commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)$([ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || echo ", with changes")
     run "$bin" "$out" --seeds "$seeds" "${part[@]}" || exit 2
     run "$bin" "$out/gate" "${part[@]}" || exit 2
     mkdir -p "$(dirname "$expected")"
@@ -173,13 +176,15 @@ measure() {
     check "$out/gate/results" "${update[@]}" --seed-cells || exit $?
     {
         date -u +%Y-%m-%dT%H:%M:%SZ
-        echo "    commit $(git rev-parse HEAD 2>/dev/null || echo unknown)$([ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || echo ", with changes")"
+        echo "    commit $commit"
         echo "    infinibench run $experiment --seeds $seeds ${part[*]}"
         echo "    infinibench run $experiment ${part[*]}    # the gate's seed: only what is exact for it"
         echo "    ${REASON:-first measurement}; $SECONDS s"
     } >>"$(dirname "$expected")/measured.txt"
-    check "$out/gate/results" ${ONLY:+--partial} ${TASKS:+--partial}
+    check "$out/gate/results" ${ONLY:+--partial} ${TASKS:+--partial} || status=$?
+    [ $status -eq 0 ] || echo "the gate's own seed does not pass: make check will fail until these cells scatter less (docs/ci.md)"
     echo "$SECONDS s"
+    return $status
 }
 
 case $1 in

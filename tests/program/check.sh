@@ -105,6 +105,19 @@ holds "a trial writes its file" grep -q "^infini,.*statistical" trial-gate/expec
 holds "date, commit and commands lie beside it" grep -q "infinibench run $WORK/x.ini --seeds 1-3 --only infini" trial-gate/measured.txt
 cp trial-gate/expected.csv three.csv
 gate measure 0 EXPERIMENT="$WORK/x.ini" EXPECTED="$WORK/trial-gate/expected.csv" OUT="$WORK/trial" SEEDS=1-3 TASKS=language_modeling RESUME=1 REASON=again
+# The expectations are a file of the tree: that measuring changes them does not make the program that measures another.
+awk -F, -v OFS=, '$10 == "statistical" { $11 += 1e-6 } 1' trial-gate/expected.csv >moved.csv && mv moved.csv trial-gate/expected.csv
+rm trial-gate/measured.txt
+git init -q trial-gate && git -C trial-gate add expected.csv && git -C trial-gate -c user.name=a -c user.email=a@b commit -qm a
+checks=$((checks + 1))
+(cd trial-gate && EXPERIMENT=$WORK/x.ini RULES=$WORK/gate/rules.csv EXPECTED=expected.csv OUT=$WORK/trial SEEDS=1-3 ONLY=infini RESUME=1 \
+    REASON=moved bash "$ROOT/scripts/check.sh" measure "$(dirname "$BIN")") >out.txt 2>err.txt || say_failed "measuring in a tree ends with $?"
+holds "the expectations are new" test -n "$(git -C trial-gate status --porcelain --untracked-files=no)"
+holds "the program was what is committed" grep -qE '^    commit [0-9a-f]{40}$' trial-gate/measured.txt
+# A run of the gate's seed that leaves the new expectations is no success.
+awk -F, -v OFS=, '$4 == "infini" && $12 == "bits_per_byte" { $17 += 99 } 1' trial/gate/results/results.csv >off.csv && mv off.csv trial/gate/results/results.csv
+gate measure 1 EXPERIMENT="$WORK/x.ini" EXPECTED="$WORK/trial-gate/expected.csv" OUT="$WORK/trial" SEEDS=1-3 ONLY=infini RESUME=1 REASON=again
+holds "it is said" grep -q "^the gate's own seed does not pass" out.txt
 
 # Which faults are caught: by a cell that passes without the fault, not by cells that nobody expects. A wrapper plays the faulty program:
 # it trains what rate_high.ini, skip_last.ini ... say, if there is such a file.
