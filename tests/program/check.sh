@@ -193,6 +193,11 @@ holds "chronicles are measured" grep -q ',chronicle,.*,words_named,' short/resul
 "$BIN" list architectures | sed -n 's/^  \([a-z_]*\): .*/\1/p' >architectures.txt
 holds "there are architectures" test "$(wc -l <architectures.txt)" -ge 10
 holds "every architecture has a row in the gate" test -z "$(grep '^architecture = ' short.ini | cut -d' ' -f3 | sort -u | comm -13 - <(sort architectures.txt))"
+right run short.ini --dry-run --out dry
+for stage in text pairs keys events; do
+    holds "every architecture is trained in stage $stage" test -z "$(awk -v stage="$stage]" '$1 == "[row" { a = $3; sub(/,/, "", a) }
+        $1 == "[stage" && $2 == stage { print a }' out.txt | sort -u | comm -13 - <(sort architectures.txt))"
+done
 right run short.ini --tasks recall_far --only infini_linear,infini_delta --out far --checkpoints far/c
 holds "linear and delta answer differently" test "$(awk -F, '$12 == "answer_nll" && $15 == "all" && $11 !~ /knockout/ { print $17 }' far/results.csv | sort -u | wc -l)" -eq 2
 
@@ -204,5 +209,8 @@ holds "the variable is unknown to it" test "$(grep -c INFINIBENCH_FAULT "$BIN")"
 planted=$(grep -rhoE 'FAULT\([a-z_]+\)' --include='*.c' "$ROOT/harness" "$ROOT/baselines" "$ROOT/tasks" | sed 's/FAULT(\(.*\))/\1/' | sort -u)
 tried=$(sed -n "/^faults() {/,/^LIST/p" "$ROOT/scripts/check.sh" | awk 'NF == 3 && $1 != "none" { print $1 }' | sort -u)
 holds "make check-power tries every fault that is in the code" test "$planted" = "$tried"
+while read -r fault rows tasks; do
+    holds "$fault: its rows and tasks are those of the gate" right run short.ini --dry-run --only "$rows" --tasks "$tasks" --out dry
+done < <(sed -n "/^faults() {/,/^LIST/p" "$ROOT/scripts/check.sh" | awk 'NF == 3 && $1 != "none"')
 
 finish
