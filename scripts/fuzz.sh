@@ -1,10 +1,12 @@
 #!/bin/bash
 # fuzz.sh - builds every fuzzer of tests/fuzz with clang (address and undefined-behaviour sanitizers) and runs each FUZZ_SECONDS (60) from
 # small real inputs; a line each. What was found to be worth keeping stays in build/fuzz/corpus and is where the next run begins.
-# FUZZ_ONLY (pattern of names, fuzz_*), FUZZ_JOBS (1 at a time). Exit status 1: a finding, kept in build/fuzz/found; 2: it cannot be built.
+# FUZZ_ONLY (pattern of names, fuzz_*), FUZZ_JOBS (1 at a time). Exit status 1: a finding, kept in build/fuzz/found; 2: it cannot be built, or
+# no fuzzer has the name.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 seconds=${FUZZ_SECONDS:-60} only=${FUZZ_ONLY:-fuzz_*} b=build/fuzz
+compgen -G "tests/fuzz/$only.c" >/dev/null || { echo "fuzz.sh: no fuzzer of tests/fuzz is called '$only'" >&2; exit 2; }
 command -v clang >/dev/null 2>&1 || { echo "fuzz.sh: there is no clang; apt-get install clang (its libFuzzer comes with it)" >&2; exit 2; }
 clang=clang # no trace of ccache in what is built
 command -v ccache >/dev/null 2>&1 && clang="ccache clang"

@@ -15,8 +15,8 @@ fuzz:
 	@scripts/fuzz.sh
 fuzzers: $(FUZZERS)
 stress: all
-	@INFINIBENCH=$(CURDIR)/$(BIN) KILLS=50 bash tests/program/kills.sh
-	@INFINIBENCH=$(CURDIR)/$(BIN) FULL=40 bash tests/program/faults.sh
+	@status=0; export INFINIBENCH=$(CURDIR)/$(BIN); KILLS=50 bash tests/program/kills.sh || status=1; \
+	FULL=40 bash tests/program/faults.sh || status=1; exit $$status
 valgrind: all
 	@scripts/run_under.sh valgrind
 tsan:
