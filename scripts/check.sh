@@ -90,11 +90,13 @@ power() {
     local program=$2/faults/infinibench missed=0 fault rows tasks list ran
     [ -x "$program" ] || { echo "there is no $program; make check-power builds it" >&2; exit 2; }
     need_expected
+    for fault in ${FAULTS:-}; do
+        faults | grep -q "^$fault " || { echo "check.sh: no fault is called $fault; scripts/check.sh lists them" >&2; exit 2; }
+    done
     SECONDS=0
     list=$(faults | while read -r fault rows tasks; do
         case " ${FAULTS:-$fault} " in *" $fault "*) echo "$fault $rows $tasks" ;; esac
     done)
-    [ -n "$list" ] || { echo "check.sh: no fault is called ${FAULTS:-}; scripts/check.sh lists them" >&2; exit 2; }
     rows=$(awk '{ print $2 }' <<<"$list" | union) tasks=$(awk '{ print $3 }' <<<"$list" | union)
     if plant "$program" "$out/none" "" "$rows" "$tasks" && grep -q '^PASS: ' "$out/none/check.txt"; then
         echo "passes   without a fault: $(grep '^PASS: ' "$out/none/check.txt" | sed 's/;.*//')"

@@ -142,6 +142,8 @@ holds "with its cell" grep -q "statistical  infini_none  train  language_modelin
 holds "what is only unexpected catches nothing" grep -q "^MISSED   rate_low" out.txt
 holds "what changes nothing is missed" grep -q "^MISSED   half_tokens" out.txt
 holds "unexpected it was" grep -q "UNEXPECTED" power/rate_low/check.txt
+build=$WORK/fake gate power 2 EXPERIMENT="$WORK/faults.ini" EXPECTED="$WORK/fault-gate/expected.csv" OUT="$WORK/power2" FAULTS="rate_high rate_hihg"
+holds "of two faults the one that is none is named" grep -q "^check.sh: no fault is called rate_hihg" err.txt
 
 # A part of the run: what it lacks is missing, unless the call says that it is a part.
 sed 's/^null,/later,/' before.csv | grep '^later,' | cat before.csv - >gate/expected.csv
