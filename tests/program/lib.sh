@@ -4,6 +4,9 @@ set -u
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BIN=${INFINIBENCH:-$ROOT/build/release/infinibench}
 [ -x "$BIN" ] || { echo "there is no program at $BIN; build it first: make all" >&2; exit 2; }
+# Within a hook of git these name the repository that it is of; what the tests commit goes into repositories of their own.
+# shellcheck disable=SC2046
+unset $(git rev-parse --local-env-vars 2>/dev/null)
 # One thread: these tests are about what the program says and keeps, and other work may be running on the machine.
 export OMP_NUM_THREADS=1
 # Measuring the machine's roof takes longer than these trainings; what depends on it is no matter of these tests.
