@@ -87,7 +87,18 @@ holds "the cells of the failed row are missing" grep -Eq "^infini .*bits_per_byt
 holds "the other row passes" grep -q "^FAIL: 4 of 6 cells pass" out.txt
 holds "it says that the run failed" grep -q "^the run failed (exit status 2)" out.txt
 holds "JUnit XML and JSON are written" test -s nan/results/junit.xml -a -s nan/results/check.json
+gate gate 0 EXPERIMENT="$WORK/x.ini" EXPECTED="$WORK/gate/expected.csv" OUT="$WORK/passes"
 gate gate 2 EXPERIMENT="$WORK/none.ini" EXPECTED="$WORK/gate/expected.csv" OUT="$WORK/nan2"
+
+# Ten other seeds, each with a verdict of its own.
+gate clean 0 EXPERIMENT="$WORK/x.ini" EXPECTED="$WORK/gate/expected.csv" OUT="$WORK/clean"
+holds "every seed has a verdict" test "$(grep -c '^seed 1[01][0-9]: PASS: 6 of 6 cells pass' out.txt)" -eq 10
+holds "none fails" grep -q "^0 of 10 clean runs fail" out.txt
+awk -F, -v OFS=, '$4 == "infini" && $7 == 105 && $12 == "bits_per_byte" { $17 += 99 } 1' clean/results/results.csv >off.csv && mv off.csv clean/results/results.csv
+gate clean 1 EXPERIMENT="$WORK/x.ini" EXPECTED="$WORK/gate/expected.csv" OUT="$WORK/clean" RESUME=1
+holds "one of ten fails" grep -q "^1 of 10 clean runs fail" out.txt
+holds "the seed is named" grep -q "^seed 105: FAIL: 5 of 6 cells pass" out.txt
+holds "with its cell" grep -q "^infini .*bits_per_byte.*FAIL$" out.txt
 
 # A measurement is not thrown away unasked, and a trial does not write the committed expectations.
 mkdir precious
