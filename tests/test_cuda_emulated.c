@@ -70,6 +70,26 @@ static void device_memory_is_closed(void **state) {
     cuda->release(p, 64);
 }
 
+static void takes_memory(void *data) { *(void **)data = cuda->alloc(64); }
+
+/* What a GPU refuses while a graph is captured, the second time that a step runs, stops the emulation too. */
+static void capture_refuses_memory(void **state) {
+    (void)state;
+    products("fp32");
+    pid_t child = fork();
+    if (child == 0) {
+        void *p;
+        signal(SIGABRT, SIG_DFL);
+        if (!freopen("/dev/null", "w", stderr)) _exit(2);
+        cuda->step(takes_memory, &p);
+        cuda->step(takes_memory, &p);
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 /* A barrier that is forgotten shows; one that is there is enough. */
 static void missing_barriers_show(void **state) {
     (void)state;
@@ -95,6 +115,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(no_slot_is_empty),
                                        cmocka_unit_test(memory_and_copies),
                                        cmocka_unit_test(device_memory_is_closed),
+                                       cmocka_unit_test(capture_refuses_memory),
                                        cmocka_unit_test(missing_barriers_show),
                                        cmocka_unit_test(table_fp32),
                                        cmocka_unit_test(table_tf32),

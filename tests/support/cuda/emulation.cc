@@ -294,8 +294,24 @@ struct open_memory {
 };
 int open_memory::depth;
 
+struct emulated_graph {
+    std::vector<std::function<void()>> work;
+};
+static emulated_graph *capture;
+/* Of what a graph may not have: its calls are not run now, so it cannot give memory, take it back or wait. */
+static void not_captured(const char *what) {
+    if (capture) stop(what);
+}
+static std::vector<std::pair<char *, size_t>> pinned;
+static bool is_pinned(const void *p, size_t bytes) {
+    for (auto &x : pinned)
+        if ((char *)p >= x.first && (char *)p + bytes <= x.first + x.second) return true;
+    return false;
+}
+
 cudaError_t cudaMalloc(void **p, size_t bytes) {
     const size_t align = 4096;
+    not_captured("memory is taken while a graph is captured");
     if (!region) {
         region = (char *)mmap(nullptr, REGION, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (region == MAP_FAILED) stop("mmap");
@@ -314,6 +330,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *p) {
+    not_captured("memory is given back while a graph is captured");
     for (size_t i = 0; i < blocks.size(); i++)
         if (region + blocks[i].first == (char *)p) {
             if (blocks[i].second > POISON_MOST) madvise(p, blocks[i].second, MADV_DONTNEED);
@@ -324,20 +341,21 @@ cudaError_t cudaFree(void *p) {
     return p ? cudaErrorInvalidValue : cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned) {
+    not_captured("pinned memory is taken while a graph is captured");
     *p = malloc(bytes);
+    if (*p) pinned.push_back({(char *)*p, bytes});
     return *p ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFreeHost(void *p) {
+    not_captured("pinned memory is given back while a graph is captured");
+    for (size_t i = 0; i < pinned.size(); i++)
+        if (pinned[i].first == p) pinned.erase(pinned.begin() + (long)i--);
     free(p);
     return cudaSuccess;
 }
 
 /* ---- stream and graphs ---- */
 
-struct emulated_graph {
-    std::vector<std::function<void()>> work;
-};
-static emulated_graph *capture;
 static int64_t launches, replayed;
 static bool replaying;
 
@@ -391,7 +409,9 @@ void emulated_run(const std::function<void()> &thread, dim3 grid, dim3 block, si
     }
 }
 
-cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+    const void *host = kind == cudaMemcpyHostToDevice ? src : kind == cudaMemcpyDeviceToHost ? dst : nullptr;
+    if (capture && host && !is_pinned(host, bytes)) stop("a graph copies from or to memory that is not pinned");
     emulated_enqueue([=] { memmove(dst, src, bytes); });
     return cudaSuccess;
 }
@@ -404,7 +424,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
-    if (capture) stop("a wait while a graph is captured");
+    not_captured("a wait while a graph is captured");
     return cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t, int) {
