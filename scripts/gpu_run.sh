@@ -1,16 +1,24 @@
 #!/bin/bash
-# gpu_run.sh OUT [EXPERIMENT] [MINUTES] - on a GPU machine, from an unpacked gpu-pack (or a checkout built with CUDA=1): tests, compute-sanitizer,
-# benchmarks, peers, and with the time left an experiment (default table2-small). Everything goes into the folder OUT; what there was no
+# gpu_run.sh OUT [EXPERIMENT] [MINUTES] - on a GPU machine, from an unpacked gpu-pack (or a checkout built with CUDA=1): tests, benchmarks,
+# compute-sanitizer, peers, and with the time left an experiment (default table2-small). Everything goes into the folder OUT; what there was no
 # time for is said. After every part, and every minute of the experiment, all of it but the models is packed into
 # ARCHIVE.tar.gz.00, .01, ... of 15 MB at most (default OUT), so that a machine that is taken away leaves what was done.
 # Run it again with the same OUT and the experiment goes on. MINUTES: whole ones, 25 by default.
-# INFINIBENCH_PYTHON: the interpreter with PyTorch (default python3). STEPS: which parts, of "test bench sanitize peers experiment".
+# INFINIBENCH_PYTHON: the interpreter with PyTorch (default python3). STEPS: which parts in which order, of "test bench sanitize peers
+# experiment" (the default).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 [ $# -ge 1 ] || { echo "usage: scripts/gpu_run.sh OUT [EXPERIMENT] [MINUTES]" >&2; exit 2; }
 mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
 experiment=${2:-table2-small} minutes=${3:-25} start=$SECONDS archive=${ARCHIVE:-$out}
 steps=${STEPS:-test bench sanitize peers experiment}
+mkdir -p "$(dirname "$archive")" || exit 2
+for step in $steps; do
+    case $step in
+    test | bench | sanitize | peers | experiment) ;;
+    *) echo "gpu_run.sh: STEPS has '$step'; there are test, bench, sanitize, peers, experiment" >&2; exit 2 ;;
+    esac
+done
 bin=bin
 [ -x bin/infinibench ] || bin=build/release
 test_binary=$bin/test_cuda
@@ -26,7 +34,7 @@ export TMPDIR=${TMPDIR:-/tmp}
 failed=""
 # A toolkit that came with PyTorch is not where libraries are looked for.
 if ! ldconfig -p 2>/dev/null | grep -q 'libcublas\.so\.1[23]' && [ ! -e /usr/local/cuda/lib64/libcublas.so ]; then
-    blas=$(find /usr/local /opt /usr/lib "$HOME" -name 'libcublas.so.1[23]' -printf '%h\n' 2>/dev/null | head -1)
+    blas=$(find /usr/local /opt /usr/lib "${HOME:-/root}" -name 'libcublas.so.1[23]' -printf '%h\n' 2>/dev/null | head -1)
     [ -z "$blas" ] || export LD_LIBRARY_PATH=$blas${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 
@@ -39,7 +47,6 @@ pack() ( # one at a time; what is being written replaces the last when it is who
 trap pack EXIT
 trap 'exit 143' TERM INT
 left() { echo $((minutes * 60 - (SECONDS - start))); }
-wants() { case " $steps " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 part() { # name, seconds at most, command...: output to OUT/name.log, cut to 4 MB
     local name=$1 most=$2 status=0
     shift 2
@@ -56,8 +63,16 @@ part() { # name, seconds at most, command...: output to OUT/name.log, cut to 4 M
 { nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv 2>&1; $bin/infinibench --version --backend cuda; uname -a; cat COMMIT 2>/dev/null; } >"$out/machine.txt" 2>&1
 cat "$out/machine.txt"
 grep -q '^backend *cuda' "$out/machine.txt" || { echo "gpu_run.sh: the CUDA backend does not start here (see $out/machine.txt)" >&2; exit 1; }
-if wants test; then part test_cuda 420 env CUDA_REQUIRED=1 $test_binary; fi
-if wants sanitize; then
+
+step_test() { # one by one: a call that fails stops the program, and should not take the other tests along
+    local name
+    for name in no_slot_is_empty memory_and_copies table_fp32 table_tf32 table_bf16 checkpoints_pass training_fp32 training_tf32 table_manners large_sizes; do
+        part test_$name 120 env CUDA_REQUIRED=1 $test_binary -t $name
+    done
+}
+
+step_sanitize() {
+    local sanitizer tool
     sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
     if [ -x "$sanitizer" ]; then
         for tool in memcheck racecheck; do
@@ -66,8 +81,11 @@ if wants sanitize; then
     else
         echo "sanitizer: compute-sanitizer is not here" | tee -a "$out/summary.txt"
     fi
-fi
-if wants bench; then
+}
+
+step_bench() { # what the goals are about first: TF32 and a million tokens
+    local products arch
+    part bench_stream 120 $bin/infinibench --backend cuda bench stream --preset small --only infini --context 32768,262144,1048576 --csv "$out/stream.csv"
     for products in tf32 bf16; do
         part bench_kernels_small_$products 60 $bin/infinibench --backend cuda --products $products bench kernels --preset small --csv "$out/kernels_small_$products.csv"
         part bench_train_small_$products 200 $bin/infinibench --backend cuda --products $products bench train --preset small --csv "$out/train_small_$products.csv"
@@ -76,21 +94,24 @@ if wants bench; then
             part bench_train_paper_${arch}_$products 90 $bin/infinibench --backend cuda --products $products bench train --preset paper --batch 1 --segments 4 --only $arch --csv "$out/train_paper_${arch}_$products.csv"
         done
     done
-    part bench_stream 120 $bin/infinibench --backend cuda bench stream --preset small --only infini --context 32768,262144,1048576 --csv "$out/stream.csv"
-fi
+}
+
 # Ours before and after the peers: clocks and temperature of one device change in minutes.
 ours() {
     for arch in infini transformer; do
         part ours_$1_$arch 60 $bin/infinibench --backend cuda bench train --preset small --only $arch --csv "$out/ours_$1_$arch.csv"
     done
 }
-if wants peers; then
+step_peers() {
+    local preset archs arch run most
     ours before
     for preset in small paper; do
         archs="infini-linear infini-delta infini-none transformer"
         [ $preset = small ] || archs="infini-linear transformer"
+        most=$(left)
         for arch in $archs; do # compiled side by side, for the compiler's own cache: the measured runs find the code there
-            timeout 240 "$python" scripts/peers/torch_peer.py --preset $preset --arch $arch --seconds 0 --warmup 2 --variant device=cuda,style=plain,run=compile,optimizer=fused >"$out/compiling_${preset}_$arch.log" 2>&1 &
+            [ "$most" -gt 5 ] || break
+            timeout --kill-after=10 $((most < 240 ? most : 240)) "$python" scripts/peers/torch_peer.py --preset $preset --arch $arch --seconds 0 --warmup 2 --variant device=cuda,style=plain,run=compile,optimizer=fused >"$out/compiling_${preset}_$arch.log" 2>&1 &
         done
         wait
         for arch in $archs; do
@@ -101,10 +122,11 @@ if wants peers; then
     done
     ours after
     grep -h '^{' "$out"/peer_*.log >"$out/peers.jsonl"
-fi
-if wants experiment; then
+}
+
+step_experiment() {
     # Saving a model and its optimizer is a third of a gigabyte: into memory where there is room.
-    checkpoints=build/checkpoints
+    local checkpoints=build/checkpoints packer
     if [ -w /dev/shm ] && [ "$(df --output=avail /dev/shm | tail -1)" -gt 30000000 ]; then checkpoints=/dev/shm/infinibench; fi
     (trap - EXIT; while sleep 60; do pack; done) &
     packer=$!
@@ -112,5 +134,7 @@ if wants experiment; then
         echo "$experiment is not finished; run again with the same OUT" | tee -a "$out/summary.txt"
     kill $packer
     $bin/infinibench report "$out/$experiment" >"$out/$experiment.report.txt" 2>&1
-fi
+}
+
+for step in $steps; do "step_$step"; done
 [ -z "$failed" ] || { echo "not finished or failed:$failed"; exit 1; }

@@ -10,11 +10,13 @@
 #include "support/variants.h"
 #include <math.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h> /* after the engine: it has a macro fail() */
 
 static const struct kernels *cuda;
+static char running[256] = "no case"; /* what a program that is stopped was at */
 
 /* Opens the backend with products in "fp32", "tf32" or "bf16"; aborts where it cannot be had. */
 static void products(const char *how) {
@@ -38,6 +40,7 @@ static void table_rows(int (*run)(const struct kernel_case *c, char *why), doubl
         if (factor > 4 && !has_product(kernel_row_table[i].slot)) continue;
         struct kernel_case *c = kernel_case_new(&kernel_row_table[i]);
         if (factor > 4) c->factor = factor;
+        snprintf(running, sizeof running, "%s [%s]", kernel_row_table[i].slot, c->label);
         count++;
         if (run(c, why) && ++failures <= 12) print_error("%s\n", why);
         kernel_case_free(c);
@@ -127,6 +130,7 @@ static void same_training(const char *how, double bound, int first, int step) {
     products(how);
     for (const struct variant *v = variants; v->name; v++, at++) {
         if (at % step != first) continue;
+        snprintf(running, sizeof running, "training %s", v->name);
         static const enum step_mode modes[] = {STEP_LAYER_MAJOR, STEP_SEGMENT_MAJOR, STEP_RECOMPUTE};
         double ours[STEPS], theirs[STEPS], *p, *q;
         int64_t n;

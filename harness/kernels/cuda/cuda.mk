@@ -13,6 +13,12 @@ endif
 ifeq ($(strip $(CUDA_ARCH)),)
 $(error CUDA_ARCH is empty: choose native, or compute capabilities such as CUDA_ARCH="80 90")
 endif
+# Without a GPU nvcc only warns and takes a default of its own, too old for these sources.
+ifneq ($(if $(WITH_CUDA),$(filter native,$(CUDA_ARCH))),)
+ifneq ($(findstring Cannot find valid GPU,$(shell $(WITH_CUDA) -arch=native --dryrun -c -x cu /dev/null -o /dev/null 2>&1)),)
+$(error CUDA_ARCH=native: nvcc finds no GPU on this machine; give the compute capability of the one you mean, such as CUDA_ARCH=90)
+endif
+endif
 
 # A program that finds its libraries, and they each other, beside it.
 ifeq ($(PACK),1)
