@@ -111,7 +111,7 @@ static int variants(struct variant v[32], const struct step_shape *shape, const 
             if (count < 32 && add_variant(v, &count, shape, b, NULL, NULL, e)) return -1;
             continue;
         }
-        char *choices = xstrdup(kinds->type == OPTION_BOOL ? "no|yes" : kinds->choices), *rest = NULL;
+        char *choices = xstrdup(option_type(kinds) == OPTION_BOOL ? "no|yes" : kinds->choices), *rest = NULL;
         for (char *c = strtok_r(choices, "|", &rest); c && count < 32; c = strtok_r(NULL, "|", &rest))
             if (add_variant(v, &count, shape, b, kinds->key, c, e)) {
                 free(choices);

@@ -8,7 +8,7 @@
 static void list_option(const struct option *o) {
     static const char *const types[] = {"whole number", "number", "yes|no", "", "text"};
     printf("    %-18s %-12s %-28s %s\n", o->key, o->fallback && *o->fallback ? o->fallback : "-",
-           o->type == OPTION_CHOICE ? o->choices : types[o->type], o->help ? o->help : "");
+           option_type(o) == OPTION_CHOICE ? o->choices : types[option_type(o)], o->help ? o->help : "");
 }
 
 static void list_options(const struct option *o) {

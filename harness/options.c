@@ -135,7 +135,7 @@ static void list_choices(char *out, size_t size, const char *choices) {
 
 /* Checks value and writes its canonical spelling. */
 static int canonical(const struct option *x, const char *value, char *out, const char *where, struct error *e) {
-    switch (x->type) {
+    switch (option_type(x)) {
     case OPTION_INT: {
         int64_t v;
         if (parse_int(value, &v))
@@ -187,6 +187,13 @@ void options_init(struct options *o, const struct option *table) {
     }
 }
 
+bool option_counts(const struct options *o, int i) {
+    char usual[OPTION_LENGTH];
+    if (!(o->table[i].type & OPTION_LATER)) return true;
+    canonical(&o->table[i], o->table[i].fallback, usual, "", NULL);
+    return strcmp(o->value[i], usual) != 0;
+}
+
 int options_set(struct options *o, const char *key, const char *value, const char *where, struct error *e) {
     int i = find(o, key);
     if (i < 0) {
@@ -213,7 +220,7 @@ bool options_has(const struct options *o, const char *key) { return find(o, key)
 static int find_typed(const struct options *o, const char *key, enum option_type type) {
     int i = find(o, key);
     CHECK(i >= 0, "no option '%s' in the table", key);
-    CHECK(o->table[i].type == type, "option '%s' is of another type", key);
+    CHECK(option_type(&o->table[i]) == type, "option '%s' is of another type", key);
     return i;
 }
 
@@ -242,7 +249,7 @@ char *options_join(const struct options *o, const char *sep, bool given_only) {
     int order[OPTION_LIMIT], n = 0;
     size_t size = 1;
     for (int i = 0; i < table_size(o->table); i++) {
-        if (given_only && !o->given[i]) continue;
+        if (given_only ? !o->given[i] : !option_counts(o, i)) continue;
         int j = n++;
         for (; j > 0 && strcmp(o->table[order[j - 1]].key, o->table[i].key) > 0; j--) order[j] = order[j - 1];
         order[j] = i;

@@ -146,8 +146,9 @@ char *config_text(const struct model_config *c) {
         free(text);
         text = next;
     }
-    for (const struct option *o = c->arch->options; o && o->key; o++) {
-        char *next = xprintf("%s;option.%s=%s", text, o->key, c->options.value[o - c->arch->options]);
+    for (int i = 0; c->arch->options && c->arch->options[i].key; i++) {
+        if (!option_counts(&c->options, i)) continue;
+        char *next = xprintf("%s;option.%s=%s", text, c->arch->options[i].key, c->options.value[i]);
         free(text);
         text = next;
     }

@@ -28,9 +28,12 @@ const char *nearest_name(const char *word, const char *const *names, int count);
 
 /* ---- options: a table per architecture, task or section; unknown keys name the nearest, values are checked ---- */
 enum option_type { OPTION_INT, OPTION_REAL, OPTION_BOOL, OPTION_CHOICE, OPTION_TEXT };
+/* Joined to a type: an option that was added when there were results. At its default it is in no text that is an identity, so that
+ * cells and models from before it are what they were (option_counts). */
+#define OPTION_LATER 8
 struct option {
     const char *key;
-    enum option_type type;
+    int type;             /* enum option_type, with OPTION_LATER or without */
     const char *fallback; /* default, as text */
     double min, max;      /* INT, REAL; both 0: unbounded */
     const char *choices;  /* CHOICE: "a|b|c" */
@@ -44,6 +47,9 @@ struct options {
     bool given[OPTION_LIMIT];
 };
 void options_init(struct options *o, const struct option *table);
+static inline enum option_type option_type(const struct option *x) { return (enum option_type)(x->type & ~OPTION_LATER); }
+/* Does option i belong to what is known by these options? Not one that came later and has its default. */
+bool option_counts(const struct options *o, int i);
 /* where: "architecture infini", "[task passkey] of X.ini"; used in the sentence. */
 int options_set(struct options *o, const char *key, const char *value, const char *where, struct error *e);
 bool options_has(const struct options *o, const char *key); /* is there such a key in the table */
@@ -52,7 +58,7 @@ double options_real(const struct options *o, const char *key);
 bool options_bool(const struct options *o, const char *key);
 int options_choice(const struct options *o, const char *key); /* index in choices */
 const char *options_text(const struct options *o, const char *key);
-/* "key=value" pairs sorted by key, all of them (given_only: only those set), joined by sep; malloc'd. */
+/* "key=value" pairs sorted by key, all that count (given_only: only those set), joined by sep; malloc'd. */
 char *options_join(const struct options *o, const char *sep, bool given_only);
 /* The next word of a list "a, b, c", without blanks around it; returns where to go on, NULL at its end. */
 const char *list_next(const char *list, char *word, size_t room);

@@ -53,6 +53,32 @@ static void test_options_values(void **state) {
     free(text);
 }
 
+/* An option that came later is in no text before it is set to something else than its default. */
+static void test_options_later(void **state) {
+    (void)state;
+    static const struct option late[] = {{"old", OPTION_INT, "1", 0, 9, NULL, ""},
+                                         {"size", OPTION_INT | OPTION_LATER, "2K", 0, 1e9, NULL, ""},
+                                         {"kind", OPTION_CHOICE | OPTION_LATER, "a", 0, 0, "a|b", ""},
+                                         {0}};
+    struct options o;
+    options_init(&o, late);
+    static const char *const set[][3] = {{"old", "1", "old=1"},
+                                         {"size", "2048", "old=1"},
+                                         {"size", "2049", "old=1;size=2049"},
+                                         {"kind", "b", "kind=b;old=1;size=2049"},
+                                         {"size", "2K", "kind=b;old=1"}};
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++) {
+        assert_int_equal(options_set(&o, set[i][0], set[i][1], "test", &e), 0);
+        char *text = options_join(&o, ";", false);
+        assert_string_equal(text, set[i][2]);
+        free(text);
+    }
+    assert_int_equal(options_int(&o, "size"), 2048);
+    assert_int_equal(options_choice(&o, "kind"), 1);
+    assert_int_equal(options_set(&o, "size", "x", "test", &e), -1);
+    assert_says("size = 'x' is not a whole number");
+}
+
 static void test_options_errors(void **state) {
     (void)state;
     struct options o;
@@ -268,9 +294,15 @@ static void test_progress(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options_values), cmocka_unit_test(test_options_errors),  cmocka_unit_test(test_nearest_name),
-        cmocka_unit_test(test_can_write),      cmocka_unit_test(test_progress),        cmocka_unit_test(test_rng),
-        cmocka_unit_test(test_files),          cmocka_unit_test(test_write_is_atomic),
+        cmocka_unit_test(test_options_values),
+        cmocka_unit_test(test_options_later),
+        cmocka_unit_test(test_options_errors),
+        cmocka_unit_test(test_nearest_name),
+        cmocka_unit_test(test_can_write),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_rng),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_write_is_atomic),
     };
     return cmocka_run_group_tests_name("util", tests, folder_setup, folder_teardown);
 }
