@@ -223,6 +223,13 @@ static void mixers(struct bench *b, struct dims z) {
     double bytes = (double)rows * (double)sizeof(real);
     CASE("feature_fwd", shape, 0, 2 * bytes, k->feature_fwd(fq, q, 1, z.r * z.h, z.e));
     CASE("feature_bwd", shape, 0, 3 * bytes, k->feature_bwd(OUT(dq), fq, q, 1, z.r * z.h, z.e));
+    struct short_conv_shape conv = {.batch = z.b, .segments = z.s, .n = z.n, .width = z.h * z.e, .size = 4};
+    int64_t one = z.b * (conv.size - 1) * conv.width;
+    real *tail = take(&p, (z.s + 1) * one, 1), *dtail = take(&p, one, 1), *w = take(&p, conv.size * conv.width, 0.5);
+    real *dw = take(&p, conv.size * conv.width, 1), *conv_room = take(&p, short_conv_tmp(&conv), 1);
+    CASE("short_conv_fwd 4", shape, 0, 2 * bytes, k->short_conv_fwd(out, tail, q, w, since, len, &conv));
+    CASE("short_conv_bwd 4", shape, 0, 3 * bytes,
+         k->short_conv_bwd(OUT(dq), OUT(dw), dtail, dout, tail, q, w, since, len, conv_room, &conv));
     CASE("mix_fwd", shape, 0, 3 * bytes, k->mix_fwd(dq, out, v, beta, since, NULL, MIX_GATED, z.b, z.s, z.n, z.h, z.e));
     CASE("mix_bwd", shape, 0, 5 * bytes,
          k->mix_bwd(OUT(dq), OUT(dk), OUT(dbeta), dout, out, v, beta, since, MIX_GATED, tmp, z.b, z.s, z.n, z.h, z.e));

@@ -285,6 +285,43 @@ static void test_delta_rule_limits(void **state) {
     kernel_case_free(c);
 }
 
+/* The rows that a token can see one after another: the carried ones, those of its document, none of an open segment but its own. */
+static void test_short_conv_is_a_convolution(void **state) {
+    (void)state;
+    enum { OUT, TAIL, X, W, SINCE, LEN };
+    static const struct kernel_row rows[] = {{"short_conv_fwd", {2, 5, 3, 7, 4, 1, 1}, {0}},
+                                             {"short_conv_fwd", {3, 6, 2, 5, 8, 1, 1}, {0}},
+                                             {"short_conv_fwd", {2, 4, 9, 6, 2, 0, 2}, {0}},
+                                             {"short_conv_fwd", {2, 2, 4, 130, 1, 2, 0}, {0}}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kernel_case *c = kernel_case_new(&rows[i]);
+        const struct short_conv_shape *a = &c->conv;
+        int64_t D = a->width, K = a->size, n = 0;
+        double *out = room(c->buf[OUT].n), *zero = room(D);
+        const double **seen = calloc((size_t)((a->segments * (a->n + K) + K)), sizeof *seen);
+        for (int64_t b = 0; b < a->batch; b++) {
+            for (n = 0; n < K - 1; n++) seen[n] = c->buf[TAIL].f + (b * (K - 1) + n) * D;
+            for (int64_t at = b * a->segments; at < (b + 1) * a->segments; at++) {
+                for (int64_t j = 0; j < K - 1 && c->buf[SINCE].i[at] == 0; j++) seen[n++] = zero;
+                for (int64_t t = at * a->n; t < (at + 1) * a->n; t++) {
+                    seen[n++] = c->buf[X].f + t * D;
+                    for (int64_t d = 0; d < D; d++) {
+                        double p = 0;
+                        for (int64_t back = 0; back < K; back++) p += c->buf[W].f[(K - 1 - back) * D + d] * seen[n - 1 - back][d];
+                        out[t * D + d] = p / (1 + exp(-p));
+                    }
+                }
+                if (c->buf[LEN].i[at] < a->n) n -= a->n;
+            }
+        }
+        demand(c, OUT, out, 2e-6, "direct convolution");
+        free(out);
+        free(zero);
+        free(seen);
+        kernel_case_free(c);
+    }
+}
+
 /* Orthonormal keys with strength 1: every value comes back exactly, and a key that comes again overwrites. */
 static void test_delta_rule_recalls(void **state) {
     (void)state;
@@ -490,7 +527,7 @@ static void test_thread_count_does_not_matter(void **state) {
     (void)state;
     static const char *const promised[] = {"column_sum", "rmsnorm_bwd", "headnorm_bwd",   "embed_bwd",       "mix_bwd",
                                            "dot",        "sumsq",       "reset_rows_bwd", "fast_weight_fwd", "fast_weight_bwd",
-                                           "decay_bwd",  "rnn_fwd",     "rnn_bwd"};
+                                           "decay_bwd",  "rnn_fwd",     "rnn_bwd",        "short_conv_fwd",  "short_conv_bwd"};
     for (int i = 0; i < kernel_row_count + kernel_perf_count; i++) {
         const struct kernel_row *row = i < kernel_row_count ? &kernel_row_table[i] : &kernel_perf_table[i - kernel_row_count];
         int wanted = 0;
@@ -536,6 +573,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_sum_is_linear_attention),
         cmocka_unit_test(test_delta_rule_limits),
         cmocka_unit_test(test_delta_rule_recalls),
+        cmocka_unit_test(test_short_conv_is_a_convolution),
         cmocka_unit_test(test_infini_memory_beside_fast_weights),
         cmocka_unit_test(test_all_hits_are_dense_attention),
         cmocka_unit_test(test_ring_returns_what_was_written),

@@ -57,6 +57,10 @@ struct fast_weight_shape {
     double eps;                                        /* FAST_WEIGHT_SUM */
 };
 
+struct short_conv_shape {
+    int64_t batch, segments, n, width, size; /* size: tokens that an output sees, itself included; >= 1 */
+};
+
 struct bank_shape {
     int64_t batch, segments, n, heads, e;
     int64_t capacity, visible, topk; /* capacity >= visible + offset + segments * n */
@@ -92,6 +96,11 @@ static inline int64_t rnn_rows(const struct rnn_shape *a) { return (a->cell == R
 static inline int64_t fast_weight_tmp(const struct fast_weight_shape *a) {
     int64_t chunk = a->chunk > 0 && a->chunk < 32 ? a->chunk : 32, chunks = (a->n + chunk - 1) / chunk;
     return a->batch * a->kv_heads * ((chunks + 1) * a->e * (a->f + 1) + 2 * a->f * (a->e + 16));
+}
+
+/* Short convolution: the gradient before SiLU, that of the rows carried out of each segment, the runs of the weights' gradient. */
+static inline int64_t short_conv_tmp(const struct short_conv_shape *a) {
+    return a->width * (a->batch * a->segments * (a->n + a->size - 1) + KERNEL_PARTIALS * a->size);
 }
 
 /* What a backend found out about the machine; printed by `bench kernels`, stored with every run. */

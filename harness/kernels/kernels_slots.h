@@ -208,6 +208,20 @@ struct kernels {
     void (*decay_bwd)(struct gout dx, struct gout dlog_rate, struct gout dbias, const real *dy, const real *x, const real *log_rate,
                       const real *bias, real *tmp, int64_t rows, int64_t heads);
 
+    /* ---- short convolution (DeltaNet, arXiv 2406.06484) ------------------------------------------------------------------ */
+    /* Each channel over its last K tokens, then SiLU: p[b,t,i] = sum_j w[j,i] x~[b,t-K+1+j,i], out = p / (1 + exp(-p)).
+     * x, out [B,T,D], w [K,D] (row K-1: the token itself). x~ before a segment are the K-1 rows tail[s] that the segments before
+     * it have left: tail [S+1,B,K-1,D] (NULL with K 1), tail[0] holds the carried rows on entry; since[b,s] == 0: tail[s] is set to
+     * 0; tail[s+1] = the last K-1 rows of tail[s] followed by x of segment s, len[b,s] < N: tail[s]. All of tail and x are saved
+     * for backward. FLOP 2 K per element of out. */
+    void (*short_conv_fwd)(real *out, real *tail, const real *x, const real *w, const int32_t *since, const int32_t *len,
+                           const struct short_conv_shape *shape);
+    /* dtail [B,K-1,D]: on entry the gradient of tail[S], on return that of tail[0] before the reset. dw is summed over the rows of
+     * x cut as in column_sum: the same bits at any thread count. tmp: short_conv_tmp(shape). FLOP 6 K. */
+    void (*short_conv_bwd)(struct gout dx, struct gout dw, real *dtail, const real *dout, const real *tail, const real *x,
+                           const real *w, const int32_t *since, const int32_t *len, real *tmp,
+                           const struct short_conv_shape *shape);
+
     /* ---- banks, rings, retrieval ---------------------------------------------------------------------------------------- */
     /* A ring is [B, capacity, width]; head[b] counts rows ever written to row b of the batch (slot = count mod capacity).
      * write: ring[b, (head[b] + offset + r) mod capacity] = x[b,r], r < rows. read: the same slots into out; offset may be

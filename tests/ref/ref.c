@@ -38,6 +38,7 @@ const struct kernels_f64 *kernels_ref(void) {
         ref_memory(&table);
         ref_rnn(&table);
         ref_fast_weight(&table);
+        ref_short_conv(&table);
         ref_bank(&table);
         ref_optim(&table);
         table.name = "ref";

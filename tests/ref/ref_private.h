@@ -14,6 +14,7 @@ void ref_attention(struct kernels_f64 *k);
 void ref_memory(struct kernels_f64 *k);
 void ref_rnn(struct kernels_f64 *k);
 void ref_fast_weight(struct kernels_f64 *k);
+void ref_short_conv(struct kernels_f64 *k);
 void ref_bank(struct kernels_f64 *k);
 void ref_optim(struct kernels_f64 *k);
 

@@ -106,6 +106,29 @@ static void rnn_bwd_gate_dropped(struct gout dx0, struct gout dx1, struct gout d
         memcpy(da + (r * 4 + 2) * a->width, da + (r * 4 + 3) * a->width, (size_t)a->width * sizeof *da);
 }
 
+static void short_conv_fwd_no_reset(real *out, real *tail, const real *x, const real *w, const int32_t *since, const int32_t *len,
+                                    const struct short_conv_shape *a) {
+    int32_t *far = far_since(since, a->batch * a->segments);
+    good->short_conv_fwd(out, tail, x, w, far, len, a);
+    free(far);
+}
+
+static void short_conv_fwd_partial_written(real *out, real *tail, const real *x, const real *w, const int32_t *since,
+                                           const int32_t *len, const struct short_conv_shape *a) {
+    int32_t *full = malloc((size_t)(a->batch * a->segments) * sizeof *full);
+    for (int64_t i = 0; i < a->batch * a->segments; i++) full[i] = (int32_t)(a->n + 0 * len[i]);
+    good->short_conv_fwd(out, tail, x, w, since, full, a);
+    free(full);
+}
+
+/* What later calls want of the rows left behind does not reach the tokens. */
+static void short_conv_bwd_cut(struct gout dx, struct gout dw, real *dtail, const real *dout, const real *tail, const real *x,
+                               const real *w, const int32_t *since, const int32_t *len, real *tmp,
+                               const struct short_conv_shape *a) {
+    if (dtail) memset(dtail, 0, (size_t)(a->batch * (a->size - 1) * a->width) * sizeof *dtail);
+    good->short_conv_bwd(dx, dw, dtail, dout, tail, x, w, since, len, tmp, a);
+}
+
 static void fast_weight_bwd_sign(struct gout dq, struct gout dk, struct gout dv, struct gout dbeta, struct gout ddecay, real *dm,
                                  real *dz, const real *dout, const real *m, const real *z, const real *q, const real *k,
                                  const real *v, const real *beta, const real *decay, const int32_t *since, const int32_t *len,
@@ -312,6 +335,9 @@ BREAK(memory_fwd, memory_fwd_partial_written)
 BREAK(rnn_fwd, rnn_fwd_no_reset)
 BREAK(rnn_fwd, rnn_fwd_partial_written)
 BREAK(rnn_bwd, rnn_bwd_gate_dropped)
+BREAK(short_conv_fwd, short_conv_fwd_no_reset)
+BREAK(short_conv_fwd, short_conv_fwd_partial_written)
+BREAK(short_conv_bwd, short_conv_bwd_cut)
 BREAK(fast_weight_bwd, fast_weight_bwd_sign)
 BREAK(fast_weight_bwd, fast_weight_bwd_cut)
 BREAK(fast_weight_fwd, fast_weight_fwd_read_first)
@@ -347,6 +373,9 @@ const struct broken_kernel broken_kernel_table[] = {
     {"rnn_fwd", "reset dropped", install_rnn_fwd_no_reset},
     {"rnn_fwd", "a partial segment is written", install_rnn_fwd_partial_written},
     {"rnn_bwd", "reset gate forgotten", install_rnn_bwd_gate_dropped},
+    {"short_conv_fwd", "reset dropped", install_short_conv_fwd_no_reset},
+    {"short_conv_fwd", "a partial segment is written", install_short_conv_fwd_partial_written},
+    {"short_conv_bwd", "gradient of the rows left behind cut", install_short_conv_bwd_cut},
     {"fast_weight_bwd", "sign of dbeta", install_fast_weight_bwd_sign},
     {"fast_weight_bwd", "gradient of the state passed by", install_fast_weight_bwd_cut},
     {"fast_weight_fwd", "reads before it writes", install_fast_weight_fwd_read_first},

@@ -54,6 +54,8 @@ END BEGIN(sigmoid_fwd) k->sigmoid_fwd(A(0), A(1), D(0));
 END BEGIN(sigmoid_bwd) k->sigmoid_bwd(G(0), A(1), A(2), D(0));
 END BEGIN(decay_fwd) k->decay_fwd(A(0), A(1), A(2), A(3), D(0), D(1));
 END BEGIN(decay_bwd) k->decay_bwd(G(0), G(1), G(2), A(3), A(4), A(5), A(6), A(7), D(0), D(1));
+END BEGIN(short_conv_fwd) k->short_conv_fwd(A(0), A(1), A(2), A(3), I(4), I(5), &c->conv);
+END BEGIN(short_conv_bwd) k->short_conv_bwd(G(0), G(1), A(2), A(3), A(4), A(5), A(6), I(7), I(8), A(9), &c->conv);
 END BEGIN(mix_fwd) k->mix_fwd(A(0), A(1), A(2), A(3), I(4), D(5) < 2 ? NULL : I(5), D(5) % 4 == 1 ? MIX_BYPASS : MIX_GATED, D(0),
                               D(1), D(2), D(3), D(4));
 END BEGIN(mix_bwd) k->mix_bwd(G(0), G(1), G(2), A(3), A(4), A(5), A(6), I(7), (int)D(5), A(8), D(0), D(1), D(2), D(3), D(4));

@@ -33,6 +33,7 @@ struct kernel_case {
     struct fast_weight_shape fast_weight;
     struct bank_shape bank;
     struct rnn_shape rnn;
+    struct short_conv_shape conv;
     struct buffer buf[CASE_BUFFERS];
     int count;
     int alias[CASE_ALIASES][2]; /* {output, input}: may be the same memory (beta 0) */
@@ -102,6 +103,7 @@ void case_alias(struct kernel_case *c, int output, int input);
         B(headnorm_bwd) X(embed_fwd) B(embed_bwd) X(rope_table) B(rope) X(swiglu_fwd) B(swiglu_bwd) X(relu_fwd) B(relu_bwd)        \
             X(xent_fwd) B(xent_bwd) X(dot) X(attention_fwd) B(attention_bwd) X(memory_fwd) B(memory_bwd) X(fast_weight_fwd)        \
                 B(fast_weight_bwd) X(feature_fwd) B(feature_bwd) X(sigmoid_fwd) B(sigmoid_bwd) X(decay_fwd) B(decay_bwd)           \
+                    X(short_conv_fwd) B(short_conv_bwd)                                                                            \
                     X(mix_fwd) B(mix_bwd) X(rnn_fwd) B(rnn_bwd) X(ring_write) X(ring_read) X(topk) X(hits_fwd) B(hits_bwd)         \
                         X(sumsq) X(clip) X(adamw) X(adafactor) X(sample) X(first_bad)
 #define KERNEL_MAKE(name) void make_##name(struct kernel_case *c);

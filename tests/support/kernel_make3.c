@@ -47,6 +47,18 @@ static void features(struct kernel_case *c, const char *name, int64_t rows) {
     }
 }
 
+static void starts_and_lengths(struct kernel_case *c, int64_t batch, int64_t S, int64_t n, int64_t start, int64_t length) {
+    int32_t *since = case_ints(c, "since", batch * S);
+    for (int64_t i = 0; i < batch * S; i++) {
+        int64_t b = i / S, s = i % S;
+        since[i] = (int32_t)(1 + s);
+        if ((start == START_MIDDLE && s == S / 2 && b != 1) || (start == START_FRESH && s == 0)) since[i] = 0;
+    }
+    int32_t *len = case_ints(c, "len", batch * S);
+    for (int64_t i = 0; i < batch * S; i++)
+        len[i] = (int32_t)(length == LEN_ALL || (length == LEN_LAST && i % S == S - 1 && i / S == 0) ? n - 1 : n);
+}
+
 static void fast_weight_inputs(struct kernel_case *c) {
     const struct fast_weight_shape *a = &c->fast_weight;
     int64_t S = a->segments, rows = a->batch * S * a->n, gates = rows * a->kv_heads;
@@ -57,15 +69,7 @@ static void fast_weight_inputs(struct kernel_case *c) {
     for (int64_t i = 0; !sums(c) && i < gates; i++) beta[i] = (float)(0.05 + 0.9 * case_uniform(c));
     double *decay = case_in(c, "decay", c->d[11] ? gates : 0, 1);
     for (int64_t i = 0; c->d[11] && i < gates; i++) decay[i] = (float)((c->d[11] == DECAY_STRONG ? -30 : -0.3) * case_uniform(c));
-    int32_t *since = case_ints(c, "since", a->batch * S);
-    for (int64_t i = 0; i < a->batch * S; i++) {
-        int64_t b = i / S, s = i % S;
-        since[i] = (int32_t)(1 + s);
-        if ((c->d[8] == START_MIDDLE && s == S / 2 && b != 1) || (c->d[8] == START_FRESH && s == 0)) since[i] = 0;
-    }
-    int32_t *len = case_ints(c, "len", a->batch * S);
-    for (int64_t i = 0; i < a->batch * S; i++)
-        len[i] = (int32_t)(c->d[9] == LEN_ALL || (c->d[9] == LEN_LAST && i % S == S - 1 && i / S == 0) ? a->n - 1 : a->n);
+    starts_and_lengths(c, a->batch, S, a->n, c->d[8], c->d[9]);
 }
 
 void make_fast_weight_fwd(struct kernel_case *c) {
@@ -210,5 +214,65 @@ double fwd_decay_bwd(const struct kernel_case *c, void **p, int save) {
     double loss = contract(p[3], y, n);
     free(y);
     (void)save;
+    return loss;
+}
+
+/* d: B S N D K since len */
+static void short_conv_shape(struct kernel_case *c) {
+    const int64_t *d = c->d;
+    c->conv = (struct short_conv_shape){d[0], d[1], d[2], d[3], d[4]};
+    c->flop = 2 * (double)(d[0] * d[1] * d[2] * d[3] * d[4]);
+    c->terms = (double)(d[4] + 8);
+}
+
+/* The rows before the call first, NaN in those to be written. */
+static void short_conv_tail(struct kernel_case *c, enum buffer_role role) {
+    const struct short_conv_shape *a = &c->conv;
+    int64_t one = a->batch * (a->size - 1) * a->width, n = (a->segments + 1) * one;
+    double *x = case_buffer(c, "tail", role, TYPE_REAL, n, -1)->f;
+    for (int64_t i = 0; i < n; i++) x[i] = i < one ? (float)case_normal(c) : NAN;
+}
+
+static void short_conv_inputs(struct kernel_case *c) {
+    const struct short_conv_shape *a = &c->conv;
+    case_in(c, "x", a->batch * a->segments * a->n * a->width, 1);
+    case_in(c, "w", a->size * a->width, 1);
+    starts_and_lengths(c, a->batch, a->segments, a->n, c->d[5], c->d[6]);
+}
+
+void make_short_conv_fwd(struct kernel_case *c) {
+    short_conv_shape(c);
+    const struct short_conv_shape *a = &c->conv;
+    case_out(c, "out", a->batch * a->segments * a->n * a->width);
+    short_conv_tail(c, ROLE_INOUT);
+    short_conv_inputs(c);
+}
+
+void make_short_conv_bwd(struct kernel_case *c) {
+    short_conv_shape(c);
+    const struct short_conv_shape *a = &c->conv;
+    int64_t n = a->batch * a->segments * a->n * a->width;
+    case_grad(c, "dx", n, 5);
+    case_grad(c, "dw", a->size * a->width, 6);
+    case_inout(c, "dtail", a->batch * (a->size - 1) * a->width, 0.5, 4);
+    case_in(c, "dout", n, 1);
+    short_conv_tail(c, ROLE_IN);
+    short_conv_inputs(c);
+    case_tmp(c, TYPE_REAL, short_conv_tmp(a));
+    for (int i = 0; i < 3; i++) c->buf[i].magnitude = 1;
+    c->flop *= 3;
+    c->terms += (double)(a->batch * a->segments * a->n);
+}
+
+double fwd_short_conv_bwd(const struct kernel_case *c, void **p, int save) {
+    const struct short_conv_shape *a = &c->conv;
+    int64_t n = a->batch * a->segments * a->n * a->width, one = a->batch * (a->size - 1) * a->width, all = (a->segments + 1) * one;
+    double *out = room(n), *tail = room(all);
+    if (one) memcpy(tail, p[4], (size_t)one * sizeof *tail);
+    kernels_ref()->short_conv_fwd(out, one ? tail : NULL, p[5], p[6], p[7], p[8], a);
+    double loss = contract(p[3], out, n) + contract(p[2], tail + a->segments * one, one);
+    if (save && one) memcpy(p[4], tail, (size_t)all * sizeof *tail);
+    free(out);
+    free(tail);
     return loss;
 }

@@ -183,6 +183,7 @@ static struct kernels table;
         cpu_rnn_##isa(&table);                                                                                                     \
         cpu_fast_weight_##isa(&table);                                                                                             \
         cpu_feature_##isa(&table);                                                                                                 \
+        cpu_short_conv_##isa(&table);                                                                                              \
         cpu_bank_##isa(&table);                                                                                                    \
     } while (0)
 

@@ -28,6 +28,7 @@
     void cpu_rnn_##isa(struct kernels *k);         /* rnn_fwd, rnn_bwd */                                                          \
     void cpu_fast_weight_##isa(struct kernels *k); /* fast_weight_fwd, fast_weight_bwd */                                          \
     void cpu_feature_##isa(struct kernels *k);     /* feature, sigmoid, decay */                                                   \
+    void cpu_short_conv_##isa(struct kernels *k);  /* short_conv_fwd, short_conv_bwd */                                            \
     void cpu_bank_##isa(struct kernels *k);        /* ring_*, topk, hits_* */
 CPU_VEC_GROUPS(base)
 CPU_VEC_GROUPS(v3)

@@ -36,6 +36,7 @@ void cuda_memory(struct kernels *k);
 void cuda_rnn(struct kernels *k);
 void cuda_fast_weight(struct kernels *k);
 void cuda_feature(struct kernels *k);
+void cuda_short_conv(struct kernels *k);
 void cuda_bank(struct kernels *k);
 
 /* ---- runtime.cu ---- */
@@ -128,6 +129,26 @@ __host__ __device__ static inline int64_t least(int64_t a, int64_t b) { return a
 __host__ __device__ static inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t round_up(int64_t a, int64_t to) { return (a + to - 1) / to * to; }
 static inline int64_t parts(int64_t a, int64_t of) { return (a + of - 1) / of; }
+
+/* Sums over rows are cut into KERNEL_PARTIALS runs; tmp [KERNEL_PARTIALS, width]; f(r, i) is what row r adds to column i. */
+template <class F> __global__ void __launch_bounds__(THREADS) column_runs(real *tmp, F f, int64_t rows, int64_t width) {
+    int64_t run = (rows + KERNEL_PARTIALS - 1) / KERNEL_PARTIALS, from = blockIdx.y * run, to = least(from + run, rows);
+    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= width) return;
+    real sum = 0;
+    for (int64_t r = from; r < to; r++) sum += f(r, i);
+    tmp[blockIdx.y * width + i] = sum;
+}
+template <class F> static void sum_columns(struct gout out, real *tmp, int64_t rows, int64_t width, F f) {
+    if (!out.p || width <= 0) return;
+    struct place to = place_of(out);
+    launch("column_runs", column_runs<F>, dim3((unsigned)parts(width, THREADS), KERNEL_PARTIALS), THREADS, 0, tmp, f, rows, width);
+    map(width, [=] __device__(int64_t i) {
+        real sum = 0;
+        for (int64_t p = 0; p < KERNEL_PARTIALS; p++) sum += tmp[p * width + i];
+        put(to, i, sum);
+    });
+}
 
 /* The larger one, or NaN if either is. */
 __device__ static inline real most_or_nan(real a, real b) { return a != a ? a : !(b <= a) ? b : a; }

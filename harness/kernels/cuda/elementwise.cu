@@ -1,26 +1,6 @@
 /* elementwise.cu - kernels without a sum across elements, sums over rows, and the feed-forward's nonlinearities. */
 #include "device.cuh"
 
-/* Sums over rows are cut into KERNEL_PARTIALS runs; tmp [KERNEL_PARTIALS, width]; f(r, i) is what row r adds to column i. */
-template <class F> __global__ void __launch_bounds__(THREADS) column_runs(real *tmp, F f, int64_t rows, int64_t width) {
-    int64_t run = (rows + KERNEL_PARTIALS - 1) / KERNEL_PARTIALS, from = blockIdx.y * run, to = least(from + run, rows);
-    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (i >= width) return;
-    real sum = 0;
-    for (int64_t r = from; r < to; r++) sum += f(r, i);
-    tmp[blockIdx.y * width + i] = sum;
-}
-template <class F> static void sum_columns(struct gout out, real *tmp, int64_t rows, int64_t width, F f) {
-    if (!out.p || width <= 0) return;
-    struct place to = place_of(out);
-    launch("column_runs", column_runs<F>, dim3((unsigned)parts(width, THREADS), KERNEL_PARTIALS), THREADS, 0, tmp, f, rows, width);
-    map(width, [=] __device__(int64_t i) {
-        real sum = 0;
-        for (int64_t p = 0; p < KERNEL_PARTIALS; p++) sum += tmp[p * width + i];
-        put(to, i, sum);
-    });
-}
-
 static void fill(real *x, double value, int64_t n) {
     map(n, [=] __device__(int64_t i) { x[i] = (real)value; });
 }

@@ -322,6 +322,7 @@ extern "C" const struct kernels *kernels_cuda(const char *products, struct backe
         cuda_rnn(&table);
         cuda_fast_weight(&table);
         cuda_feature(&table);
+        cuda_short_conv(&table);
         cuda_bank(&table);
         table.name = "cuda";
     }
