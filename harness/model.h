@@ -33,7 +33,7 @@ int config_finish(struct model_config *c, struct error *e);
 char *config_text(const struct model_config *c);
 int config_parse(struct model_config *c, const char *text, struct error *e); /* inverse of config_text */
 
-#define PARAM_LIMIT 2048 /* 127 layers of any architecture */
+#define PARAM_LIMIT 2304 /* 127 layers of any architecture */
 #define STATE_LIMIT 1024
 struct model {
     struct model_config config;

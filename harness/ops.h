@@ -52,6 +52,10 @@ struct tensor *op_fast_weight(struct tape *t, struct tensor **m1, struct tensor 
                               struct tensor *v, struct tensor *beta, struct tensor *decay, struct tensor *m0, struct tensor *z0,
                               const int32_t *since, const int32_t *len, const struct fast_weight_shape *shape);
 struct tensor *op_feature(struct tape *t, struct tensor *x, bool normalised, int64_t e); /* ELU + 1 of each head, its sum 1 */
+/* Each channel of x over its last shape->size tokens with weights w [size,width], then SiLU. tail0 -> *tail1 are the last size - 1
+ * rows of x, carried [B,(size-1)*width]; size 1: nothing is, tail0 and tail1 NULL. */
+struct tensor *op_short_conv(struct tape *t, struct tensor **tail1, struct tensor *x, struct tensor *w, struct tensor *tail0,
+                             const int32_t *since, const int32_t *len, const struct short_conv_shape *shape);
 struct tensor *op_sigmoid(struct tape *t, struct tensor *x);
 struct tensor *op_decay(struct tape *t, struct tensor *x, struct tensor *log_rate, struct tensor *bias); /* x [R,heads] */
 /* knocked [heads] in backend memory, or NULL: enum knock_out of each head; without recording only. */

@@ -1,5 +1,6 @@
 /* ops_sequence.c - operations that scan the tokens of a call with a carried state: compressive memory and its gate, fast weights
- * and their features, the recurrence. As in ops.c nothing allocates outside the tape's arenas, and nothing branches on values. */
+ * and what stands before them, the recurrence. As in ops.c nothing allocates outside the tape's arenas, and nothing branches on
+ * values. */
 #include "faults.h"
 #include "ops_private.h"
 
@@ -121,6 +122,36 @@ struct tensor *op_fast_weight(struct tape *t, struct tensor **m1, struct tensor 
         n->out[1] = *m1, (*m1)->needs_grad = true;
         if (z0) n->out[2] = *z1, (*z1)->needs_grad = true;
         n->saved[0] = m, n->saved[1] = z, n->ints[0] = since, n->ints[1] = len, n->shape.fast_weight = *s;
+    }
+    return y;
+}
+
+/* in: x w tail0; out: y, tail1; saved: tails of all segments */
+static void short_conv_back(struct tape *t, struct node *n) {
+    const struct short_conv_shape *s = &n->shape.conv;
+    real *tmp = tape_scratch(t, short_conv_tmp(s));
+    struct carried_gradients c = carried_begin(t, n, 2);
+    const real *dout = read_gradient(t, n);
+    struct gout dx = tape_grad_out(t, n->in[0]), dw = tape_grad_out(t, n->in[1]);
+    RUN(t, short_conv_bwd, dx, dw, c.d[0], dout, n->saved[0], n->in[0]->data, n->in[1]->data, n->ints[0], n->ints[1], tmp, s);
+    carried_end(t, n, &c);
+}
+
+struct tensor *op_short_conv(struct tape *t, struct tensor **tail1, struct tensor *x, struct tensor *w, struct tensor *tail0,
+                             const int32_t *since, const int32_t *len, const struct short_conv_shape *s) {
+    begin(t);
+    int64_t one = s->batch * (s->size - 1) * s->width;
+    CHECK(w->n == s->size * s->width && (tail0 ? tail0->n == one : one == 0), "'%s' does not fit a convolution over %lld tokens",
+          w->name, (long long)s->size);
+    struct tensor *y = tape_tensor(t, "short_conv", x->rank, x->shape);
+    real *tail = tail0 ? tape_reals(t, NULL, (s->segments + 1) * one) : NULL;
+    if (tail0) RUN(t, move, tail, tail0->data, (size_t)one * sizeof(real));
+    RUN(t, short_conv_fwd, y->data, tail, x->data, w->data, since, len, s);
+    if (tail0) *tail1 = tape_leaf(t, tail0->name, tail + s->segments * one, s->batch, one / s->batch, false);
+    struct node *n = RECORD("short_conv", short_conv_back, y, x, w, tail0);
+    if (n) {
+        if (tail0) n->out[1] = *tail1, (*tail1)->needs_grad = true;
+        n->saved[0] = tail, n->ints[0] = since, n->ints[1] = len, n->shape.conv = *s;
     }
     return y;
 }

@@ -72,6 +72,7 @@ struct node {
         struct fast_weight_shape fast_weight;
         struct bank_shape bank;
         struct rnn_shape rnn;
+        struct short_conv_shape conv;
     } shape;
 };
 

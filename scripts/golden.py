@@ -11,7 +11,7 @@ Every architecture is written over the whole row of tokens with explicit T x T m
   linear_attention
                  the parallel form: products of features under the causal mask, over their row sums
   delta_rule     what each token writes is the solution of one dense triangular system over the whole row, w = beta (v - D * (K K^T) w)
-                 with the mask of the document; no state, no chunks
+                 with the mask of the document; no state, no chunks; the short convolution is torch.nn.functional.conv1d over each document
   rmt, autocompressor
                  all segments at once with their memory rows, in sweeps: each sweep reads what the sweep before wrote; after as many sweeps as
                  segments nothing changes any more
@@ -60,6 +60,8 @@ GOLDENS = {
     "delta_rule_sum": ("delta_rule", {"features": "sum"}, 2, 4, 4, 8, 8, 4),
     "delta_rule_l2": ("delta_rule", {"features": "l2"}, 2, 4, 2, 8, 8, 4),
     "delta_rule_gated": ("delta_rule", {"features": "l2", "gated": "yes"}, 2, 4, 4, 8, 8, 4),
+    # a convolution longer than a segment
+    "delta_rule_conv": ("delta_rule", {"features": "l2", "conv_size": 4}, 1, 4, 2, 8, 2, 8),
     "autocompressor": ("autocompressor", {"summary": 2, "kept": 2, "cut": 100}, 2, 4, 4, 8, 8, 4),
     "autocompressor_cut": ("autocompressor", {"summary": 2, "kept": 3, "cut": 2}, 2, 4, 4, 8, 8, 4),
     "autocompressor_last": ("autocompressor", {"summary": 2, "kept": 1, "cut": 100}, 2, 4, 4, 8, 8, 4),
@@ -114,6 +116,9 @@ def parameters(arch, options, layers, H, G, E):
             own["w_beta"] = (G, D)
             if options.get("gated") == "yes":
                 own.update(w_decay=(G, D), log_rate=(1, G), step_bias=(1, G))
+            if "conv_size" in options:
+                K = options["conv_size"]
+                own.update(conv_q=(K, H * E), conv_k=(K, G * E), conv_v=(K, G * E))
             if options["features"] == "l2":
                 own["head_norm"] = (1, E)
         if arch in ("transformer_xl", "compressive"):
@@ -346,8 +351,20 @@ def linear_attention(row, o, p, l, x, h, q, k, v, scale):
     return weight @ v / (weight.sum(-1, keepdim=True) + MEM_EPS)
 
 
+def short_conv(row, heads, weight, x):
+    """The library's own convolution over each document, padded on the left; as the heads that `heads` are."""
+    K, width = weight.shape
+    starts = sorted(set(row.document)) + [row.T]
+    y = [torch.nn.functional.conv1d(torch.nn.functional.pad(x[a:b].T, (K - 1, 0)), weight.T[:, None, :], groups=width).T
+         for a, b in zip(starts, starts[1:])]
+    y = heads_of(torch.nn.functional.silu(torch.cat(y)), width // heads.shape[2])
+    return y.repeat_interleave(heads.shape[0] // y.shape[0], 0)
+
+
 def delta_rule(row, o, p, l, x, h, q, k, v, scale):
     P = lambda name: p[f"layers.{l}.{name}"]
+    if "conv_size" in o:
+        q, k, v = (short_conv(row, y, P(name), h @ P(w).T) for y, name, w in ((q, "conv_q", "wq"), (k, "conv_k", "wk"), (v, "conv_v", "wv")))
     for_queries = lambda y: y.T.repeat_interleave(q.shape[0] // P("w_beta").shape[0], 0)  # [T, G] -> [H, T]
     if o["features"] == "l2":
         f = lambda y: y / torch.sqrt((y * y).sum(-1, keepdim=True) + MEM_EPS)

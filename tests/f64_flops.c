@@ -34,15 +34,17 @@ static void formula_is_what_runs(void **state) {
     const struct {
         const char *arch, *options, *shape;
         double beside; /* a layer and token */
-    } rows[] = {{"rmt", "memory_tokens=3", "kv_heads=2", attention(3, 3)},
-                {"rmt", "memory_tokens=0", "kv_heads=4 ffn_kind=relu", attention(0, 0)},
-                {"autocompressor", "summary=2 kept=3", "kv_heads=2", attention(6, 2)},
-                {"autocompressor", "summary=1 kept=1", "kv_heads=4 ffn_kind=relu", attention(1, 1)},
-                {"rnn", "cell=lstm", "kv_heads=4 equal_parameters=no", 2. * 4 * H * H},
-                {"rnn", "cell=gru", "kv_heads=4 equal_parameters=no", 2. * 3 * H * H},
-                {"linear_attention", "", "kv_heads=2", 2. * E * E * KV_HEADS + 2. * E * (E + 1) * HEADS}, /* write; read S and z */
-                {"delta_rule", "", "kv_heads=2", 2. * E * E * (2 * KV_HEADS + HEADS)}, /* compare and write; read */
-                {"delta_rule", "features=sum gated=yes", "kv_heads=2", 2. * E * E * (2 * KV_HEADS + HEADS)}};
+    } rows[] = {
+        {"rmt", "memory_tokens=3", "kv_heads=2", attention(3, 3)},
+        {"rmt", "memory_tokens=0", "kv_heads=4 ffn_kind=relu", attention(0, 0)},
+        {"autocompressor", "summary=2 kept=3", "kv_heads=2", attention(6, 2)},
+        {"autocompressor", "summary=1 kept=1", "kv_heads=4 ffn_kind=relu", attention(1, 1)},
+        {"rnn", "cell=lstm", "kv_heads=4 equal_parameters=no", 2. * 4 * H * H},
+        {"rnn", "cell=gru", "kv_heads=4 equal_parameters=no", 2. * 3 * H * H},
+        {"linear_attention", "", "kv_heads=2", 2. * E * E * KV_HEADS + 2. * E * (E + 1) * HEADS}, /* write; read S and z */
+        {"delta_rule", "", "kv_heads=2", 2. * E * E * (2 * KV_HEADS + HEADS)},                    /* compare and write; read */
+        {"delta_rule", "features=sum gated=yes", "kv_heads=2", 2. * E * E * (2 * KV_HEADS + HEADS)},
+        {"delta_rule", "conv_size=3", "kv_heads=2", 2. * E * (E + 3) * (2 * KV_HEADS + HEADS)} /* and 3 tokens a channel */};
     int bad = 0;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error e;

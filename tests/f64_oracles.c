@@ -256,15 +256,76 @@ static void swap_halves(struct model *m, struct param *p, int columns, int64_t b
     free(old);
 }
 
+/* Fast weights and a convolution know no segments: the same text in others gives the same. */
+static void cuts_do_not_matter(void **state) {
+    int failures = 0;
+    (void)state;
+    for (const struct variant *v = variants; v->name; v++) {
+        if (!strstr(v->options, "conv_size")) continue;
+        double *first = NULL;
+        for (int64_t n = 16; n >= 1; n /= 2) {
+            char shape[48];
+            snprintf(shape, sizeof shape, "segment=%d segments=%d", (int)n, (int)(16 / n));
+            struct model *m = variant_model(v, shape);
+            struct text_batch *x = engine_text(2, 16 / n, n, 11, NULL, NULL);
+            double *logits = engine_logits(m, NULL, x, 0, 16 / n, KNOCK_NONE), *g, loss = engine_gradients(m, STEP_LAYER_MAJOR, x);
+            int64_t at, all = 2 * 16 * 11;
+            g = engine_all_gradients(m);
+            if (!first) {
+                first = xcalloc((size_t)(all + m->elements + 1), sizeof *first);
+                memcpy(first, logits, (size_t)all * sizeof *first);
+                memcpy(first + all, g, (size_t)m->elements * sizeof *first);
+                first[all + m->elements] = loss;
+            }
+            EXPECT(engine_error(logits, first, all, 1, &at) <= 1e-12, "segments of %d: logit %d", (int)n, (int)at);
+            EXPECT(engine_error(g, first + all, m->elements, 0, &at) <= 1e-11, "segments of %d: gradient %d", (int)n, (int)at);
+            free(logits);
+            free(g);
+            engine_text_free(x);
+            model_free(m);
+        }
+        free(first);
+    }
+    DONE;
+}
+
+/* A convolution over one token with weights 1 is SiLU of the projections, and with weights on older tokens 0 one over more is too.
+ */
+static void unit_weights(void **state) {
+    (void)state;
+    double *logits[2];
+    for (int i = 0; i < 2; i++) {
+        int64_t size = i ? 5 : 1;
+        struct model *m = engine_model("delta_rule", i ? "conv_size=5" : "conv_size=1", VARIANT_SHAPE "equal_parameters=no");
+        engine_fill(m);
+        static const char *const names[] = {"conv_q", "conv_k", "conv_v"};
+        for (int l = 0; l < 2; l++)
+            for (int p = 0; p < 3; p++) {
+                struct param *w = layer_param(m, l, names[p]);
+                double *x = xcalloc((size_t)w->n, sizeof *x);
+                for (int64_t j = (size - 1) * w->shape[1]; j < w->n; j++) x[j] = 1;
+                engine_upload(m, w->leaf.data, x, w->n);
+                free(x);
+            }
+        struct text_batch *x = engine_text(2, 4, 4, 11, NULL, NULL);
+        logits[i] = engine_logits(m, NULL, x, 0, 4, KNOCK_NONE);
+        engine_text_free(x);
+        model_free(m);
+    }
+    assert_true(engine_error(logits[1], logits[0], 2 * 16 * 11, 1, NULL) <= 1e-14);
+    free(logits[0]);
+    free(logits[1]);
+}
+
 /* Two heads (of a recurrence: the halves of its state) change places, with all that belongs to them: the output stays. */
 static void heads_are_alike(void **state) {
     static const struct {
         const char *name;
         int columns;
-    } parts[] = {{"wq", 0},         {"wk", 0},      {"wv", 0},       {"wr", 0},        {"rel_bias", 0}, {"w_output_gate", 0},
-                 {"w_beta", 0},     {"w_decay", 0}, {"log_rate", 1}, {"step_bias", 1}, {"w_hh", 0},     {"w_hh", 1},
-                 {"bias", 1},       {"wo", 1},      {"u", 1},        {"v", 1},         {"beta", 1},     {"qk_scale", 1},
-                 {"memory_gate", 1}};
+    } parts[] = {{"wq", 0},     {"wk", 0},      {"wv", 0},       {"wr", 0},         {"rel_bias", 0}, {"w_output_gate", 0},
+                 {"w_beta", 0}, {"w_decay", 0}, {"log_rate", 1}, {"step_bias", 1},  {"w_hh", 0},     {"w_hh", 1},
+                 {"conv_q", 1}, {"conv_k", 1},  {"conv_v", 1},   {"bias", 1},       {"wo", 1},       {"u", 1},
+                 {"v", 1},      {"beta", 1},    {"qk_scale", 1}, {"memory_gate", 1}};
     EACH {
         struct model *m = variant_model(v, "");
         struct text_batch *x = engine_text(2, 4, 4, 11, NULL, NULL);
@@ -274,7 +335,9 @@ static void heads_are_alike(void **state) {
                 char name[64];
                 snprintf(name, sizeof name, "layers.%d.%s", l, parts[i].name);
                 if (l < 0) snprintf(name, sizeof name, "%s", parts[i].name); /* shared by the layers */
-                if ((i == 1 || i == 2) && m->config.kv_heads == 1) continue;
+                bool shared =
+                    strchr("kv", parts[i].name[strlen(parts[i].name) - 1]) && parts[i].name[1]; /* wk, wv, conv_k, conv_v */
+                if (shared && m->config.kv_heads == 1) continue;
                 struct param *p = model_find(m, name);
                 swap_halves(m, p, parts[i].columns, strcmp(parts[i].name, "w_hh") || !p ? 1 : p->shape[0] / p->shape[1]);
             }
@@ -332,9 +395,18 @@ static void sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forwards_only), cmocka_unit_test(alone),      cmocka_unit_test(calls),           cmocka_unit_test(resets),
-        cmocka_unit_test(streams),       cmocka_unit_test(reach),      cmocka_unit_test(heads_are_alike), cmocka_unit_test(sizes),
-        cmocka_unit_test(step_modes),    cmocka_unit_test(steps_wrap),
+        cmocka_unit_test(forwards_only),
+        cmocka_unit_test(alone),
+        cmocka_unit_test(calls),
+        cmocka_unit_test(resets),
+        cmocka_unit_test(streams),
+        cmocka_unit_test(reach),
+        cmocka_unit_test(heads_are_alike),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(step_modes),
+        cmocka_unit_test(steps_wrap),
+        cmocka_unit_test(cuts_do_not_matter),
+        cmocka_unit_test(unit_weights),
     };
     return cmocka_run_group_tests_name("f64_oracles", tests, NULL, NULL);
 }

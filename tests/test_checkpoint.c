@@ -68,6 +68,37 @@ static void test_models(void **state) {
     free(path);
 }
 
+/* A model file of delta_rule from before its convolution does not know the option, and one that does keeps it. */
+static void test_later_options(void **state) {
+    (void)state;
+    char *path = in_folder("later.safetensors");
+    for (int size = 0; size <= 4; size += 4) {
+        struct model *plain = make_model("delta_rule", NULL, NULL, 1);
+        struct model_config c = plain->config;
+        char number[8];
+        snprintf(number, sizeof number, "%d", size);
+        assert_int_equal(options_set(&c.options, "conv_size", number, "test", &e), 0);
+        assert_int_equal(config_finish(&c, &e), 0);
+        struct model *m = model_create(&c, plain->k, 1, &e), *back = NULL;
+        assert_non_null(m);
+        assert_int_equal(model_save(path, m, tokenizer_bytes(), NULL, NULL, 0, &e), 0);
+        struct st_file f;
+        assert_int_equal(st_read(path, &f, &e), 0);
+        const char *text = strstr(st_meta(&f, "config"), "option.conv_size=");
+        assert_true(size ? text && !strncmp(text, "option.conv_size=4", 18) : !text);
+        assert_true(!st_find(&f, "layers.1.conv_k") == !size);
+        st_free(&f);
+        if (!(back = model_load(path, m->k, NULL, &e))) fail_msg("%s", e.text);
+        assert_int_equal(options_int(&back->config.options, "conv_size"), size);
+        assert_same_model(m, back);
+        model_free(back);
+        assert_int_equal(model_load_into(plain, path, &e), size ? -1 : 0);
+        model_free(plain);
+        model_free(m);
+    }
+    free(path);
+}
+
 static void test_model_errors(void **state) {
     (void)state;
     char *path = in_folder("model.safetensors"), *other = in_folder("other.safetensors");
@@ -427,9 +458,9 @@ static void test_resume(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_models),   cmocka_unit_test(test_model_errors),    cmocka_unit_test(test_gates),
-        cmocka_unit_test(test_training), cmocka_unit_test(test_training_errors), cmocka_unit_test(test_training_killed),
-        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_models),          cmocka_unit_test(test_later_options), cmocka_unit_test(test_model_errors),
+        cmocka_unit_test(test_gates),           cmocka_unit_test(test_training),      cmocka_unit_test(test_training_errors),
+        cmocka_unit_test(test_training_killed), cmocka_unit_test(test_resume),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, folder_setup, folder_teardown);
 }

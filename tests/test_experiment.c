@@ -216,6 +216,19 @@ static void identity(void **state) {
     }
 }
 
+/* delta_rule had results before it had a convolution: without one its cells are what they were. */
+static void identity_of_later_options(void **state) {
+#define DELTA HEAD BUDGET STAGE_ONE "[row null]\narchitecture = null\n[row delta]\narchitecture = delta_rule\n"
+    char cell[20], same[20], other[20];
+    (void)state;
+    cell_of(cell, DELTA TASK);
+    cell_of(same, DELTA "conv_size = 0\n" TASK);
+    cell_of(other, DELTA "conv_size = 4\n" TASK);
+    assert_string_equal(cell, "e347af210686aa7c"); /* of the program before the option */
+    assert_string_equal(same, cell);
+    assert_string_not_equal(other, cell);
+}
+
 /* ---- mixtures ---- */
 struct counter {
     int next;
@@ -566,10 +579,11 @@ int main(void) {
     struct backend_info info;
     memset(&info, 0, sizeof info);
     options = (struct run_options){.seed = -1, .jobs = 1, .k = kernels_cpu(0, &info), .info = &info};
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors),          cmocka_unit_test(resolving),        cmocka_unit_test(identity),
-        cmocka_unit_test(mixtures),        cmocka_unit_test(nothing_twice),    cmocka_unit_test(chosen_parts),
-        cmocka_unit_test(same_numbers),    cmocka_unit_test(models_that_stay), cmocka_unit_test(after_stages),
-        cmocka_unit_test(seeds_of_stages), cmocka_unit_test(parts_of_the_plan)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(errors),           cmocka_unit_test(resolving),
+                                       cmocka_unit_test(identity),         cmocka_unit_test(identity_of_later_options),
+                                       cmocka_unit_test(mixtures),         cmocka_unit_test(nothing_twice),
+                                       cmocka_unit_test(chosen_parts),     cmocka_unit_test(same_numbers),
+                                       cmocka_unit_test(models_that_stay), cmocka_unit_test(after_stages),
+                                       cmocka_unit_test(seeds_of_stages),  cmocka_unit_test(parts_of_the_plan)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

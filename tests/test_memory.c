@@ -363,7 +363,14 @@ static void attended_by_segment(void **state) {
 /* By hand at micro with the options as they come: 4 layers, 4 heads of 32, segments of 128, so a position is 1,024 elements. */
 static void attended_by_hand(void **state) {
     (void)state;
-    enum { ROW = 2 * 4 * 4 * 32, BANK = ROW / 4, MEMORY = 4 * 4 * 32 * 33, TIMES = 4 };
+    enum {
+        ROW = 2 * 4 * 4 * 32,
+        BANK = ROW / 4,
+        MEMORY = 4 * 4 * 32 * 33,
+        DELTA = 4 * 4 * 32 * 32,
+        CONV = 4 * 3 * 3 * 128,
+        TIMES = 4
+    };
     static const int64_t after[TIMES] = {100, 128, 256, 1048576};
     static const struct {
         const char *arch, *key, *value;
@@ -381,7 +388,8 @@ static void attended_by_hand(void **state) {
         {"autocompressor", NULL, NULL, {100 * ROW, 128 * ROW, 132 * ROW, 192 * ROW}}, /* 4 summaries a segment, 64 at most */
         {"rnn", NULL, NULL, {4 * 2 * 128, 4 * 2 * 128, 4 * 2 * 128, 4 * 2 * 128}},    /* h and c of every layer */
         {"linear_attention", NULL, NULL, {MEMORY, MEMORY, MEMORY, MEMORY}},
-        {"delta_rule", NULL, NULL, {4 * 4 * 32 * 32, 4 * 4 * 32 * 32, 4 * 4 * 32 * 32, 4 * 4 * 32 * 32}},
+        {"delta_rule", NULL, NULL, {DELTA, DELTA, DELTA, DELTA}},
+        {"delta_rule", "conv_size", "4", {DELTA + CONV, DELTA + CONV, DELTA + CONV, DELTA + CONV}}, /* 3 rows of q, k, v */
     };
     const int count = sizeof want / sizeof *want;
     for (int i = 0; i < count; i++) {

@@ -7,12 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const golden_names[] = {
-    "transformer_full", "transformer_window", "transformer_xl",     "memorizing",          "infini_none",
-    "infini_linear",    "infini_delta",       "infini_delta_gamma", "infini_gqa",          "rmt",
-    "rmt_bptt",         "autocompressor",     "autocompressor_cut", "autocompressor_last", "rnn_lstm",
-    "rnn_gru",          "compressive",        "compressive_long",   "compressive_short",   "compressive_max",
-    "linear_attention", "delta_rule_sum",     "delta_rule_l2",      "delta_rule_gated",    NULL};
+const char *const golden_names[] = {"transformer_full",   "transformer_window",
+                                    "transformer_xl",     "memorizing",
+                                    "infini_none",        "infini_linear",
+                                    "infini_delta",       "infini_delta_gamma",
+                                    "infini_gqa",         "rmt",
+                                    "rmt_bptt",           "autocompressor",
+                                    "autocompressor_cut", "autocompressor_last",
+                                    "rnn_lstm",           "rnn_gru",
+                                    "compressive",        "compressive_long",
+                                    "compressive_short",  "compressive_max",
+                                    "linear_attention",   "delta_rule_sum",
+                                    "delta_rule_l2",      "delta_rule_gated",
+                                    "delta_rule_conv",    NULL};
 
 static const struct st_tensor *need(const struct st_file *f, const char *name, const char *dtype) {
     const struct st_tensor *t = st_find(f, name);

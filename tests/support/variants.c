@@ -41,6 +41,9 @@ const struct variant variants[] = {
     {"delta_rule l2", "delta_rule", "", "", CROSS_FULL},
     {"delta_rule gated", "delta_rule", "gated=yes", "", CROSS_FULL},
     {"delta_rule gated sum gqa", "delta_rule", "features=sum gated=yes", "kv_heads=1", CROSS_FULL},
+    {"delta_rule conv", "delta_rule", "conv_size=4", "", CROSS_FULL},
+    {"delta_rule conv long gated sum gqa", "delta_rule", "features=sum gated=yes conv_size=6", "kv_heads=1", CROSS_FULL},
+    {"delta_rule conv of one", "delta_rule", "conv_size=1", "", CROSS_FULL},
     {"compressive one row", "compressive", "compress=mean rate=2 compressed=1", "", CROSS_FROZEN},
     {NULL, NULL, NULL, NULL, CROSS_NONE},
 };
