@@ -169,6 +169,39 @@ int plot_picture(struct plots *p, const struct report_data *d, int section, int 
     return result;
 }
 
+/* ---- rows far off ---- */
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Rows so far above all others that a picture with them would show nothing else: further above the median than four times what the
+ * best is below it, where there are five rows or more. bits: of each row, NAN: not in the picture. */
+static void far_rows(bool *far, const double *bits, int rows) {
+    double sorted[REPORT_ROWS];
+    int n = 0;
+    for (int i = 0; i < rows; i++)
+        if (!isnan(bits[i])) sorted[n++] = bits[i];
+    qsort(sorted, (size_t)n, sizeof *sorted, by_size);
+    for (int i = 0; i < rows; i++) far[i] = n >= 5 && bits[i] > 5 * sorted[(n - 1) / 2] - 4 * sorted[0];
+}
+
+/* The sentence of a caption that names them; "" where there are none. */
+static void say_far(struct text_buffer *b, const struct report_data *d, const bool *far, const double *bits) {
+    int said = 0;
+    for (int i = 0; i < d->row_count; i++)
+        if (far[i]) buffer_printf(b, "%s%s (%.3f)", said++ ? ", " : " Not drawn, because far above: ", d->rows[i].name, bits[i]);
+    if (said) buffer_printf(b, ".");
+}
+
+/* The rows of a language modelling section that are drawn, and their bits per byte of whole documents (NAN: none, or a null model).
+ */
+static void section_bits(double *bits, bool *far, const struct report_data *d, int section) {
+    for (int i = 0; i < d->row_count; i++)
+        bits[i] = strcmp(d->rows[i].architecture, "null") == 0 ? NAN : report_bits(d, section, d->rows[i].name, -1).value;
+    far_rows(far, bits, d->row_count);
+}
+
 /* ---- training curves ---- */
 struct point {
     int64_t step;
@@ -265,12 +298,14 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
                          struct error *e) {
     struct text_buffer table = {0}, settings = {0};
     struct look look = {0};
-    bool shown[REPORT_ROWS] = {false}, used[POSITIONS] = {false};
+    bool shown[REPORT_ROWS] = {false}, used[POSITIONS] = {false}, far[REPORT_ROWS];
+    double bits[REPORT_ROWS];
     int64_t documents = 0;
     bool student = false, percentiles = false; /* how the intervals came about */
     const char *twin = d->twin >= 0 ? d->rows[d->twin].name : "";
     buffer_printf(&table, "# %s by segment of the document: row position index value low high documents\n",
                   difference ? "difference in bits per byte to the local-only twin" : "bits per byte");
+    section_bits(bits, far, d, section);
     for (int row = 0; row < d->row_count; row++) {
         struct selection a = {.data = d,
                               .section = section,
@@ -280,7 +315,7 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
                               .seed = -1},
                          b = a;
         bool any = false;
-        if (strcmp(d->rows[row].architecture, "null") == 0 || (difference && row == d->twin)) continue;
+        if (strcmp(d->rows[row].architecture, "null") == 0 || far[row] || (difference && row == d->twin)) continue;
         b.row = twin;
         for (int i = 0; i < POSITIONS; i++) {
             a.positions = b.positions = 1u << i;
@@ -300,27 +335,31 @@ static int position_plot(struct plots *p, const struct report_data *d, int secti
     while (last > 0 && !used[last]) last--;
     if (look.count) {
         const char *kind = difference ? "difference" : "positions";
-        char *name = only_section ? xstrdup(kind) : xprintf("%s-%s", kind, d->sections[section].name), *caption;
+        char *name = only_section ? xstrdup(kind) : xprintf("%s-%s", kind, d->sections[section].name);
+        struct text_buffer caption = {0};
         const char *how = !student      ? "bootstrap"
                           : percentiles ? "Student's t where a row has several training seeds, else bootstrap,"
                                         : "Student's t, training seeds and documents crossed,";
         if (difference)
-            caption = xprintf("Bits per byte of each row minus the local-only twin (%s) on the same documents, by segment of the "
-                              "document: below 0 is "
-                              "better than no memory. 95 %% intervals within pairs of documents: %s over up to %lld documents.",
-                              twin, how, (long long)documents);
+            buffer_printf(&caption,
+                          "Bits per byte of each row minus the local-only twin (%s) on the same documents, by segment of the "
+                          "document: below 0 is better than no memory. 95 %% intervals within pairs of documents: %s over up to "
+                          "%lld documents.",
+                          twin, how, (long long)documents);
         else
-            caption = xprintf("Bits per byte by segment of the document, with 95 %% intervals (%s over up to %lld "
-                              "documents). The intervals hold the "
-                              "spread between documents, which all rows share; differences between rows are paired and narrower.",
-                              how, (long long)documents);
+            buffer_printf(&caption,
+                          "Bits per byte by segment of the document, with 95 %% intervals (%s over up to %lld documents). The "
+                          "intervals hold the spread between documents, which all rows share; differences between rows are "
+                          "paired and narrower.",
+                          how, (long long)documents);
+        say_far(&caption, d, far, bits);
         plot_text(&settings, "names", look.names.data);
         plot_text(&settings, "colors", look.colors.data);
         plot_text(&settings, "marks", look.marks.data);
         plot_text(&settings, "ylabel", difference ? "difference to local-only twin (bits per byte)" : "bits per byte");
         buffer_printf(&settings, "difference=%d;last=%d;", difference, last);
-        result = plot_picture(p, d, section, 0, "positions", name, &table, settings.data, caption, e);
-        free(caption);
+        result = plot_picture(p, d, section, 0, "positions", name, &table, settings.data, caption.data, e);
+        buffer_free(&caption);
         free(name);
     }
     look_free(&look);
@@ -340,14 +379,16 @@ static double cost_of(const struct report_data *d, int section, int row, const c
 static int quality_plot(struct plots *p, const struct report_data *d, int section, bool only_section, bool state, struct error *e) {
     struct text_buffer table = {0}, settings = {0};
     struct look look = {0};
-    bool shown[REPORT_ROWS] = {false};
+    bool shown[REPORT_ROWS] = {false}, far[REPORT_ROWS];
+    double all[REPORT_ROWS];
     const char *metric = state ? "state_bytes" : "train_flops", *kind = state ? "quality-state" : "quality-flops";
     double least = INFINITY, most = 0;
     int zeros = 0, result = 0;
     buffer_printf(&table, "# bits per byte of whole documents against %s: row %s bits low high\n", metric, metric);
+    section_bits(all, far, d, section);
     for (int row = 0; row < d->row_count; row++) {
         double x = cost_of(d, section, row, metric);
-        if (x > 0) least = fmin(least, x), most = fmax(most, x);
+        if (x > 0 && !far[row]) least = fmin(least, x), most = fmax(most, x);
     }
     for (int row = 0; row < d->row_count; row++) {
         struct selection a = {.data = d,
@@ -358,8 +399,8 @@ static int quality_plot(struct plots *p, const struct report_data *d, int sectio
                               .seed = -1},
                          b = a;
         double x = cost_of(d, section, row, metric);
-        double bits = report_bits(d, section, d->rows[row].name, -1).value, low = bits, high = bits;
-        if (strcmp(d->rows[row].architecture, "null") == 0 || isnan(x) || isnan(bits) || (x <= 0 && !state)) continue;
+        double bits = all[row], low = bits, high = bits;
+        if (isnan(x) || isnan(bits) || far[row] || (x <= 0 && !state)) continue;
         if (d->twin >= 0 && row != d->twin) {
             b.row = d->rows[d->twin].name;
             struct interval v = report_difference(a, b);
@@ -372,20 +413,21 @@ static int quality_plot(struct plots *p, const struct report_data *d, int sectio
     }
     if (look.count > 1 && most > 0) {
         char *name = only_section ? xstrdup(kind) : xprintf("%s-%s", kind, d->sections[section].name);
-        char *caption =
-            xprintf("Bits per byte of whole documents against %s.%s%s",
-                    state ? "the bytes of state that a document carries after 32,768 tokens"
-                          : "the FLOP of a training run (by formula, products only; all rows read the same tokens)",
-                    d->twin >= 0 ? " Bars: 95 % interval of the paired difference to the local-only twin, drawn around the "
-                                   "row's value; the spread between documents, which all rows share, is not in them."
-                                 : "",
-                    zeros ? " Rows that carry nothing stand at the left edge." : "");
+        struct text_buffer caption = {0};
+        buffer_printf(&caption, "Bits per byte of whole documents against %s.%s%s",
+                      state ? "the bytes of state that a document carries after 32,768 tokens"
+                            : "the FLOP of a training run (by formula, products only; all rows read the same tokens)",
+                      d->twin >= 0 ? " Bars: 95 % interval of the paired difference to the local-only twin, drawn around the "
+                                     "row's value; the spread between documents, which all rows share, is not in them."
+                                   : "",
+                      zeros ? " Rows that carry nothing stand at the left edge." : "");
+        say_far(&caption, d, far, all);
         plot_text(&settings, "names", look.names.data);
         plot_text(&settings, "colors", look.colors.data);
         plot_text(&settings, "marks", look.marks.data);
         buffer_printf(&settings, "state=%d;zeros=%d;least=%.9g;most=%.9g;", state, zeros, least, most);
-        result = plot_picture(p, d, section, 0, "quality", name, &table, settings.data, caption, e);
-        free(caption);
+        result = plot_picture(p, d, section, 0, "quality", name, &table, settings.data, caption.data, e);
+        buffer_free(&caption);
         free(name);
     }
     look_free(&look);

@@ -392,20 +392,46 @@ static void differences_of_shares(void **state) {
     free(path);
 }
 
-/* The key of many rows stands below the picture. */
-static void many_rows(void **state) {
+/* The report of rows r0, r1, ... with these bits per byte (a hundredth more, as language() has it). */
+static char *rows_with(const char *results, const double *bits, int rows) {
     struct text_buffer ini = {0};
-    struct results *r = opened("many");
-    (void)state;
-    buffer_printf(&ini, "[experiment]\ntitle = Many\n");
-    for (int i = 0; i < 12; i++) {
+    struct results *r = opened(results);
+    buffer_printf(&ini, "[experiment]\ntitle = Rows\n");
+    for (int i = 0; i < rows; i++) {
         char name[16];
         snprintf(name, sizeof name, "r%d", i);
         buffer_printf(&ini, "[row %s]\narchitecture = rmt\n", name);
-        language(r, &ini, name, 1, "train", 2 + 0.1 * i);
+        language(r, &ini, name, 1, "train", bits[i]);
     }
-    close_folder(r, "many", &ini);
-    char *md = report_of("many");
+    close_folder(r, results, &ini);
+    return report_of(results);
+}
+
+/* A row that would squeeze the others together is named instead of drawn; of few rows all are drawn. */
+static void far_rows(void **state) {
+    const double bits[] = {3.5, 2.2, 2.0, 2.9, 2.3, 2.1}; /* median 2.2, best 2.0: up to 3.0 they are drawn */
+    (void)state;
+    char *md = rows_with("far", bits, 6), *few = rows_with("few", bits, 4);
+    if (strstr(md, "gnuplot is not installed")) skip();
+    has(md, "paired and narrower. Not drawn, because far above: r0 (3.510).");
+    char *drawn = content("far/positions.tsv");
+    assert_null(strstr(drawn, "r0 "));
+    has(drawn, "r3 ");
+    assert_null(strstr(few, "Not drawn"));
+    free(drawn);
+    drawn = content("few/positions.tsv");
+    has(drawn, "r0 ");
+    free(drawn);
+    free(md);
+    free(few);
+}
+
+/* The key of many rows stands below the picture. */
+static void many_rows(void **state) {
+    double bits[12];
+    (void)state;
+    for (int i = 0; i < 12; i++) bits[i] = 2 + 0.1 * i;
+    char *md = rows_with("many", bits, 12);
     if (strstr(md, "gnuplot is not installed")) skip();
     has(md, "(positions.svg)");
     char *svg = content("many/positions.svg");
@@ -435,6 +461,7 @@ int main(void) {
                                        cmocka_unit_test(no_success),
                                        cmocka_unit_test(seeds_share_samples),
                                        cmocka_unit_test(differences_of_shares),
+                                       cmocka_unit_test(far_rows),
                                        cmocka_unit_test(many_rows),
                                        cmocka_unit_test(numbers)};
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
