@@ -75,7 +75,7 @@ static void test_later_options(void **state) {
     for (int size = 0; size <= 4; size += 4) {
         struct model *plain = make_model("delta_rule", NULL, NULL, 1);
         struct model_config c = plain->config;
-        char number[8];
+        char number[16];
         snprintf(number, sizeof number, "%d", size);
         assert_int_equal(options_set(&c.options, "conv_size", number, "test", &e), 0);
         assert_int_equal(config_finish(&c, &e), 0);
