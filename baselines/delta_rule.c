@@ -15,7 +15,7 @@
  *              weights start uniform in +-1/sqrt(K), PyTorch's way, no bias. 0 (default): none, as in Schlag.
  *   left out   the SiLU gate on the output of DeltaNet: no architecture here has one. Strengths above 1 (negative eigenvalues).
  *   positions  none: order is known by causality and by what was overwritten; with `gated` by the decay, with `conv_size` by the
- *              convolution. Without either a small budget ends while the model still predicts from the last token alone.
+ *              convolution. Without either, training stays long at what the last token alone predicts.
  * S is carried, and the last K - 1 rows of q, k, v before the convolution; they start anew with a document, and the gradient flows
  * through them over all segments of a step (Schlag's code cuts it at each). Query heads of one key/value head share its matrix.
  *

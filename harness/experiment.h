@@ -83,7 +83,7 @@ extern const struct section_key experiment_keys[];
 /* seeds: a list that stands in place of the file's own, NULL: none. */
 struct experiment *experiment_read(const char *path, const char *seeds, struct error *e);
 void experiment_free(struct experiment *x);
-/* The fully resolved experiment as an ini text (every default written out); malloc'd. */
+/* The fully resolved experiment as an ini text (every default written out, but of OPTION_LATER); malloc'd. */
 char *experiment_resolved(const struct experiment *x);
 /* 16 hexadecimal digits: hash of the resolved row, the stages up to the task's, tokenizer, seed, task, its options, version and
  * data. */

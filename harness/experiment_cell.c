@@ -242,7 +242,9 @@ static void add_pairs(struct text_buffer *b, const char *text, char separator, c
 
 char *experiment_resolved(const struct experiment *x) {
     struct text_buffer b = {0};
-    buffer_printf(&b, "; %s, fully resolved: every default is written out. It can be run like the original.\n[experiment]\n",
+    buffer_printf(&b,
+                  "; %s, fully resolved: every default is written out, but of options that came later. It can be run like the "
+                  "original.\n[experiment]\n",
                   x->name);
     add_prose(&b, "title", x->title);
     add_prose(&b, "paper", x->paper);
